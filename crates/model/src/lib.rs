@@ -1,0 +1,11 @@
+//! The nouns that unrelated crates share: topics, partitions, offsets, brokers, routes.
+//!
+//! Newtypes where two numbers could change places, and the plain values that cross the seam between
+//! the control plane and the data plane ([`Routes`]). No I/O, no serialization, no behaviour beyond
+//! ordering and display.
+
+mod ids;
+mod route;
+
+pub use ids::{BrokerId, ClusterName, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicName, TopicPartition};
+pub use route::{RewriteRule, Route, Routes, TimestampRule};
