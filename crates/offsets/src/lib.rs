@@ -1,1 +1,8 @@
-//! offsets
+//! How far each lane is, what that is on the other side, and how both are written down.
+//!
+//! Pure values and functions: a store hands bytes in and takes bytes out. Writing them durably, and
+//! deciding when, is left to `worker` and `pipeline`.
+
+mod checkpoint;
+
+pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};

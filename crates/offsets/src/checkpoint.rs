@@ -1,0 +1,98 @@
+//! What is remembered of a lane and of a flow between two runs: plain values.
+//!
+//! A checkpoint names one point of a lane on both sides at once. It is taken from contiguous
+//! acknowledgements only, so it may be late and is never early (`checkpoint_never_early`): what lies
+//! between it and the truth is found at the destination when the lane opens.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use model::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
+
+/// One point of a lane: everything before it is at the destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The source offset to read next.
+    pub next_source: Offset,
+    /// The source's leader epoch of the last batch before it; unknown before the first batch.
+    pub source_leader_epoch: LeaderEpoch,
+    /// The source topic's id, where the source cluster has topic ids.
+    pub source_topic_id: Option<TopicId>,
+    /// The last source batch that was forwarded, to tell later that the source is still the same log.
+    pub fingerprint: Option<Fingerprint>,
+    /// The sequence of the next record sent, modulo 2^31, counted from `sequence_base`.
+    pub sequence: i32,
+    /// Records that the lane had sent when its sequence last restarted at 0.
+    pub sequence_base: i64,
+    /// The offset that the next record gets at the destination if nobody else writes there.
+    pub destination_end: Offset,
+    /// The destination topic's id, where the destination cluster has topic ids.
+    pub destination_topic_id: Option<TopicId>,
+    /// By which rule the records counted in `sequence` were chosen.
+    pub selection: SelectionId,
+}
+
+/// What tells one source batch from another at the same place: its offsets and its stored checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The batch's first offset.
+    pub base_offset: Offset,
+    /// The batch's last offset, inclusive.
+    pub last_offset: Offset,
+    /// The CRC-32C as stored at the source.
+    pub crc: u32,
+}
+
+/// The rule that chooses records of the source. Sequences are comparable only under the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SelectionId(pub u32);
+
+impl SelectionId {
+    /// Every data record, those of aborted and open transactions included.
+    pub const READ_UNCOMMITTED: SelectionId = SelectionId(0);
+    /// Only records that a `read_committed` consumer sees.
+    pub const READ_COMMITTED: SelectionId = SelectionId(1);
+}
+
+impl fmt::Display for SelectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            SelectionId::READ_UNCOMMITTED => f.write_str("read_uncommitted"),
+            SelectionId::READ_COMMITTED => f.write_str("read_committed"),
+            SelectionId(other) => write!(f, "selection {other}"),
+        }
+    }
+}
+
+/// The producer id under which a flow writes. All its lanes share it, and it outlives the process:
+/// without it, nothing at the destination says which batches are ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Producer {
+    /// The id, allocated by the destination cluster.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// The cluster that allocated it, where that cluster has an id.
+    pub destination_cluster_id: Option<String>,
+}
+
+/// All that is remembered of one flow. As changes to a store: only what is present changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The flow's producer id; `None` before its first start.
+    pub producer: Option<Producer>,
+    /// By source partition.
+    pub lanes: BTreeMap<TopicPartition, StoredLane>,
+}
+
+/// What is remembered of one lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredLane {
+    /// A lane that this program has copied.
+    Ours(Checkpoint),
+    /// A partition that Replicator, or another Connect source connector with the same keys, has copied.
+    Foreign {
+        /// The offset of its last copied record: resume at the next one.
+        last_copied: Offset,
+    },
+}
