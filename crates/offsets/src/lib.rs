@@ -4,5 +4,6 @@
 //! deciding when, is left to `worker` and `pipeline`.
 
 mod checkpoint;
+pub mod connect_file;
 
 pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};
