@@ -5,5 +5,6 @@
 
 mod checkpoint;
 pub mod connect_file;
+pub mod json;
 
 pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};

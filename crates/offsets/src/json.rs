@@ -1,0 +1,496 @@
+//! Progress as Connect writes it down: JSON keys and values, by connector.
+//!
+//! ```text
+//! ["replicator-source",{"topic":"t","partition":0}]   {"offset":41,"paralog":1,"sequence":42,…}
+//! ["replicator-source",{"paralog":"producer"}]        {"paralog":1,"producer_id":4001,…}
+//! ```
+//!
+//! `offset` is the last copied one, as Replicator's is, so that each can take over from the other. Our
+//! own fields stand beside it and are flat: Connect's REST interface refuses nested ones. A value without
+//! them was written by somebody else and gives only the offset. Keys are compared by meaning, since the
+//! order of members is that of a Java map; a superseded entry keeps its key's bytes.
+
+use std::sync::Arc;
+
+use model::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition};
+use serde_json::{Map, Value};
+
+use crate::connect_file::Entry;
+use crate::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};
+
+/// The version of the fields that stand beside `offset`, in the member that marks them as ours.
+const VERSION: u64 = 1;
+
+/// A value under one of the flow's keys that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot use the value of {key}: {problem}")]
+pub struct ValueError {
+    /// The key, as text.
+    pub key: String,
+    /// What is wrong with its value.
+    pub problem: String,
+}
+
+/// What the entries say of the flow named `flow`.
+///
+/// Where two entries are about one partition, with their keys' members in different orders, one of them
+/// is stale: the lower position counts, since a late one costs a look and an early one costs records.
+///
+/// # Errors
+/// [`ValueError`] if one of the flow's values is not readable. Entries of others are not looked at.
+pub fn flow(entries: &[Entry], flow: &str) -> Result<Stored, ValueError> {
+    let mut stored = Stored::default();
+    for entry in entries {
+        let (Some(key), Some(value)) = (&entry.key, &entry.value) else { continue };
+        let Some(place) = place(key, flow) else { continue };
+        let error = |problem| ValueError { key: String::from_utf8_lossy(key).into_owned(), problem };
+        match place {
+            Place::Producer => stored.producer = Some(read_producer(value).map_err(error)?),
+            Place::Lane(partition) => {
+                let lane = read_lane(value).map_err(error)?;
+                match stored.lanes.get(&partition) {
+                    Some(other) if next_source(other) <= next_source(&lane) => {}
+                    _ => {
+                        stored.lanes.insert(partition, lane);
+                    }
+                }
+            }
+        }
+    }
+    Ok(stored)
+}
+
+/// Makes `entries` say of the flow named `flow` what `changes` says; the rest stays.
+pub fn merge(entries: &mut Vec<Entry>, flow: &str, changes: &Stored) {
+    let mut lanes = changes.lanes.clone();
+    let mut lanes_seen = Vec::new();
+    let mut producer = changes.producer.as_ref();
+    for entry in entries.iter_mut() {
+        let Some(place) = entry.key.as_deref().and_then(|key| place(key, flow)) else { continue };
+        match place {
+            Place::Producer => {
+                if let Some(changed) = &changes.producer {
+                    entry.value = Some(bytes(&write_producer(changed)));
+                    producer = None;
+                }
+            }
+            Place::Lane(partition) => {
+                if let Some(lane) = changes.lanes.get(&partition) {
+                    entry.value = Some(bytes(&write_lane(lane)));
+                    lanes_seen.push(partition);
+                }
+            }
+        }
+    }
+    for partition in lanes_seen {
+        lanes.remove(&partition);
+    }
+    if let Some(producer) = producer {
+        let key = serde_json::json!([flow, { "paralog": "producer" }]);
+        entries.push(Entry { key: Some(bytes(&key)), value: Some(bytes(&write_producer(producer))) });
+    }
+    for (partition, lane) in lanes {
+        let key = serde_json::json!([flow, { "topic": partition.topic.as_str(), "partition": partition.partition.0 }]);
+        entries.push(Entry { key: Some(bytes(&key)), value: Some(bytes(&write_lane(&lane))) });
+    }
+}
+
+/// What a key of the flow is about.
+enum Place {
+    Lane(TopicPartition),
+    Producer,
+}
+
+fn place(key: &[u8], flow: &str) -> Option<Place> {
+    let Ok(Value::Array(parts)) = serde_json::from_slice(key) else { return None };
+    let [Value::String(name), Value::Object(members)] = &parts[..] else { return None };
+    if name != flow {
+        return None;
+    }
+    match (members.len(), members.get("topic"), members.get("partition"), members.get("paralog")) {
+        (2, Some(Value::String(topic)), Some(partition), None) => {
+            let partition =
+                partition.as_i64().and_then(|number| i32::try_from(number).ok()).filter(|n| *n >= 0)?;
+            Some(Place::Lane(TopicPartition {
+                topic: topic.as_str().into(),
+                partition: PartitionId(partition),
+            }))
+        }
+        (1, None, None, Some(Value::String(what))) if what == "producer" => Some(Place::Producer),
+        _ => None,
+    }
+}
+
+fn next_source(lane: &StoredLane) -> Offset {
+    match lane {
+        StoredLane::Ours(checkpoint) => checkpoint.next_source,
+        StoredLane::Foreign { last_copied } => Offset(last_copied.0.saturating_add(1)),
+    }
+}
+
+fn bytes(value: &Value) -> Arc<[u8]> {
+    Arc::from(value.to_string().into_bytes())
+}
+
+fn write_lane(lane: &StoredLane) -> Value {
+    let checkpoint = match lane {
+        StoredLane::Ours(checkpoint) => checkpoint,
+        StoredLane::Foreign { last_copied } => return serde_json::json!({ "offset": last_copied.0 }),
+    };
+    let mut members = Map::new();
+    members.insert("offset".into(), (checkpoint.next_source.0.saturating_sub(1)).into());
+    members.insert("paralog".into(), VERSION.into());
+    // Said twice: where somebody changes `offset` by hand, the counts beside it no longer belong to it.
+    members.insert("next_source".into(), checkpoint.next_source.0.into());
+    members.insert("source_leader_epoch".into(), checkpoint.source_leader_epoch.0.into());
+    if let Some(id) = checkpoint.source_topic_id {
+        members.insert("source_topic_id".into(), id.to_string().into());
+    }
+    if let Some(fingerprint) = checkpoint.fingerprint {
+        members.insert("batch_base_offset".into(), fingerprint.base_offset.0.into());
+        members.insert("batch_last_offset".into(), fingerprint.last_offset.0.into());
+        members.insert("batch_crc".into(), fingerprint.crc.into());
+    }
+    members.insert("sequence".into(), checkpoint.sequence.into());
+    members.insert("sequence_base".into(), checkpoint.sequence_base.into());
+    members.insert("destination_end".into(), checkpoint.destination_end.0.into());
+    if let Some(id) = checkpoint.destination_topic_id {
+        members.insert("destination_topic_id".into(), id.to_string().into());
+    }
+    members.insert("selection".into(), checkpoint.selection.0.into());
+    Value::Object(members)
+}
+
+fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
+    let members = Members::read(value)?;
+    let offset = members.integer("offset")?;
+    if offset < -1 || offset == i64::MAX {
+        return Err(format!("offset {offset} is out of range"));
+    }
+    if !members.is_ours()? || members.integer("next_source")? != offset + 1 {
+        return Ok(StoredLane::Foreign { last_copied: Offset(offset) });
+    }
+    let fingerprint = if members.has("batch_crc") {
+        Some(Fingerprint {
+            base_offset: Offset(members.integer("batch_base_offset")?),
+            last_offset: Offset(members.integer("batch_last_offset")?),
+            crc: members.number("batch_crc")?,
+        })
+    } else {
+        None
+    };
+    let checkpoint = Checkpoint {
+        next_source: Offset(offset + 1),
+        source_leader_epoch: LeaderEpoch(members.number("source_leader_epoch")?),
+        source_topic_id: members.topic_id("source_topic_id")?,
+        fingerprint,
+        sequence: members.number("sequence")?,
+        sequence_base: members.integer("sequence_base")?,
+        destination_end: Offset(members.integer("destination_end")?),
+        destination_topic_id: members.topic_id("destination_topic_id")?,
+        selection: SelectionId(members.number("selection")?),
+    };
+    if checkpoint.sequence < 0 || checkpoint.sequence_base < 0 || checkpoint.destination_end.0 < 0 {
+        return Err(String::from("a count is negative"));
+    }
+    Ok(StoredLane::Ours(checkpoint))
+}
+
+fn write_producer(producer: &Producer) -> Value {
+    let mut members = Map::new();
+    members.insert("paralog".into(), VERSION.into());
+    members.insert("producer_id".into(), producer.producer_id.0.into());
+    members.insert("producer_epoch".into(), producer.producer_epoch.into());
+    if let Some(id) = &producer.destination_cluster_id {
+        members.insert("destination_cluster_id".into(), id.as_str().into());
+    }
+    Value::Object(members)
+}
+
+fn read_producer(value: &[u8]) -> Result<Producer, String> {
+    let members = Members::read(value)?;
+    if !members.is_ours()? {
+        return Err(String::from("member `paralog` is missing"));
+    }
+    let producer = Producer {
+        producer_id: ProducerId(members.integer("producer_id")?),
+        producer_epoch: members.number("producer_epoch")?,
+        destination_cluster_id: members.text("destination_cluster_id")?.map(str::to_owned),
+    };
+    if producer.producer_id.0 < 0 || producer.producer_epoch < 0 {
+        return Err(String::from("the producer id or its epoch is negative"));
+    }
+    Ok(producer)
+}
+
+/// A value's members, each asked for by name and type.
+struct Members(Map<String, Value>);
+
+impl Members {
+    fn read(value: &[u8]) -> Result<Members, String> {
+        match serde_json::from_slice(value) {
+            Ok(Value::Object(members)) => Ok(Members(members)),
+            Ok(_) => Err(String::from("it is not a JSON object")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|member| !member.is_null())
+    }
+
+    /// Whether our fields are here, in a version that this program reads.
+    fn is_ours(&self) -> Result<bool, String> {
+        if !self.has("paralog") {
+            return Ok(false);
+        }
+        match self.0["paralog"].as_u64() {
+            Some(VERSION) => Ok(true),
+            Some(version) => {
+                Err(format!("version {version} was written by a newer paralog, this one reads {VERSION}"))
+            }
+            None => Err(String::from("member `paralog` is not a version number")),
+        }
+    }
+
+    fn integer(&self, name: &str) -> Result<i64, String> {
+        match self.0.get(name) {
+            None => Err(format!("member `{name}` is missing")),
+            Some(member) => {
+                member.as_i64().ok_or_else(|| format!("member `{name}` is {member}, not an integer"))
+            }
+        }
+    }
+
+    fn number<T: TryFrom<i64>>(&self, name: &str) -> Result<T, String> {
+        let wide = self.integer(name)?;
+        T::try_from(wide).map_err(|_| format!("member `{name}` is {wide}, which is out of range"))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, String> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(format!("member `{name}` is {other}, not a text")),
+        }
+    }
+
+    fn topic_id(&self, name: &str) -> Result<Option<TopicId>, String> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let digits: Option<Vec<u8>> = (text.bytes())
+            .map(|byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect();
+        let bytes: Option<[u8; 16]> = digits.and_then(|digits| {
+            let pairs: Vec<u8> =
+                digits.chunks(2).filter_map(|pair| Some(pair[0] << 4 | pair.get(1)?)).collect();
+            if digits.len() == 32 { pairs.try_into().ok() } else { None }
+        });
+        bytes
+            .map(|bytes| Some(TopicId(bytes)))
+            .ok_or_else(|| format!("member `{name}` is not 32 hexadecimal digits"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NAME: &str = "replicator-source";
+
+    fn entry(key: &str, value: &str) -> Entry {
+        Entry { key: Some(Arc::from(key.as_bytes())), value: Some(Arc::from(value.as_bytes())) }
+    }
+
+    fn text(entries: &[Entry]) -> Vec<(String, Option<String>)> {
+        let text = |bytes: &Option<Arc<[u8]>>| {
+            bytes.as_ref().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        };
+        entries.iter().map(|entry| (text(&entry.key).unwrap_or_default(), text(&entry.value))).collect()
+    }
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
+            next_source: Offset(42),
+            source_leader_epoch: LeaderEpoch(3),
+            source_topic_id: Some(TopicId([0xAB; 16])),
+            fingerprint: Some(Fingerprint {
+                base_offset: Offset(40),
+                last_offset: Offset(41),
+                crc: u32::MAX,
+            }),
+            sequence: 17,
+            sequence_base: 5,
+            destination_end: Offset(1000),
+            destination_topic_id: None,
+            selection: SelectionId::READ_COMMITTED,
+        }
+    }
+
+    fn producer() -> Producer {
+        Producer {
+            producer_id: ProducerId(4001),
+            producer_epoch: 0,
+            destination_cluster_id: Some("west".into()),
+        }
+    }
+
+    #[test]
+    fn progress_is_written_with_connects_offset_first_and_flat_fields() {
+        let mut entries = Vec::new();
+        let changes = Stored {
+            producer: Some(producer()),
+            lanes: [(TopicPartition::new("t", 0), StoredLane::Ours(checkpoint()))].into(),
+        };
+        merge(&mut entries, NAME, &changes);
+        let text = text(&entries);
+        assert_eq!(text[0].0, r#"["replicator-source",{"paralog":"producer"}]"#);
+        assert_eq!(
+            text[0].1.as_deref(),
+            Some(r#"{"paralog":1,"producer_id":4001,"producer_epoch":0,"destination_cluster_id":"west"}"#)
+        );
+        assert_eq!(text[1].0, r#"["replicator-source",{"topic":"t","partition":0}]"#);
+        assert_eq!(
+            text[1].1.as_deref(),
+            Some(concat!(
+                r#"{"offset":41,"paralog":1,"next_source":42,"source_leader_epoch":3,"#,
+                r#""source_topic_id":"abababababababababababababababab","batch_base_offset":40,"batch_last_offset":41,"#,
+                r#""batch_crc":4294967295,"sequence":17,"sequence_base":5,"destination_end":1000,"selection":1}"#
+            ))
+        );
+        assert_eq!(flow(&entries, NAME).unwrap(), changes);
+        assert_eq!(flow(&entries, "another").unwrap(), Stored::default());
+    }
+
+    #[test]
+    fn replicators_own_offset_is_the_last_copied_one() {
+        let entries = [
+            entry(r#"["replicator-source",{"topic":"t","partition":0}]"#, r#"{"offset":9999}"#),
+            entry(r#"["replicator-source",{"partition":1,"topic":"t"}]"#, r#"{"offset":7}"#),
+        ];
+        let lanes = flow(&entries, NAME).unwrap().lanes;
+        assert_eq!(lanes[&TopicPartition::new("t", 0)], StoredLane::Foreign { last_copied: Offset(9999) });
+        assert_eq!(lanes[&TopicPartition::new("t", 1)], StoredLane::Foreign { last_copied: Offset(7) });
+    }
+
+    #[test]
+    fn a_superseded_entry_keeps_its_keys_bytes_and_the_others_stay() {
+        let others = [
+            entry(r#"["file-source",{"filename":"/tmp/x"}]"#, r#"{"position":3}"#),
+            entry(r#"["replicator-source",{"cluster":"a","topic":"t","partition":0}]"#, r#"{"offset":1}"#),
+            entry("not json", "either"),
+            Entry { key: None, value: None },
+        ];
+        let mut entries = others.to_vec();
+        entries.push(entry(r#"[ "replicator-source", {"partition":0, "topic":"t"} ]"#, r#"{"offset":9}"#));
+        let changes = Stored {
+            producer: None,
+            lanes: [
+                (TopicPartition::new("t", 0), StoredLane::Ours(checkpoint())),
+                (TopicPartition::new("t", 1), StoredLane::Foreign { last_copied: Offset(3) }),
+            ]
+            .into(),
+        };
+        merge(&mut entries, NAME, &changes);
+        assert_eq!(entries[..4], others);
+        assert_eq!(
+            entries[4].key.as_deref(),
+            Some(&br#"[ "replicator-source", {"partition":0, "topic":"t"} ]"#[..])
+        );
+        assert_eq!(text(&entries)[5].1.as_deref(), Some(r#"{"offset":3}"#));
+        assert_eq!(entries.len(), 6);
+        assert_eq!(flow(&entries, NAME).unwrap(), changes);
+    }
+
+    #[test]
+    fn of_two_entries_about_one_partition_the_lower_position_counts() {
+        let high = entry(r#"["replicator-source",{"topic":"t","partition":0}]"#, r#"{"offset":9}"#);
+        let low = entry(r#"["replicator-source",{"partition":0,"topic":"t"}]"#, r#"{"offset":4}"#);
+        for entries in [[high.clone(), low.clone()], [low, high]] {
+            let lanes = flow(&entries, NAME).unwrap().lanes;
+            assert_eq!(lanes[&TopicPartition::new("t", 0)], StoredLane::Foreign { last_copied: Offset(4) });
+        }
+    }
+
+    #[test]
+    fn a_reset_partition_starts_anew() {
+        let entries = [Entry {
+            key: entry(r#"["replicator-source",{"topic":"t","partition":0}]"#, "").key,
+            value: None,
+        }];
+        assert_eq!(flow(&entries, NAME).unwrap(), Stored::default());
+    }
+
+    #[test]
+    fn an_offset_changed_by_hand_is_believed_without_the_counts_beside_it() {
+        let mut entries = Vec::new();
+        let lanes = [(TopicPartition::new("t", 0), StoredLane::Ours(checkpoint()))].into();
+        merge(&mut entries, NAME, &Stored { producer: None, lanes });
+        let value = text(&entries)[0].1.clone().unwrap().replace(r#""offset":41"#, r#""offset":30"#);
+        entries[0].value = Some(Arc::from(value.as_bytes()));
+        let lanes = flow(&entries, NAME).unwrap().lanes;
+        assert_eq!(lanes[&TopicPartition::new("t", 0)], StoredLane::Foreign { last_copied: Offset(30) });
+    }
+
+    #[test]
+    fn a_value_of_ours_that_cannot_be_used_is_an_error_that_names_it() {
+        let lane = r#"["replicator-source",{"topic":"t","partition":0}]"#;
+        let cases = [
+            (lane, "", "EOF while parsing"),
+            (lane, "[]", "it is not a JSON object"),
+            (lane, r#"{"position":1}"#, "member `offset` is missing"),
+            (lane, r#"{"offset":"1"}"#, "member `offset` is \"1\", not an integer"),
+            (lane, r#"{"offset":-2}"#, "offset -2 is out of range"),
+            (lane, r#"{"offset":9223372036854775807}"#, "out of range"),
+            (
+                lane,
+                r#"{"offset":1,"paralog":2}"#,
+                "version 2 was written by a newer paralog, this one reads 1",
+            ),
+            (lane, r#"{"offset":1,"paralog":1,"next_source":2}"#, "member `source_leader_epoch` is missing"),
+            (
+                r#"["replicator-source",{"paralog":"producer"}]"#,
+                r#"{"paralog":1,"producer_id":-1,"producer_epoch":0}"#,
+                "negative",
+            ),
+        ];
+        for (key, value, expected) in cases {
+            let message = flow(&[entry(key, value)], NAME).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains(key), "{message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_checkpoint_is_read_as_it_was_written(
+            next in 0..i64::MAX, epoch in -1..i32::MAX, source_id: Option<[u8; 16]>, batch: Option<(i64, i64, u32)>,
+            sequence in 0..i32::MAX, base in 0..i64::MAX, end in 0..i64::MAX, id: Option<[u8; 16]>, selection: u32, topic: String,
+        ) {
+            let checkpoint = Checkpoint {
+                next_source: Offset(next),
+                source_leader_epoch: LeaderEpoch(epoch),
+                source_topic_id: source_id.map(TopicId),
+                fingerprint: batch.map(|(base, last, crc)| Fingerprint { base_offset: Offset(base), last_offset: Offset(last), crc }),
+                sequence,
+                sequence_base: base,
+                destination_end: Offset(end),
+                destination_topic_id: id.map(TopicId),
+                selection: SelectionId(selection),
+            };
+            let lanes = [(TopicPartition::new(topic, 3), StoredLane::Ours(checkpoint))].into();
+            let stored = Stored { producer: None, lanes };
+            let mut entries = Vec::new();
+            merge(&mut entries, NAME, &stored);
+            prop_assert_eq!(flow(&entries, NAME).unwrap(), stored.clone());
+            merge(&mut entries, NAME, &stored);
+            prop_assert_eq!(entries.len(), 1);
+        }
+
+        #[test]
+        fn arbitrary_values_never_panic(key: Vec<u8>, value: Vec<u8>) {
+            let lane = entry(r#"["replicator-source",{"topic":"t","partition":0}]"#, "");
+            let value: Option<Arc<[u8]>> = Some(Arc::from(value));
+            let _ = flow(&[Entry { key: Some(Arc::from(key)), value: value.clone() }, Entry { key: lane.key, value }], NAME);
+        }
+    }
+}
