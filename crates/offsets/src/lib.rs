@@ -6,5 +6,9 @@
 mod checkpoint;
 pub mod connect_file;
 pub mod json;
+mod progress;
+mod segments;
 
 pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};
+pub use progress::{Done, Misfit, Progress};
+pub use segments::{Segment, Segments, SegmentsError};
