@@ -1,0 +1,172 @@
+package realkafka;
+
+import java.lang.reflect.Method;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.ExecutionException;
+import org.apache.kafka.clients.admin.AdminClient;
+import org.apache.kafka.clients.admin.Config;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.DescribeTopicsResult;
+import org.apache.kafka.clients.admin.NewPartitions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.common.KafkaFuture;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+
+/** Topics of one cluster. */
+final class Admin {
+    private static final Map<String, Admin> ADMINS = new HashMap<>();
+    private final AdminClient client;
+
+    private Admin(AdminClient client) {
+        this.client = client;
+    }
+
+    static Admin of(String bootstrap) {
+        return ADMINS.computeIfAbsent(bootstrap, key -> {
+            Map<String, Object> settings = new HashMap<>();
+            settings.put("bootstrap.servers", bootstrap);
+            settings.put("reconnect.backoff.max.ms", 500);
+            return new Admin(AdminClient.create(settings));
+        });
+    }
+
+    /** topic, partitions, replication factor, then settings as key=value. */
+    void create(List<String> words) throws Exception {
+        NewTopic topic = new NewTopic(words.get(0), Integer.parseInt(words.get(1)), Short.parseShort(words.get(2)));
+        topic.configs(Session.options(words.subList(3, words.size())));
+        client.createTopics(Collections.singleton(topic)).all().get();
+        // The creation is done before every broker has heard of it; wait until it can be described with its leaders.
+        for (int i = 0; i < 200; i++) {
+            TopicDescription description = description(words.get(0));
+            if (description != null && description.partitions().size() == topic.numPartitions()
+                    && description.partitions().stream().allMatch(p -> p.leader() != null && !p.leader().isEmpty())) {
+                return;
+            }
+            Thread.sleep(25);
+        }
+        throw new IllegalStateException("topic " + words.get(0) + " got no leaders");
+    }
+
+    void delete(String topic) throws Exception {
+        client.deleteTopics(Collections.singleton(topic)).all().get();
+    }
+
+    void grow(String topic, int partitions) throws Exception {
+        client.createPartitions(Collections.singletonMap(topic, NewPartitions.increaseTo(partitions))).all().get();
+    }
+
+    void deleteRecords(String topic, int partition, long before) throws Exception {
+        client.deleteRecords(Collections.singletonMap(new TopicPartition(topic, partition), RecordsToDelete.beforeOffset(before)))
+            .all().get();
+    }
+
+    void topics(Session session) throws Exception {
+        for (String name : new TreeSet<>(client.listTopics().names().get())) {
+            session.answer(name);
+        }
+    }
+
+    /** Nothing for a topic that does not exist. */
+    void describe(String topic, Session session) throws Exception {
+        TopicDescription description = description(topic);
+        if (description == null) {
+            return;
+        }
+        session.answer("partitions", description.partitions().size());
+        session.answer("replicas", description.partitions().get(0).replicas().size());
+        for (Map.Entry<String, String> entry : settings(topic).entrySet()) {
+            session.answer("config", entry.getKey(), entry.getValue());
+        }
+    }
+
+    @SuppressWarnings("unchecked")
+    private TopicDescription description(String topic) throws Exception {
+        DescribeTopicsResult result = client.describeTopics(Collections.singleton(topic));
+        Method method;
+        try {
+            method = DescribeTopicsResult.class.getMethod("allTopicNames"); // 3.1 and later
+        } catch (NoSuchMethodException older) {
+            method = DescribeTopicsResult.class.getMethod("all");
+        }
+        try {
+            return ((KafkaFuture<Map<String, TopicDescription>>) method.invoke(result)).get().get(topic);
+        } catch (ExecutionException error) {
+            if (error.getCause() instanceof UnknownTopicOrPartitionException) {
+                return null;
+            }
+            throw error;
+        }
+    }
+
+    /** What was set for the topic itself. */
+    private Map<String, String> settings(String topic) throws Exception {
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        Config config = client.describeConfigs(Collections.singleton(resource)).all().get().get(resource);
+        Map<String, String> settings = new TreeMap<>();
+        for (ConfigEntry entry : config.entries()) {
+            if (entry.source().name().equals("DYNAMIC_TOPIC_CONFIG")) {
+                settings.put(entry.name(), entry.value());
+            }
+        }
+        return settings;
+    }
+
+    /** topic, then key=value to set or key to unset. */
+    void alter(List<String> words) throws Exception {
+        String topic = words.get(0);
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        List<String> changes = words.subList(1, words.size());
+        Class<?> operation;
+        try {
+            operation = Class.forName("org.apache.kafka.clients.admin.AlterConfigOp");
+        } catch (ClassNotFoundException older) {
+            alterWhole(topic, resource, changes);
+            return;
+        }
+        Class<?> type = Class.forName("org.apache.kafka.clients.admin.AlterConfigOp$OpType");
+        Collection<Object> operations = new ArrayList<>();
+        for (String change : changes) {
+            int at = change.indexOf('=');
+            Object kind = type.getField(at < 0 ? "DELETE" : "SET").get(null);
+            ConfigEntry entry = at < 0 ? new ConfigEntry(change, "") : new ConfigEntry(change.substring(0, at), change.substring(at + 1));
+            operations.add(operation.getConstructor(ConfigEntry.class, type).newInstance(entry, kind));
+        }
+        Object result = AdminClient.class.getMethod("incrementalAlterConfigs", Map.class)
+            .invoke(client, Collections.singletonMap(resource, operations));
+        wait(result);
+    }
+
+    /** Before 2.3 the whole set is replaced. */
+    private void alterWhole(String topic, ConfigResource resource, List<String> changes) throws Exception {
+        Map<String, String> settings = settings(topic);
+        for (String change : changes) {
+            int at = change.indexOf('=');
+            if (at < 0) {
+                settings.remove(change);
+            } else {
+                settings.put(change.substring(0, at), change.substring(at + 1));
+            }
+        }
+        List<ConfigEntry> entries = new ArrayList<>();
+        settings.forEach((key, value) -> entries.add(new ConfigEntry(key, value)));
+        Object result = AdminClient.class.getMethod("alterConfigs", Map.class)
+            .invoke(client, Collections.singletonMap(resource, new Config(entries)));
+        wait(result);
+    }
+
+    private static void wait(Object result) throws Exception {
+        Object future = Class.forName("org.apache.kafka.clients.admin.AlterConfigsResult").getMethod("all").invoke(result);
+        ((KafkaFuture<?>) future).get();
+    }
+}
