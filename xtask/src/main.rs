@@ -4,12 +4,21 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod kafka;
+mod test;
+mod tidy;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
+  test             format, tidy, clippy, tests, documentation, tests with real Kafka; says at its end what was
+                   not run, for want of Java or Maven, which with CI=true is a failure
+  ci               what CI runs: the same
+  tidy             compares the crates' edges with ARCHITECTURE.md; looks for banners and paths of this machine
   kafka VERSION [--brokers N] [KEY=VALUE]...
                    run a real Kafka cluster (4.3.1, 3.9.2, 2.8.2, 1.1.1, ...) until ctrl-c; prints its addresses.
                    KEY=VALUE are broker settings; {id} in a value stands for the broker's id
@@ -21,6 +30,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["test" | "ci"] => test::run(),
+        ["tidy"] => tidy::run().map(|tidy| if tidy { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         ["kafka", version, rest @ ..] => kafka::run(version, rest),
         ["java", version, main, rest @ ..] => kafka::java(version, main, rest),
         _ => {
@@ -35,4 +46,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
 }

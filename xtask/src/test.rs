@@ -1,0 +1,143 @@
+//! `cargo xtask test`: everything, in one command, and at its end what was not run.
+
+use anyhow::Context;
+use real_kafka::Distribution;
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+/// The Kafka versions that we are held against.
+pub(crate) const VERSIONS: [&str; 4] = ["4.3.1", "3.9.2", "2.8.2", "1.1.1"];
+
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    failed_steps: Vec<String>,
+    not_run: Vec<String>,
+}
+
+/// Runs all steps, also after one has failed.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let mut tally = Tally::default();
+    tally.step("format", cargo(&["fmt", "--all", "--check"]))?;
+    tally.step("tidy", own(&["tidy"])?)?;
+    tally.step("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    tally.step("tests", cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    tally.step("documentation", doc)?;
+    real_kafka(&mut tally)?;
+    Ok(tally.tell())
+}
+
+fn real_kafka(tally: &mut Tally) -> anyhow::Result<()> {
+    for version in VERSIONS {
+        if let Err(error) = Distribution::resolve(version) {
+            if error.is_missing_program() {
+                tally.not_run.push(format!("the tests with real Kafka: {error}"));
+                return Ok(());
+            }
+            // Half of the tests would fail for the same reason: say it once.
+            eprintln!("error: cannot bring Kafka {version}: {error}");
+            tally.failed_steps.push(format!("bringing Kafka {version}"));
+            return Ok(());
+        }
+    }
+    // Two at a time: each has one or two clusters, and there may be two cores only.
+    let arguments = ["test", "-p", "paralog", "--features", "real-kafka", "--test", "real_kafka"];
+    tally.step("tests with real Kafka", cargo(&[&arguments[..], &["--", "--test-threads", "2"]].concat()))
+}
+
+impl Tally {
+    /// Runs one step, showing and counting what it prints.
+    fn step(&mut self, name: &str, mut command: Command) -> anyhow::Result<()> {
+        println!("\n== {name}");
+        let started = Instant::now();
+        let mut child = command
+            .current_dir(crate::root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {command:?}"))?;
+        let lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
+        let mut stdout = std::io::stdout();
+        for line in lines {
+            let line = line.context("cannot read what the step prints")?;
+            self.count(&line);
+            writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot print")?;
+        }
+        let status = child.wait().with_context(|| format!("cannot wait for {command:?}"))?;
+        println!(
+            "== {name}: {}, {} s",
+            if status.success() { "ok" } else { "FAILED" },
+            started.elapsed().as_secs()
+        );
+        if !status.success() {
+            self.failed_steps.push(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Adds up lines like `test result: ok. 5 passed; 0 failed; 0 ignored; ...`.
+    fn count(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let words: Vec<&str> = result.split([' ', ';']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let number = pair[0].parse().unwrap_or(0);
+            match pair[1] {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                _ => {}
+            }
+        }
+    }
+
+    fn tell(self) -> ExitCode {
+        println!();
+        let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        for step in &self.failed_steps {
+            println!("failed: {step}");
+        }
+        for what in &self.not_run {
+            println!("NOT RUN: {what}");
+        }
+        if ci && !self.not_run.is_empty() {
+            println!("with CI=true that is a failure");
+        }
+        let failed = !self.failed_steps.is_empty() || (ci && !self.not_run.is_empty());
+        println!("{} passed, {} failed", self.passed, self.failed.max(u64::from(failed)));
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+/// This program with another command.
+fn own(arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.args(arguments);
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn result_lines_are_added_up() {
+        let mut tally = Tally::default();
+        tally.count(
+            "test result: ok. 5 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+        );
+        tally.count("test result: FAILED. 7 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out");
+        tally.count("test passed; failed ... ok");
+        assert_eq!((tally.passed, tally.failed), (12, 3));
+    }
+}
