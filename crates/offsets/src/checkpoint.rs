@@ -74,6 +74,9 @@ pub struct Producer {
     pub producer_epoch: i16,
     /// The cluster that allocated it, where that cluster has an id.
     pub destination_cluster_id: Option<String>,
+    /// The last process of the flow left nothing under way. Otherwise a broker may still hold a request
+    /// of it, which matters where the broker has forgotten the producer id.
+    pub stopped_cleanly: bool,
 }
 
 /// All that is remembered of one flow. As changes to a store: only what is present changes.

@@ -201,6 +201,7 @@ fn write_producer(producer: &Producer) -> Value {
     members.insert("paralog".into(), VERSION.into());
     members.insert("producer_id".into(), producer.producer_id.0.into());
     members.insert("producer_epoch".into(), producer.producer_epoch.into());
+    members.insert("stopped_cleanly".into(), producer.stopped_cleanly.into());
     if let Some(id) = &producer.destination_cluster_id {
         members.insert("destination_cluster_id".into(), id.as_str().into());
     }
@@ -215,6 +216,7 @@ fn read_producer(value: &[u8]) -> Result<Producer, String> {
     let producer = Producer {
         producer_id: ProducerId(members.integer("producer_id")?),
         producer_epoch: members.number("producer_epoch")?,
+        stopped_cleanly: members.0.get("stopped_cleanly") == Some(&Value::Bool(true)),
         destination_cluster_id: members.text("destination_cluster_id")?.map(str::to_owned),
     };
     if producer.producer_id.0 < 0 || producer.producer_epoch < 0 {
@@ -331,6 +333,7 @@ mod tests {
         Producer {
             producer_id: ProducerId(4001),
             producer_epoch: 0,
+            stopped_cleanly: true,
             destination_cluster_id: Some("west".into()),
         }
     }
@@ -347,7 +350,7 @@ mod tests {
         assert_eq!(text[0].0, r#"["replicator-source",{"paralog":"producer"}]"#);
         assert_eq!(
             text[0].1.as_deref(),
-            Some(r#"{"paralog":1,"producer_id":4001,"producer_epoch":0,"destination_cluster_id":"west"}"#)
+            Some(r#"{"paralog":1,"producer_id":4001,"producer_epoch":0,"stopped_cleanly":true,"destination_cluster_id":"west"}"#)
         );
         assert_eq!(text[1].0, r#"["replicator-source",{"topic":"t","partition":0}]"#);
         assert_eq!(
