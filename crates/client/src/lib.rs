@@ -1,1 +1,42 @@
-//! client
+//! One Kafka cluster over the network: connections, versions, metadata, typed calls.
+//!
+//! [`Cluster`] is the way in: calls that anyone may make share one connection per broker, and
+//! [`Cluster::connect`] opens a [`Connection`] of the caller's own for the heavy traffic, on which
+//! [`Connection::produce`] and [`Fetcher`] work. What to do with an answer is the callers' business, except
+//! for one question that is answered here for all of them: what an error code means ([`classify`]).
+//!
+//! ```text
+//! Cluster ── pool of shared connections ──┐
+//!    │                                    ├── Connection ── one task owning the socket
+//!    └────── connect(broker) ─────────────┘        │
+//!                                        handshake, then frames out and in
+//! ```
+
+mod address;
+mod buffers;
+mod calls;
+mod cluster;
+mod connection;
+mod error;
+mod fetch;
+mod handshake;
+mod inbound;
+mod metadata;
+mod opener;
+mod options;
+mod produce;
+mod retry;
+
+pub use address::Address;
+pub use calls::{ConfigEntry, ConfigSource, NewTopic, OffsetSpec, ProducerState, Refusal, TopicConfigChange};
+pub use cluster::Cluster;
+pub use connection::Connection;
+pub use error::{CallError, CloseCause};
+pub use fetch::{FetchOptions, FetchReply, Fetcher};
+pub use metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata, Wanted};
+pub use opener::{Opener, Stream};
+pub use options::Options;
+pub use protocol::fetch::{FetchPartition, Fetched};
+pub use protocol::produce::{ProduceBatch, ProduceReply, Produced};
+pub use protocol::{ApiKey, ApiVersions, ErrorCode};
+pub use retry::{Class, classify};

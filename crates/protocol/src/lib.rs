@@ -23,7 +23,7 @@ pub use error::{DecodeError, EncodeError};
 pub use error_code::ErrorCode;
 pub use frame::{correlation_id, decode_response, encode_request};
 pub use kafka_protocol::messages;
-pub use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+pub use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
 pub use peer::{Peer, looks_like};
 
 /// Bytes in front of every frame that hold its length.

@@ -1,0 +1,331 @@
+//! One cluster: who is there, and a connection to each that anyone may use.
+//!
+//! Brokers are known from the last metadata; before the first, and when none of them can be reached, the
+//! bootstrap list is asked, in turn. Shared connections are made when first needed and made again when
+//! they have died; a broker's request to slow down (KIP-219) is honoured here for all who share one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::{BrokerId, ClusterName};
+use protocol::{ApiKey, ApiVersions, Request};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::buffers::BufferPool;
+use crate::handshake::greet;
+use crate::metadata::{self, Broker, Metadata, Wanted};
+use crate::opener::Tcp;
+use crate::{Address, CallError, Connection, Opener, Options};
+
+/// Pauses before a call is tried again, when its connection could not be made or was lost: a broker that
+/// restarts is back, or replaced as leader, by then or not soon.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+
+/// A cheap handle of one cluster; clones share connections and knowledge.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    opener: Box<dyn Opener>,
+    pool: BufferPool,
+    known: Mutex<Known>,
+    shared: Mutex<HashMap<(String, u16), Arc<Slot>>>,
+}
+
+/// What the last metadata said.
+#[derive(Debug, Default)]
+struct Known {
+    brokers: BTreeMap<BrokerId, Arc<Address>>,
+    controller: Option<BrokerId>,
+}
+
+/// The shared connection to one address.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Locked while it is being made, so that it is made once.
+    connection: tokio::sync::Mutex<Option<Connection>>,
+    /// The broker wants no request before.
+    quiet_until: Mutex<Option<Instant>>,
+}
+
+/// Whom to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    /// Whoever can be reached.
+    Anyone,
+    /// This one.
+    Broker(BrokerId),
+}
+
+/// May a call whose outcome is unknown be made again?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Twice is as good as once.
+    Harmless,
+    /// Only if the broker has certainly not seen it.
+    IfUnseen,
+}
+
+/// A reply, and who gave it.
+pub(crate) struct Answer<T> {
+    pub(crate) body: T,
+    pub(crate) version: i16,
+    pub(crate) connection: Connection,
+}
+
+impl Cluster {
+    /// A handle; nothing is connected yet.
+    pub fn new(options: Options) -> Cluster {
+        Cluster::with_opener(options, Box::new(Tcp))
+    }
+
+    /// The same, with another way to open connections than plain TCP.
+    pub fn with_opener(options: Options, opener: Box<dyn Opener>) -> Cluster {
+        Cluster(Arc::new(Inner {
+            options,
+            opener,
+            pool: BufferPool::default(),
+            known: Mutex::default(),
+            shared: Mutex::default(),
+        }))
+    }
+
+    /// What the cluster is called in messages.
+    pub fn name(&self) -> &ClusterName {
+        &self.0.options.name
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// Asks a broker for metadata now; remembers the brokers and their addresses. Creates nothing.
+    ///
+    /// # Errors
+    /// [`CallError::Unreachable`] if no address leads to a broker; else as the call says.
+    pub async fn metadata(&self, wanted: Wanted<'_>) -> Result<Metadata, CallError> {
+        let answer = self
+            .call(
+                To::Anyone,
+                Repeat::Harmless,
+                "Kafka 1.1 or newer",
+                |version| metadata::request(version, wanted),
+                |response| response.throttle_time_ms,
+            )
+            .await?;
+        let metadata = metadata::read(answer.version, answer.body);
+        self.remember(&metadata);
+        Ok(metadata)
+    }
+
+    /// Opens a connection of the caller's own to `broker`: one attempt, at the address that the last
+    /// metadata gave, or after asking for metadata if it gave none.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownBroker`] if the cluster does not list it; [`CallError::Connect`],
+    /// [`CallError::NotKafka`] or [`CallError::TimedOut`] if its address does not lead to it.
+    pub async fn connect(&self, broker: BrokerId) -> Result<Connection, CallError> {
+        let address = self.address_of(broker).await?;
+        self.open(&address).await
+    }
+
+    /// What `broker`, or any broker, can do.
+    ///
+    /// # Errors
+    /// As for any call.
+    pub async fn versions(&self, broker: Option<BrokerId>) -> Result<ApiVersions, CallError> {
+        let deadline = Instant::now() + self.0.options.request_timeout;
+        let to = broker.map_or(To::Anyone, To::Broker);
+        let (connection, _) = self.shared(to, deadline).await?;
+        Ok(connection.versions().clone())
+    }
+
+    /// The broker that takes requests that change topics.
+    pub(crate) async fn controller(&self) -> Result<BrokerId, CallError> {
+        if let Some(controller) = self.known().controller {
+            return Ok(controller);
+        }
+        let metadata = self.metadata(Wanted::None).await?;
+        metadata.controller.ok_or_else(|| CallError::NoController { cluster: self.name().clone() })
+    }
+
+    /// Makes one request over a shared connection, and makes it again where that may help and is allowed,
+    /// all within the request's time-out.
+    ///
+    /// `needs` says, for an error, what a broker must be to know the request; `request` writes it for the
+    /// version agreed on; `throttle_ms` reads from the reply how long the broker wants to be left alone.
+    pub(crate) async fn call<R: Request>(
+        &self,
+        to: To,
+        repeat: Repeat,
+        needs: &'static str,
+        request: impl Fn(i16) -> R,
+        throttle_ms: impl Fn(&R::Response) -> i32,
+    ) -> Result<Answer<R::Response>, CallError> {
+        let deadline = Instant::now() + self.0.options.request_timeout;
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let error = match self.attempt(to, needs, &request, &throttle_ms, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let again = match &error {
+                CallError::Closed { maybe_written, .. } => repeat == Repeat::Harmless || !maybe_written,
+                CallError::Connect { .. } => true,
+                CallError::Unreachable { attempts, .. } => {
+                    attempts.iter().any(|attempt| matches!(attempt, CallError::Connect { .. }))
+                }
+                _ => false,
+            };
+            match pauses.next() {
+                Some(pause) if again && Instant::now() + pause < deadline => sleep(pause).await,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt<R: Request>(
+        &self,
+        to: To,
+        needs: &'static str,
+        request: &impl Fn(i16) -> R,
+        throttle_ms: &impl Fn(&R::Response) -> i32,
+        deadline: Instant,
+    ) -> Result<Answer<R::Response>, CallError> {
+        let api = ApiKey::try_from(R::KEY).expect("the generated messages and their keys belong together");
+        let (connection, slot) = self.shared(to, deadline).await?;
+        let quiet_until = *lock(&slot.quiet_until);
+        if let Some(quiet_until) = quiet_until {
+            sleep_until(quiet_until.min(deadline)).await;
+        }
+        let version = connection.version_of(api, needs)?;
+        let body = request(version);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let id = connection.next_correlation_id();
+        let frame = protocol::encode_request(api, version, id, connection.client_id(), &body);
+        let reply = connection.send(api, id, frame.map(|frame| vec![frame]), left);
+        let frame = reply.await?;
+        let body: R::Response = protocol::decode_response(api, version, frame)
+            .map_err(|source| connection.malformed(api, source))?;
+        let throttle = Duration::from_millis(u64::try_from(throttle_ms(&body)).unwrap_or(0));
+        if !throttle.is_zero() {
+            *lock(&slot.quiet_until) = Some(Instant::now() + throttle);
+        }
+        Ok(Answer { body, version, connection })
+    }
+
+    async fn shared(&self, to: To, deadline: Instant) -> Result<(Connection, Arc<Slot>), CallError> {
+        match to {
+            To::Broker(broker) => {
+                // Metadata itself asks anyone, so this does not go round.
+                let address = Box::pin(self.address_of(broker)).await?;
+                self.shared_at(&address).await
+            }
+            To::Anyone => self.shared_anywhere(deadline).await,
+        }
+    }
+
+    /// The first that can be had of: a connection that is open, the brokers known, the bootstrap list.
+    async fn shared_anywhere(&self, deadline: Instant) -> Result<(Connection, Arc<Slot>), CallError> {
+        let known: Vec<Arc<Address>> = self.known().brokers.values().cloned().collect();
+        let slots: Vec<Arc<Slot>> = lock(&self.0.shared).values().cloned().collect();
+        for slot in slots {
+            // One that is being made is not open.
+            let open = slot.connection.try_lock().ok().and_then(|connection| connection.clone());
+            if let Some(connection) = open.filter(|connection| !connection.is_dead()) {
+                return Ok((connection, slot));
+            }
+        }
+        let mut attempts = Vec::new();
+        let bootstrap = self.0.options.bootstrap.iter().map(|text| Address::parse(text).map(Arc::new));
+        for address in known.into_iter().map(Ok).chain(bootstrap) {
+            let attempt = match address {
+                Ok(address) => self.shared_at(&address).await,
+                Err(error) => Err(error),
+            };
+            match attempt {
+                Ok(shared) => return Ok(shared),
+                Err(error) => attempts.push(error),
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        Err(CallError::Unreachable { cluster: self.name().clone(), attempts })
+    }
+
+    async fn shared_at(&self, address: &Arc<Address>) -> Result<(Connection, Arc<Slot>), CallError> {
+        let key = (address.host.clone(), address.port);
+        let slot = Arc::clone(lock(&self.0.shared).entry(key).or_default());
+        let mut held = slot.connection.lock().await;
+        let live = held.as_ref().filter(|connection| !connection.is_dead());
+        let connection = match live {
+            Some(connection) => connection.clone(),
+            None => {
+                let connection = self.open(address).await?;
+                *lock(&slot.quiet_until) = None;
+                held.insert(connection).clone()
+            }
+        };
+        drop(held);
+        Ok((connection, slot))
+    }
+
+    async fn open(&self, address: &Arc<Address>) -> Result<Connection, CallError> {
+        let Inner { options, opener, pool, .. } = &*self.0;
+        let greeted = greet(opener.as_ref(), address, options).await?;
+        Ok(Connection::start(greeted, Arc::clone(address), options, pool.clone()))
+    }
+
+    /// The last metadata listed it.
+    pub(crate) fn is_known(&self, broker: BrokerId) -> bool {
+        self.known().brokers.contains_key(&broker)
+    }
+
+    async fn address_of(&self, broker: BrokerId) -> Result<Arc<Address>, CallError> {
+        if let Some(address) = self.known().brokers.get(&broker) {
+            return Ok(Arc::clone(address));
+        }
+        self.metadata(Wanted::None).await?;
+        let address = self.known().brokers.get(&broker).cloned();
+        address.ok_or_else(|| CallError::UnknownBroker { cluster: self.name().clone(), broker })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.0.known)
+    }
+
+    fn remember(&self, metadata: &Metadata) {
+        let mut known = self.known();
+        known.controller = metadata.controller;
+        // A broker that has just started may list nobody, not even itself.
+        if metadata.brokers.is_empty() {
+            return;
+        }
+        let address = |broker: &Broker| {
+            let Broker { id, host, port, .. } = broker.clone();
+            (id, Arc::new(Address { host, port, broker: Some(id) }))
+        };
+        known.brokers = metadata.brokers.iter().map(address).collect();
+        let listed = |key: &(String, u16)| {
+            known.brokers.values().any(|address| address.host == key.0 && address.port == key.1)
+        };
+        // Connections to addresses that are no broker's end when their last call does.
+        lock(&self.0.shared).retain(|key, _| listed(key));
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+/// No holder of these locks can leave them half-changed, so a panic elsewhere does not matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,362 @@
+//! One socket to one broker, and the task that owns it.
+//!
+//! ```text
+//! callers ──Request──▶ queue ──▶ out (slices) ──vectored write──▶ broker
+//!    ▲                            pending, in order                  │
+//!    └───────reply──────────────── front ◀──────frames───────────────┘
+//! ```
+//! A broker answers the requests of a connection in order, so a reply belongs to the front of `pending`;
+//! any other means that the two sides no longer agree, and ends the connection. So does a reply that is
+//! late, for those behind it could only be later. When a connection ends, everything pending fails at
+//! once, and each failure says whether the broker may have seen its request.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use model::BrokerId;
+use protocol::{ApiKey, ApiVersions, DecodeError, EncodeError};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::buffers::BufferPool;
+use crate::error::CloseCause;
+use crate::handshake::Greeted;
+use crate::inbound::Inbound;
+use crate::{Address, CallError, Options};
+
+/// The most slices that one write hands to the kernel, which takes 1024 at most.
+const SLICES_MAX: usize = 256;
+
+/// A connection to one broker. Clones are the same connection; it closes when all are gone and what was
+/// asked is answered, or by [`Connection::close`].
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    address: Arc<Address>,
+    versions: ApiVersions,
+    client_id: String,
+    request_timeout: Duration,
+    correlation: AtomicI32,
+    /// Bounded by its users: each request belongs to a caller that waits for it or counts its bytes, and
+    /// none outlives its deadline.
+    requests: mpsc::UnboundedSender<Request>,
+    ended: Arc<Ended>,
+}
+
+/// How and why a connection ends, between its handle and its task.
+#[derive(Debug, Default)]
+struct Ended {
+    asked: Notify,
+    cause: OnceLock<CloseCause>,
+}
+
+/// A request on its way to the task.
+#[derive(Debug)]
+struct Request {
+    api: ApiKey,
+    correlation_id: i32,
+    slices: Vec<Bytes>,
+    deadline: Instant,
+    after: Duration,
+    reply: oneshot::Sender<Result<Bytes, CallError>>,
+}
+
+impl Connection {
+    /// Starts the task of a connection that has been greeted.
+    pub(crate) fn start(
+        greeted: Greeted,
+        address: Arc<Address>,
+        options: &Options,
+        pool: BufferPool,
+    ) -> Connection {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let ended = Arc::new(Ended::default());
+        let driver = Driver {
+            address: Arc::clone(&address),
+            ended: Arc::clone(&ended),
+            inbound: Inbound::new(pool, options.frame_bytes_max),
+            stream: greeted.stream,
+            out: VecDeque::new(),
+            pending: VecDeque::new(),
+            queued_bytes: 0,
+            written_bytes: 0,
+        };
+        tokio::spawn(driver.run(receiver));
+        Connection(Arc::new(Inner {
+            address,
+            versions: greeted.versions,
+            client_id: options.client_id.clone(),
+            request_timeout: options.request_timeout,
+            correlation: AtomicI32::new(1),
+            requests: sender,
+            ended,
+        }))
+    }
+
+    /// The broker, as the cluster called it; `-1` on a connection to a bootstrap address.
+    pub fn broker(&self) -> BrokerId {
+        self.0.address.broker.unwrap_or(BrokerId(-1))
+    }
+
+    /// Where it leads.
+    pub fn address(&self) -> &Arc<Address> {
+        &self.0.address
+    }
+
+    /// What the broker can do.
+    pub fn versions(&self) -> &ApiVersions {
+        &self.0.versions
+    }
+
+    /// Nothing will be answered any more.
+    pub fn is_dead(&self) -> bool {
+        self.0.requests.is_closed()
+    }
+
+    /// Ends it now: everything pending fails.
+    pub fn close(&self) {
+        self.0.ended.asked.notify_one();
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        &self.0.client_id
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
+    }
+
+    /// The highest version of `api` that both sides speak, or who would be needed for it.
+    pub(crate) fn version_of(&self, api: ApiKey, needs: &'static str) -> Result<i16, CallError> {
+        let unsupported = || CallError::Unsupported { api, address: Arc::clone(&self.0.address), needs };
+        self.0.versions.negotiate(api).ok_or_else(unsupported)
+    }
+
+    pub(crate) fn malformed(&self, api: ApiKey, source: DecodeError) -> CallError {
+        CallError::Malformed { api, address: Arc::clone(&self.0.address), source }
+    }
+
+    pub(crate) fn refused(&self, api: ApiKey, error: protocol::ErrorCode) -> CallError {
+        CallError::Refused { api, address: Arc::clone(&self.0.address), error, message: None }
+    }
+
+    /// The number of the next request, to be written into it and given to [`Connection::send`].
+    pub(crate) fn next_correlation_id(&self) -> i32 {
+        self.0.correlation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Queues a request now; the future resolves to the reply's frame, correlation id included. Dropping
+    /// the future leaves the request on its way; its reply is then read and dropped.
+    ///
+    /// `slices` are the whole frame.
+    pub(crate) fn send(
+        &self,
+        api: ApiKey,
+        correlation_id: i32,
+        slices: Result<Vec<Bytes>, EncodeError>,
+        after: Duration,
+    ) -> impl Future<Output = Result<Bytes, CallError>> + Send + 'static + use<> {
+        let (reply, answered) = oneshot::channel();
+        let address = Arc::clone(&self.0.address);
+        let ended = Arc::clone(&self.0.ended);
+        let queued = match slices {
+            Ok(slices) => {
+                let deadline = Instant::now() + after;
+                let request = Request { api, correlation_id, slices, deadline, after, reply };
+                // A queue that is closed drops the request, and so its `reply`: told below.
+                let _ = self.0.requests.send(request);
+                Ok(())
+            }
+            Err(source) => Err(CallError::Encode { address: Arc::clone(&address), source }),
+        };
+        async move {
+            queued?;
+            match answered.await {
+                Ok(result) => result,
+                // The task answers all that it has taken from the queue: it never took this one.
+                Err(_) => {
+                    let source = ended.cause.get().cloned().unwrap_or(CloseCause::Here);
+                    Err(CallError::Closed { api, address, maybe_written: false, source })
+                }
+            }
+        }
+    }
+}
+
+/// A request that has been queued for writing.
+struct Pending {
+    api: ApiKey,
+    correlation_id: i32,
+    /// Where its first byte is in all that the connection ever wrote.
+    first_byte: u64,
+    deadline: Instant,
+    after: Duration,
+    reply: oneshot::Sender<Result<Bytes, CallError>>,
+}
+
+struct Driver {
+    address: Arc<Address>,
+    ended: Arc<Ended>,
+    stream: crate::Stream,
+    inbound: Inbound,
+    /// What is still to be written.
+    out: VecDeque<Bytes>,
+    /// What is still to be answered.
+    pending: VecDeque<Pending>,
+    /// All bytes ever put into `out`, and all that the socket has taken of them.
+    queued_bytes: u64,
+    written_bytes: u64,
+}
+
+impl Driver {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let cause = self.serve(&mut requests).await;
+        // From here on callers find the queue closed, and the cause beside it.
+        let _ = self.ended.cause.set(cause.clone());
+        requests.close();
+        while let Ok(request) = requests.try_recv() {
+            self.accept(request);
+        }
+        self.fail_all(&cause);
+    }
+
+    /// Works until the connection ends, and says why.
+    async fn serve(&mut self, requests: &mut mpsc::UnboundedReceiver<Request>) -> CloseCause {
+        let ended = Arc::clone(&self.ended);
+        let mut open = true;
+        let mut alarm = std::pin::pin!(sleep_until(Instant::now()));
+        loop {
+            if !open && self.pending.is_empty() {
+                return CloseCause::Here;
+            }
+            self.set(alarm.as_mut());
+            tokio::select! {
+                () = ended.asked.notified() => return CloseCause::Here,
+                request = requests.recv(), if open => match request {
+                    Some(request) => {
+                        self.accept(request);
+                        // Those that wait already go out in the same write.
+                        while let Ok(request) = requests.try_recv() {
+                            self.accept(request);
+                        }
+                    }
+                    None => open = false,
+                },
+                written = write(&mut *self.stream.writer, &self.out), if !self.out.is_empty() => match written {
+                    Ok(bytes) => self.written(bytes),
+                    Err(error) => return write_failed(error),
+                },
+                read = self.inbound.read(&mut *self.stream.reader) => {
+                    if let Err(cause) = read.and_then(|()| self.deliver()) {
+                        return cause;
+                    }
+                }
+                () = &mut alarm, if !self.pending.is_empty() => {
+                    let now = Instant::now();
+                    if let Some(late) = self.pending.iter().find(|pending| pending.deadline <= now) {
+                        return CloseCause::EarlierTimedOut { api: late.api };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sets the alarm to the nearest deadline, if it is not set to ring before.
+    fn set(&self, alarm: Pin<&mut Sleep>) {
+        let Some(nearest) = self.pending.iter().map(|pending| pending.deadline).min() else { return };
+        if nearest < alarm.deadline() || alarm.is_elapsed() {
+            alarm.reset(nearest);
+        }
+    }
+
+    fn accept(&mut self, request: Request) {
+        let Request { api, correlation_id, slices, deadline, after, reply } = request;
+        self.pending.push_back(Pending {
+            api,
+            correlation_id,
+            first_byte: self.queued_bytes,
+            deadline,
+            after,
+            reply,
+        });
+        self.queued_bytes += slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
+        self.out.extend(slices.into_iter().filter(|slice| !slice.is_empty()));
+    }
+
+    fn written(&mut self, bytes: usize) {
+        self.written_bytes += bytes as u64;
+        let mut left = bytes;
+        while let Some(slice) = self.out.front_mut() {
+            if left < slice.len() {
+                slice.advance(left);
+                break;
+            }
+            left -= slice.len();
+            self.out.pop_front();
+        }
+    }
+
+    /// Hands out the frames that have come.
+    fn deliver(&mut self) -> Result<(), CloseCause> {
+        while let Some(frame) = self.inbound.next_frame()? {
+            let got = protocol::correlation_id(&frame);
+            match self.pending.pop_front() {
+                // One that was not written whole cannot have an answer.
+                Some(front) if got == Some(front.correlation_id) => {
+                    // A caller that has gone does not want it any more.
+                    let _ = front.reply.send(Ok(frame));
+                }
+                front => {
+                    let expected = front.as_ref().map(|front| front.correlation_id);
+                    if let Some(front) = front {
+                        self.pending.push_front(front);
+                    }
+                    let got = got.map_or_else(|| "without a number".to_owned(), |id| id.to_string());
+                    return Err(CloseCause::Correlation { expected, got });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fail_all(&mut self, cause: &CloseCause) {
+        let now = Instant::now();
+        for pending in self.pending.drain(..) {
+            let maybe_written = pending.first_byte < self.written_bytes;
+            let (api, address) = (pending.api, Arc::clone(&self.address));
+            let error = if pending.deadline <= now {
+                CallError::TimedOut { api, address, after: pending.after, maybe_written }
+            } else {
+                CallError::Closed { api, address, maybe_written, source: cause.clone() }
+            };
+            let _ = pending.reply.send(Err(error));
+        }
+    }
+}
+
+/// Writes as many of `out`'s slices as the socket takes at once. Nothing is lost when dropped.
+async fn write(writer: &mut (dyn AsyncWrite + Send + Unpin), out: &VecDeque<Bytes>) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let mut count = 0;
+    for (place, slice) in slices.iter_mut().zip(out) {
+        *place = IoSlice::new(slice);
+        count += 1;
+    }
+    writer.write_vectored(&slices[..count]).await
+}
+
+fn write_failed(error: io::Error) -> CloseCause {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => CloseCause::ByPeer,
+        _ => CloseCause::Io(error.into()),
+    }
+}

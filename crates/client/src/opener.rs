@@ -1,0 +1,59 @@
+//! How a connection is opened: the seam where TCP, TLS and a test's own streams differ.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+
+use crate::Address;
+
+/// Both directions of an open connection.
+pub struct Stream {
+    /// What the broker sends.
+    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// What the broker gets. Writes are vectored where it can do them.
+    pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+/// The way to an open connection. Opening is cancelled by dropping the future, which happens after
+/// [`crate::Options::connect_timeout`].
+pub trait Opener: fmt::Debug + Send + Sync {
+    /// Opens one connection to `address`, ready for Kafka's frames.
+    fn open(&self, address: Arc<Address>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+}
+
+/// Plain TCP.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tcp;
+
+impl Opener for Tcp {
+    fn open(&self, address: Arc<Address>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
+        Box::pin(async move {
+            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            // A name may stand for several addresses, not all of which need be listened on.
+            for resolved in lookup_host((address.host.as_str(), address.port)).await? {
+                match TcpStream::connect(resolved).await {
+                    Ok(stream) => return ready(stream),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        })
+    }
+}
+
+fn ready(stream: TcpStream) -> io::Result<Stream> {
+    // A frame is written whole, so there is nothing to wait for.
+    stream.set_nodelay(true)?;
+    // A peer that vanished without a word is noticed while the connection idles, too.
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let (reader, writer) = stream.into_split();
+    Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
+}
