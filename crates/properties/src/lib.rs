@@ -1,1 +1,29 @@
-//! properties
+//! Setting text, in the dialects of the products we replace, to types.
+//!
+//! [`parse`] reads Java's `.properties`; the [`table`] knows every property; [`load`] judges a worker's
+//! and its connectors' entries by it and gives [`Settings`] and a [`Report`] of everything there is to say
+//! about all files at once. No I/O: text comes in, types go out.
+
+mod entry;
+mod executable;
+mod load;
+mod nearest;
+mod parse;
+mod reference;
+mod report;
+mod run_options;
+mod settings;
+pub mod table;
+pub mod value;
+
+pub use entry::{Entry, Place};
+pub use executable::split_executable;
+pub use load::{kind_of, load};
+pub use parse::{escape, parse, parse_bytes};
+pub use reference::reference_markdown;
+pub use report::{Problem, Report, Severity};
+pub use run_options::RunOptions;
+pub use settings::{
+    ClusterSettings, ConnectorSettings, LimitSettings, OFFSET_FILE_DEFAULT, OffsetSettings, OffsetStart,
+    ReadingSettings, SelectionSettings, Settings, TimestampType, TopicSettings, WorkerSettings,
+};

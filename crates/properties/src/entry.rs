@@ -1,0 +1,100 @@
+//! One property as it was written, and where.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// One `key=value` of a file or of the command line, unescaped, and where it stands.
+///
+/// `Debug` hides the value of a key that looks like a secret, so that an entry may be logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key, unescaped.
+    pub key: String,
+    /// The value, unescaped and not trimmed.
+    pub value: String,
+    /// The file as the person named it, or the option (`--set`) that stands in for one.
+    pub file: Arc<str>,
+    /// The first natural line of the entry, from 1; 0 where lines mean nothing.
+    pub line: u32,
+}
+
+impl Entry {
+    /// An entry.
+    pub fn new(key: impl Into<String>, value: impl Into<String>, place: &Place) -> Entry {
+        Entry { key: key.into(), value: value.into(), file: place.file.clone(), line: place.line }
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        Place { file: self.file.clone(), line: self.line }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = if is_secret(&self.key) { "[hidden]" } else { &self.value };
+        write!(f, "{}: {}={value}", self.place(), self.key)
+    }
+}
+
+/// A file and a line in it, or only a file.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+    /// The file as the person named it; empty where a problem belongs to none.
+    pub file: Arc<str>,
+    /// The line, from 1; 0 for the file as a whole.
+    pub line: u32,
+}
+
+impl Place {
+    /// Line `line` of `file`.
+    pub fn new(file: &str, line: u32) -> Place {
+        Place { file: Arc::from(file), line }
+    }
+
+    /// Of no file: what concerns all of them.
+    pub fn none() -> Place {
+        Place::new("", 0)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 { write!(f, ":{}", self.line) } else { Ok(()) }
+    }
+}
+
+/// Whether the value of `key` may be a secret, judged by the name alone: also for keys no table knows.
+pub(crate) fn is_secret(key: &str) -> bool {
+    const PARTS: [&str; 12] = [
+        "password",
+        "passphrase",
+        "secret",
+        "jaas",
+        "token",
+        "credential",
+        "user.info",
+        "private",
+        "license",
+        "keystore.key",
+        "certificate",
+        "api.key",
+    ];
+    let key = key.to_ascii_lowercase();
+    PARTS.iter().any(|part| key.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_in_a_log_hides_what_looks_like_a_secret() {
+        let place = Place::new("w.properties", 3);
+        let secret = Entry::new("dest.kafka.sasl.jaas.config", "password=\"hunter2\"", &place);
+        assert_eq!(format!("{secret:?}"), "w.properties:3: dest.kafka.sasl.jaas.config=[hidden]");
+        let open = Entry::new("tasks.max", "4", &place);
+        assert_eq!(format!("{open:?}"), "w.properties:3: tasks.max=4");
+    }
+}

@@ -1,0 +1,44 @@
+//! What is ours alone: the bounds and limits of the data plane.
+
+use super::{Group, Property, used};
+use crate::value::{Kind, Unit};
+
+/// Our own properties.
+pub(super) static OWN: Group = Group { title: "Paralog's own", properties: PROPERTIES };
+
+const fn between(unit: Unit, min: i64, max: i64) -> Kind {
+    Kind::Whole { unit, min, max }
+}
+
+const PROPERTIES: &[Property] = &[
+    used(
+        "paralog.buffer.bytes.max",
+        between(Unit::Bytes, 1 << 20, 1 << 40),
+        "33554432",
+        "the bytes of record batches held at any time, over all partitions: the bound on memory",
+    ),
+    used(
+        "paralog.produce.bytes.max",
+        between(Unit::Bytes, 1 << 10, 1 << 30),
+        "4194304",
+        "the bytes of one produce request, unless a single batch is larger",
+    ),
+    used(
+        "paralog.produce.requests.max",
+        between(Unit::Count, 1, 1000),
+        "5",
+        "how many produce requests may be under way on one connection",
+    ),
+    used(
+        "paralog.transcode.threads",
+        between(Unit::Count, 1, 1024),
+        "2",
+        "the threads that rewrite batches which cannot pass as they are",
+    ),
+    used(
+        "paralog.aged.after.ms",
+        Kind::long_millis(0),
+        "72000000",
+        "records older than this are copied with one request of a partition under way: less than the destination's `producer.id.expiration.ms` (24 h)",
+    ),
+];

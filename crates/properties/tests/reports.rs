@@ -1,0 +1,275 @@
+//! What is said about files, word for word. `UPDATE_GOLDEN=1 cargo test -p properties` writes the expected
+//! reports anew; read the difference before it is committed.
+
+use proptest::prelude::*;
+
+use properties::table::{FileKind, names};
+use properties::{Entry, Place, Report, load, parse, parse_bytes, split_executable};
+
+fn read(name: &str, report: &mut Report) -> Vec<Entry> {
+    let path = format!("{}/tests/files/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (entries, problems) = parse_bytes(name, &std::fs::read(path).expect("a test file is there"));
+    report.extend(problems);
+    entries
+}
+
+/// Compares with `tests/reports/<golden>.txt`, and that no secret of a test file is in it.
+fn check(report: &Report, golden: &str) {
+    let shown = report.to_string();
+    let path = format!("{}/tests/reports/{golden}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &shown).expect("the golden file can be written");
+    }
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(!format!("{report:?}").contains("hunter2"), "{report:?}");
+    let expected = std::fs::read_to_string(&path).expect("the golden file is there");
+    assert_eq!(shown, expected, "differs from {golden}.txt");
+}
+
+fn check_files(worker: &str, connectors: &[&str], golden: &str) {
+    let mut report = Report::new();
+    let worker = read(worker, &mut report);
+    let connectors: Vec<Vec<Entry>> = connectors.iter().map(|name| read(name, &mut report)).collect();
+    let (settings, loaded) = load(&worker, &connectors);
+    assert_eq!(settings.is_err(), loaded.has_errors());
+    report.extend(loaded.problems().into_iter().cloned());
+    check(&report, golden);
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_at_once() {
+    check_files("connect-standalone.properties", &["wrong.properties"], "wrong");
+}
+
+#[test]
+fn a_secured_distributed_worker_is_refused_with_every_reason() {
+    check_files("worker-secured.properties", &["quickstart-zookeeper.properties"], "worker-secured");
+}
+
+#[test]
+fn schema_migration_to_a_secured_cluster_is_refused() {
+    check_files("connect-standalone.properties", &["schema-migration.properties"], "schema-migration");
+}
+
+#[test]
+fn two_connectors_of_one_name_and_files_in_the_wrong_order_are_refused() {
+    check_files(
+        "connect-standalone.properties",
+        &["quickstart.properties", "quickstart-zookeeper.properties"],
+        "same-name",
+    );
+    check_files("quickstart.properties", &["connect-standalone.properties"], "wrong-order");
+}
+
+#[test]
+fn the_executables_secured_and_converting_files_are_refused() {
+    let mut report = Report::new();
+    let consumer = read("executable-kerberos.properties", &mut report);
+    let producer = read("executable-producer.properties", &mut report);
+    let replication = read("executable-avro.properties", &mut report);
+    let (worker, connector) = split_executable(&consumer, &producer, &replication);
+    report.extend(load(&worker, &[connector]).1.problems().into_iter().cloned());
+    check(&report, "executable-refused");
+}
+
+/// The whole report of small files: worker, connector, expected.
+fn says(worker: &str, connector: &str, expected: &str) {
+    let worker = parse("w", worker).0;
+    let connector = parse("c", connector).0;
+    assert_eq!(load(&worker, &[connector]).1.to_string(), expected);
+}
+
+const CONNECTOR: &str = "name=x\nconnector.class=ReplicatorSourceConnector\nsrc.kafka.bootstrap.servers=a:1\n\
+    dest.kafka.bootstrap.servers=b:1\ntopic.whitelist=t\n";
+const WORKER: &str = "bootstrap.servers=b:1\noffset.storage.file.filename=/f\n";
+
+#[test]
+fn a_small_connector_needs_no_more_and_may_stand_without_a_worker() {
+    says(WORKER, CONNECTOR, "");
+    says("", CONNECTOR, "");
+}
+
+#[test]
+fn what_is_missing_is_told_with_where_to_write_it() {
+    says(
+        "plugin.path=/x",
+        "connector.class=paralog",
+        "error: w: `offset.storage.file.filename` is missing\n\
+         hint: name the file in which progress is kept\n\
+         error: c: `name` is missing\n\
+         hint: name the connector: its progress is kept under that name\n\
+         error: c: `src.kafka.bootstrap.servers` is missing\n\
+         hint: write `host:port` of one or more brokers of the source\n\
+         error: c: the destination is missing: neither the connector's `dest.kafka.bootstrap.servers` nor the worker's \
+         `bootstrap.servers` is given\n\
+         hint: write `host:port` of one or more of its brokers\n\
+         warning: c: no topic is selected: nothing is copied\n\
+         hint: list topics in `topic.whitelist`, or give a pattern in `topic.regex`\n\
+         info: accepted, though without meaning here: `plugin.path` (no Java classes are loaded)\n",
+    );
+}
+
+#[test]
+fn a_converter_is_the_connectors_or_else_the_workers() {
+    let json = format!("{WORKER}key.converter=org.apache.kafka.connect.json.JsonConverter\n");
+    says(
+        &json,
+        CONNECTOR,
+        "error: c: has no `key.converter`, so the worker's `org.apache.kafka.connect.json.JsonConverter` (w:3) holds: \
+         it would change records, and only copying them as they are is built\n\
+         hint: add key.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n",
+    );
+    says(
+        &json,
+        &format!("{CONNECTOR}key.converter=org.apache.kafka.connect.converters.ByteArrayConverter"),
+        "",
+    );
+    let simple = "header.converter=org.apache.kafka.connect.storage.SimpleHeaderConverter";
+    says(&format!("{WORKER}{simple}"), CONNECTOR, "");
+    says(
+        WORKER,
+        &format!("{CONNECTOR}{simple}"),
+        "error: c:6: `header.converter` is `org.apache.kafka.connect.storage.SimpleHeaderConverter`: it would change \
+         records, and only copying them as they are is built\n\
+         hint: write header.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n",
+    );
+}
+
+#[test]
+fn security_counts_where_a_connection_is_made_and_as_its_protocol_says() {
+    let secret = "dest.kafka.sasl.jaas.config=hunter2\n";
+    says(
+        WORKER,
+        &format!("{CONNECTOR}{secret}"),
+        "error: c:6: TLS and SASL are not built yet, but the destination is given `dest.kafka.sasl.jaas.config`\n\
+         hint: without `security.protocol` Kafka's clients connect in plaintext in spite of these; to do so here, write \
+         dest.kafka.security.protocol=PLAINTEXT\n",
+    );
+    says(
+        WORKER,
+        &format!("{CONNECTOR}{secret}dest.kafka.security.protocol=PLAINTEXT"),
+        "warning: c:6: without effect while `security.protocol` of the destination is PLAINTEXT: \
+         `dest.kafka.sasl.jaas.config`\n",
+    );
+    // The worker's holds where the connector says nothing, and not where it does.
+    says(
+        &format!("{WORKER}security.protocol=SSL"),
+        CONNECTOR,
+        "error: w:3: `security.protocol` is `SSL`: TLS and SASL are not built yet, the destination can only be reached \
+         in plaintext\n",
+    );
+    says(
+        &format!("{WORKER}security.protocol=SSL"),
+        &format!("{CONNECTOR}dest.kafka.security.protocol=PLAINTEXT"),
+        "",
+    );
+    says(
+        WORKER,
+        &format!("{CONNECTOR}src.consumer.security.protocol=TLS"),
+        "error: c:6: `src.consumer.security.protocol` is `TLS`, which it cannot be\n\
+         hint: it takes `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`\n",
+    );
+    // Defaults spelled out ask for nothing, nor do clients that do not exist here.
+    says(WORKER, &format!("{CONNECTOR}dest.kafka.ssl.endpoint.identification.algorithm=https"), "");
+    says(
+        WORKER,
+        &format!(
+            "{CONNECTOR}confluent.topic.security.protocol=SASL_SSL\nconsumer.override.sasl.mechanism=PLAIN"
+        ),
+        "info: accepted, though without meaning here: `confluent.topic.security.protocol` (no licence is needed); \
+         `consumer.override.sasl.mechanism` (it serves sink connectors only)\n",
+    );
+}
+
+#[test]
+fn one_cluster_needs_a_rename_and_several_topics_need_several_names() {
+    let same = CONNECTOR.replace("b:1", "a:1");
+    says(
+        WORKER,
+        &same,
+        "error: c: source and destination are one cluster (a:1), so each topic would be copied to itself\n\
+         hint: set `topic.rename.format`, for example to ${topic}.replica\n\
+         info: c:4: the destination is `a:1`, not `b:1` of `bootstrap.servers` (w:1)\n",
+    );
+    says(
+        WORKER,
+        &format!("{CONNECTOR}topic.rename.format=copy\ntopic.regex=t.*").replace("=t\n", "=t,u\n"),
+        "error: c:6: `topic.rename.format` is `copy` for every topic, so `t` and `u` would be mixed in one\n\
+         hint: let it hold `${topic}`\n",
+    );
+    says(WORKER, &format!("{CONNECTOR}topic.rename.format=copy"), "");
+}
+
+#[test]
+fn another_connector_and_another_products_file_are_refused_by_name() {
+    says(
+        WORKER,
+        &CONNECTOR
+            .replace("ReplicatorSourceConnector", "org.apache.kafka.connect.file.FileStreamSourceConnector"),
+        "error: c:2: `connector.class` is `org.apache.kafka.connect.file.FileStreamSourceConnector`: only replication \
+         runs here, no other connector\n\
+         hint: to copy topics as Replicator does, write \
+         connector.class=io.confluent.connect.replicator.ReplicatorSourceConnector\n",
+    );
+    says(
+        WORKER,
+        "clusters = a, b\na.bootstrap.servers = a:1",
+        "error: c: is a file for MirrorMaker 2 (it has `clusters`), and running from it is not built yet\n\
+         hint: write a connector's file for each pair of clusters\n",
+    );
+}
+
+#[test]
+fn no_secret_of_any_property_is_ever_told() {
+    let secret = |name: &str| {
+        ["password", "secret", "jaas", "user.info", "license", "passphrase"]
+            .iter()
+            .any(|part| name.contains(part))
+    };
+    let place = Place::new("f", 1);
+    for name in names(FileKind::Connector).filter(|name| secret(name)) {
+        let mut connector = parse("c", CONNECTOR).0;
+        connector.push(Entry::new(format!("{name}.typo"), "hunter2", &place));
+        connector.push(Entry::new(name, "hunter2 ${file:/x:y}", &place));
+        let report = load(&[], &[connector]).1;
+        assert!(!report.to_string().contains("hunter2"), "{report}");
+    }
+}
+
+proptest! {
+    /// Whatever stands in the files, there is a report, and settings exactly if it holds no error.
+    #[test]
+    fn any_files_of_known_keys_can_be_judged(
+        worker in entries(FileKind::Worker),
+        connectors in proptest::collection::vec(entries(FileKind::Connector), 0..3),
+    ) {
+        let (settings, report) = load(&worker, &connectors);
+        prop_assert_eq!(settings.is_err(), report.has_errors());
+        if let Ok(settings) = settings {
+            prop_assert_eq!(settings.connectors.len(), connectors.len());
+        }
+    }
+}
+
+fn entries(kind: FileKind) -> impl Strategy<Value = Vec<Entry>> {
+    let known: Vec<String> = names(kind).collect();
+    let key = prop_oneof![9 => proptest::sample::select(known), 1 => "[a-z.]{0,12}"];
+    let value = prop_oneof![
+        Just("true".to_owned()),
+        Just("5".to_owned()),
+        Just("a:1".to_owned()),
+        Just("x".to_owned()),
+        "-?[0-9]{1,20}",
+        any::<String>(),
+    ];
+    let minimal = match kind {
+        FileKind::Worker => parse("w", WORKER).0,
+        _ => parse("c", CONNECTOR).0,
+    };
+    let more = proptest::collection::vec((key, value), 0..6);
+    (any::<bool>(), more).prop_map(move |(is_minimal, more)| {
+        let place = Place::new("f", 1);
+        let start = if is_minimal { minimal.clone() } else { Vec::new() };
+        start.into_iter().chain(more.into_iter().map(|(key, value)| Entry::new(key, value, &place))).collect()
+    })
+}
