@@ -1,10 +1,35 @@
 //! What should exist at the destination, and what copies to where.
+//!
+//! ```text
+//! source   ─▶ Snapshot ─▶ Candidates ─┐ (which topics, under which names)
+//!                  │                  ▼
+//!                  └──────────────▶ plan ─▶ Plan { steps, blocked, not_copied, warnings, routes }
+//! destination ─▶ Snapshot ────────────▲
+//! ```
+//!
+//! Everything is a function of values: no I/O, no clock, no settings text. Whoever observes the clusters
+//! fills the snapshots, carries out the steps, observes again, and publishes the routes of a plan that has
+//! no steps left.
 
+mod candidates;
+mod check;
+mod desired;
+mod diff;
+mod java_property;
 mod java_regex;
 mod naming;
 mod pattern;
+mod plan;
 mod selection;
+pub mod settings;
+pub mod snapshot;
 
+pub use candidates::{Candidates, NotCopied, NotCopiedReason};
+pub use check::check_settings;
+pub use desired::TopicPolicy;
+pub use diff::{Intent, plan};
 pub use naming::{NAME_CHARS_MAX, NameError, Naming, NamingError, check_name, collides};
 pub use pattern::{Pattern, PatternError, TooCostly};
+pub use plan::{Action, BlockReason, Blocked, Change, Held, HeldBack, Plan, Step, Warning};
 pub use selection::{Selection, Verdict, is_internal_name};
+pub use snapshot::Snapshot;

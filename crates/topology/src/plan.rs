@@ -1,0 +1,340 @@
+//! What to do to make the destination fit the source, and what then copies to where: a value to print,
+//! to review and to carry out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use model::{Route, TopicName};
+
+use crate::candidates::NotCopied;
+use crate::settings::{Chosen, LeftOut};
+
+/// The steps towards what is wanted, and the state once they are done.
+///
+/// Without steps the plan is what holds now. Printed, it reads as a review.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do, sorted by topic; each step is safe to repeat.
+    pub steps: Vec<Step>,
+    /// What would be wanted and cannot be done now. Sorted by destination topic.
+    pub blocked: Vec<Blocked>,
+    /// Source topics that were asked for and are not copied. Sorted by topic.
+    pub not_copied: Vec<NotCopied>,
+    /// What is copied with a flaw, or could not be learnt. Sorted by topic.
+    pub warnings: Vec<Warning>,
+    /// What copies to where once the steps are done, sorted by source partition. The id of a topic that is
+    /// still to be created is not known.
+    pub routes: Vec<Route>,
+}
+
+/// One change of one topic of the destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The topic at the destination.
+    pub topic: TopicName,
+    /// What is done to it.
+    pub action: Action,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is done to a topic of the destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is created.
+    Create {
+        /// With so many partitions.
+        partitions: i32,
+        /// With so many replicas of each.
+        replication_factor: i16,
+        /// With these settings of its own.
+        settings: BTreeMap<String, Chosen>,
+        /// Overrides of the source that stay behind.
+        left_out: Vec<LeftOut>,
+    },
+    /// Partitions are added.
+    Grow {
+        /// How many there are.
+        from: i32,
+        /// How many there will be.
+        to: i32,
+    },
+    /// Settings are changed.
+    SetConfig {
+        /// The changes by key.
+        changes: BTreeMap<String, Change>,
+    },
+}
+
+/// The change of one setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The value that holds.
+    pub from: String,
+    /// The value to set.
+    pub to: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A topic, or its partitions from one on, that cannot be copied for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The topic at the source.
+    pub source: TopicName,
+    /// Its name at the destination.
+    pub destination: TopicName,
+    /// The first partition that is not copied: 0 is the whole topic.
+    pub partitions_from: i32,
+    /// Why.
+    pub why: BlockReason,
+}
+
+/// Why a topic cannot be copied for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockReason {
+    /// More replicas are wanted than there are brokers.
+    TooFewBrokers {
+        /// The replicas wanted.
+        replication_factor: i16,
+        /// The live brokers.
+        brokers: usize,
+    },
+    /// The topic is not there, and `topic.auto.create` is false.
+    NotThere {
+        /// How many partitions it should have.
+        partitions: i32,
+    },
+    /// The topic is not there, and the settings to create it with could not be read at the source.
+    SettingsUnreadable(String),
+    /// Kafka would refuse the name beside that of another topic.
+    Collides(TopicName),
+    /// The destination has fewer partitions, and `topic.preserve.partitions` is false.
+    FewerPartitions {
+        /// At the source.
+        source: i32,
+        /// At the destination.
+        destination: i32,
+    },
+    /// The destination refused to create the topic or to add partitions.
+    Refused(String),
+    /// The destination would not tell about the topic.
+    Troubled(String),
+}
+
+/// What is copied with a flaw, or could not be learnt.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning {
+    /// The topic at the destination; `None` is about a cluster as a whole.
+    pub topic: Option<TopicName>,
+    /// What it is.
+    pub text: String,
+}
+
+/// Something that the destination refused a moment ago and that is not tried again for now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    /// Creating the topic.
+    Create(TopicName),
+    /// Adding partitions to the topic.
+    Grow(TopicName),
+    /// Setting this key of the topic, at creation or later.
+    Setting(TopicName, String),
+}
+
+/// What is held back, each with what the destination said.
+pub type HeldBack = BTreeMap<Held, String>;
+
+impl Step {
+    /// What to hold back after the destination refused this step with `message`; `about_settings`: it said
+    /// that a setting is not acceptable.
+    ///
+    /// A topic with one unacceptable setting is still worth having, so where the message names the setting
+    /// it alone is held back. Not so what would cost records (retention, clean-up) or bytes (codec).
+    pub fn refused(&self, about_settings: bool, message: &str) -> Vec<Held> {
+        match &self.action {
+            Action::Create { settings, .. } => {
+                let named = settings.keys().filter(|key| message.contains(key.as_str()));
+                // `retention.ms` is part of `delete.retention.ms`: the longest name is meant.
+                match named.max_by_key(|key| key.len()) {
+                    Some(key) if about_settings && !is_vital(key) => {
+                        vec![Held::Setting(self.topic.clone(), key.clone())]
+                    }
+                    _ => vec![Held::Create(self.topic.clone())],
+                }
+            }
+            Action::Grow { .. } => vec![Held::Grow(self.topic.clone())],
+            Action::SetConfig { changes } => {
+                changes.keys().map(|key| Held::Setting(self.topic.clone(), key.clone())).collect()
+            }
+        }
+    }
+}
+
+fn is_vital(key: &str) -> bool {
+    use crate::settings::key;
+    [key::CLEANUP_POLICY, key::COMPRESSION_TYPE, key::RETENTION_BYTES, key::RETENTION_MS, key::TIMESTAMP_TYPE]
+        .contains(&key)
+}
+
+impl BlockReason {
+    /// Whether it may be over without a change of the source, so that it is worth trying again soon
+    /// (`topic.create.backoff.ms`).
+    pub fn may_pass(&self) -> bool {
+        match self {
+            // Brokers come back, quotas and policies are lifted, rights are given.
+            BlockReason::TooFewBrokers { .. }
+            | BlockReason::Refused(_)
+            | BlockReason::Troubled(_)
+            | BlockReason::SettingsUnreadable(_) => true,
+            // Waits for a person, who is not in a hurry: every `topic.poll.interval.ms`.
+            BlockReason::NotThere { .. } | BlockReason::Collides(_) | BlockReason::FewerPartitions { .. } => {
+                false
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            BlockReason::TooFewBrokers { .. } => {
+                "it is created as soon as there are enough brokers; or set dest.topic.replication.factor"
+            }
+            BlockReason::NotThere { .. } => "create it, or set topic.auto.create=true",
+            BlockReason::SettingsUnreadable(_) => "give the source's user DESCRIBE_CONFIGS on the topic",
+            BlockReason::Collides(_) => "choose another topic.rename.format",
+            BlockReason::FewerPartitions { .. } => {
+                "add partitions to the destination topic, or set topic.preserve.partitions=true"
+            }
+            BlockReason::Refused(_) => {
+                "change what the destination refuses, or create the topic there yourself; it is tried again \
+                 every topic.create.backoff.ms"
+            }
+            BlockReason::Troubled(_) => "give the destination's user DESCRIBE on the topic",
+        }
+    }
+}
+
+impl fmt::Display for BlockReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BlockReason::TooFewBrokers { replication_factor, brokers } => {
+                write!(
+                    f,
+                    "{replication_factor} replicas are wanted, the destination has {}",
+                    Count(*brokers, "broker")
+                )
+            }
+            BlockReason::NotThere { partitions } => write!(
+                f,
+                "it is not at the destination, and topic.auto.create=false; it should have {}",
+                Count(*partitions, "partition")
+            ),
+            BlockReason::SettingsUnreadable(answer) => {
+                write!(f, "its settings could not be read at the source: {answer}")
+            }
+            BlockReason::Collides(other) => {
+                write!(f, "Kafka takes no two names that differ in `.` and `_` only, and there is `{other}`")
+            }
+            BlockReason::FewerPartitions { source, destination } => write!(
+                f,
+                "it has {} at the destination and {source} at the source, and topic.preserve.partitions=false",
+                Count(*destination, "partition")
+            ),
+            BlockReason::Refused(answer) => write!(f, "the destination refused: {answer}"),
+            BlockReason::Troubled(answer) => write!(f, "the destination does not tell about it: {answer}"),
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.topic {
+            Some(topic) => write!(f, "`{topic}`: {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+/// `1 partition`, `2 partitions`.
+pub(crate) struct Count<N>(pub(crate) N, pub(crate) &'static str);
+
+impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Count<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", self.0, self.1, if self.0 == N::from(1) { "" } else { "s" })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Create { partitions, replication_factor, .. } => write!(
+                f,
+                "create with {}, {}",
+                Count(*partitions, "partition"),
+                Count(*replication_factor, "replica")
+            ),
+            Action::Grow { from, to } => write!(f, "grow from {from} to {}", Count(*to, "partition")),
+            Action::SetConfig { changes } => {
+                let keys: Vec<&str> = changes.keys().map(String::as_str).collect();
+                write!(f, "set {}", keys.join(", "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Step { topic, action, reason } in &self.steps {
+            match action {
+                Action::SetConfig { changes } => {
+                    writeln!(f, "set on `{topic}`: {reason}")?;
+                    for (key, Change { from, to, why }) in changes {
+                        writeln!(f, "    {key}: {from} -> {to}  ({why})")?;
+                    }
+                }
+                Action::Grow { from, to } => {
+                    writeln!(f, "grow `{topic}` from {from} to {}: {reason}", Count(*to, "partition"))?;
+                }
+                Action::Create { partitions, replication_factor, settings, left_out } => {
+                    let (partitions, replicas) =
+                        (Count(*partitions, "partition"), Count(*replication_factor, "replica"));
+                    writeln!(f, "create `{topic}` with {partitions}, {replicas}: {reason}")?;
+                    for (key, Chosen { value, why }) in settings {
+                        writeln!(f, "    {key}={value}  ({why})")?;
+                    }
+                    for LeftOut { key, value, why } in left_out {
+                        writeln!(f, "    not copied: {key}={value}  ({why})")?;
+                    }
+                }
+            }
+        }
+        for Blocked { source, destination, partitions_from, why } in &self.blocked {
+            let from = match partitions_from {
+                0 => String::new(),
+                first => format!(" from partition {first} on"),
+            };
+            writeln!(f, "blocked `{source}` -> `{destination}`{from}: {why}")?;
+            writeln!(f, "    hint: {}", why.hint())?;
+        }
+        for NotCopied { source, why } in &self.not_copied {
+            writeln!(f, "not copied `{source}`: {why}")?;
+            writeln!(f, "    hint: {}", why.hint())?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning {warning}")?;
+        }
+        let mut topics: BTreeMap<(&TopicName, &TopicName), usize> = BTreeMap::new();
+        for route in &self.routes {
+            *topics.entry((&route.source.topic, &route.destination.topic)).or_default() += 1;
+        }
+        let then = if self.steps.is_empty() { "" } else { "then " };
+        let (partitions, count) =
+            (Count(self.routes.len() as u64, "partition"), Count(topics.len() as u64, "topic"));
+        writeln!(f, "{then}copying {partitions} of {count}")?;
+        for ((source, destination), partitions) in topics {
+            writeln!(f, "    `{source}` -> `{destination}`  ({})", Count(partitions as u64, "partition"))?;
+        }
+        Ok(())
+    }
+}
