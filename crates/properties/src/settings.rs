@@ -56,6 +56,9 @@ pub struct ConnectorSettings {
     pub reading: ReadingSettings,
     /// Which progress counts, and where else it is committed.
     pub offsets: OffsetSettings,
+    /// Records at the destination that no progress accounts for are left, and copies appended behind them:
+    /// `paralog.existing.records=append`. Otherwise their partition is not copied.
+    pub appends_to_existing: bool,
     /// Bounds of the data plane.
     pub limits: LimitSettings,
     /// Where each property was given, for later messages about it.
@@ -161,7 +164,8 @@ pub struct OffsetSettings {
 pub enum OffsetStart {
     /// The worker's own, then the group's at the source, then the beginning.
     Connect,
-    /// The group's at the source, then the worker's own, then the beginning.
+    /// The group's at the source. Warned about, because going back behind the worker's own would copy
+    /// records twice: the group's counts only where the worker has none.
     Consumer,
 }
 
@@ -174,8 +178,8 @@ pub struct LimitSettings {
     pub produce_bytes_max: Option<usize>,
     /// `paralog.produce.requests.max`.
     pub produce_requests_max: Option<usize>,
-    /// `paralog.transcode.threads`.
-    pub transcode_threads: Option<usize>,
+    /// `paralog.lane.bytes.max`.
+    pub lane_bytes_max: Option<usize>,
     /// `paralog.aged.after.ms`.
     pub aged_after: Option<Duration>,
 }

@@ -36,7 +36,7 @@ pub(super) fn read<'a>(
     let rename_format = read_rename_format(file, &selection, report);
     let topics = read_topics(file, report);
     let reading = read_reading(file);
-    let offsets = read_offsets(file, &shown_name, worker_settings);
+    let offsets = read_offsets(file, &shown_name, worker_settings, report);
     let (name, source, destination) = (name?, source?, destination?);
 
     if rename_format == "${topic}"
@@ -59,6 +59,7 @@ pub(super) fn read<'a>(
         topics,
         reading,
         offsets,
+        appends_to_existing: file.text_or_default("paralog.existing.records") == "append",
         limits: read_limits(file),
         places: file.entries().map(|entry| (entry.key.clone(), entry.place())).collect(),
         file: file.whole(),
@@ -296,13 +297,22 @@ fn read_reading(file: &File<'_>) -> ReadingSettings {
     }
 }
 
-fn read_offsets(file: &File<'_>, name: &str, worker: &WorkerSettings) -> OffsetSettings {
+fn read_offsets(file: &File<'_>, name: &str, worker: &WorkerSettings, report: &mut Report) -> OffsetSettings {
+    const START: &str = "offset.start";
     let commit_period_ms = file.whole_number_or_default("offset.topic.commit.batch.period.ms");
+    let start = match &*file.text_or_default(START) {
+        "consumer" => OffsetStart::Consumer,
+        _ => OffsetStart::Connect,
+    };
+    if start == OffsetStart::Consumer {
+        let message = format!(
+            "`{START}` is `consumer`: what the group committed at the source counts only where the worker has no \
+             progress of its own, since going back would copy records twice"
+        );
+        report.push(Problem::warning(file.place(START), message));
+    }
     OffsetSettings {
-        start: match &*file.text_or_default("offset.start") {
-            "consumer" => OffsetStart::Consumer,
-            _ => OffsetStart::Connect,
-        },
+        start,
         group: file.text("src.consumer.group.id").unwrap_or_else(|| name.to_owned()),
         commit_at_source: file.boolean_or_default("offset.topic.commit"),
         commit_interval: u64::try_from(commit_period_ms)
@@ -315,7 +325,7 @@ fn read_limits(file: &File<'_>) -> LimitSettings {
         buffer_bytes_max: file.size("paralog.buffer.bytes.max"),
         produce_bytes_max: file.size("paralog.produce.bytes.max"),
         produce_requests_max: file.size("paralog.produce.requests.max"),
-        transcode_threads: file.size("paralog.transcode.threads"),
+        lane_bytes_max: file.size("paralog.lane.bytes.max"),
         aged_after: file.millis("paralog.aged.after.ms"),
     }
 }

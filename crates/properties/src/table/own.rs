@@ -30,10 +30,17 @@ const PROPERTIES: &[Property] = &[
         "how many produce requests may be under way on one connection",
     ),
     used(
-        "paralog.transcode.threads",
-        between(Unit::Count, 1, 1024),
-        "2",
-        "the threads that rewrite batches which cannot pass as they are",
+        "paralog.lane.bytes.max",
+        between(Unit::Bytes, 1 << 16, 1 << 40),
+        "8388608",
+        "the bytes of one partition's batches held at any time: one that holds so much is read no further",
+    ),
+    used(
+        "paralog.existing.records",
+        Kind::OneOf(&["refuse", "append"]),
+        "refuse",
+        "what happens to a partition whose copy holds records that no known progress accounts for: it is not \
+         copied, because they may be copies already, or copies are appended behind them",
     ),
     used(
         "paralog.aged.after.ms",
