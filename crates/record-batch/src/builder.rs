@@ -30,9 +30,12 @@ impl PlainRecords {
         PlainRecords { bytes: vec![0; HEADER_BYTES], count: 0, base_timestamp: None, max_timestamp: -1 }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.bytes.truncate(HEADER_BYTES);
-        *self = PlainRecords { bytes: std::mem::take(&mut self.bytes), ..PlainRecords::new() };
+    /// Drops all records, and makes room for new ones of `records_bytes`.
+    pub(crate) fn restart(&mut self, records_bytes: usize) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.resize(HEADER_BYTES, 0);
+        bytes.reserve(records_bytes);
+        *self = PlainRecords { bytes, ..PlainRecords::new() };
     }
 
     pub(crate) fn count(&self) -> i32 {
@@ -92,11 +95,12 @@ impl PlainRecords {
     }
 
     /// A whole batch of these records. Of `fields`, length, checksum, codec, record count and the two
-    /// times are filled in here.
-    pub(crate) fn seal(&self, codec: Codec, fields: Header) -> Result<(Header, Bytes), BatchError> {
+    /// times are filled in here. Without a codec the records' own bytes become the batch, and none are
+    /// left here.
+    pub(crate) fn seal(&mut self, codec: Codec, fields: Header) -> Result<(Header, Bytes), BatchError> {
         let mut bytes;
         if codec == Codec::None {
-            bytes = self.bytes.clone();
+            bytes = std::mem::take(&mut self.bytes);
         } else {
             bytes = Vec::with_capacity(self.bytes.len() / 2 + HEADER_BYTES);
             bytes.resize(HEADER_BYTES, 0);

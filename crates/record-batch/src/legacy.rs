@@ -28,9 +28,9 @@ use crate::{BatchError, Codec, codec};
 pub const RUN_BYTES_MAX: usize = 1 << 20;
 
 /// Where the checksum's range starts; it ends with the message.
-const CHECKSUM_FROM: usize = 16;
+pub(crate) const CHECKSUM_FROM: usize = 16;
 const ATTRIBUTES_AT: usize = 17;
-const LOG_APPEND_TIME: i8 = 1 << 3;
+pub(crate) const LOG_APPEND_TIME: i8 = 1 << 3;
 
 /// Messages of format v0 or v1: one compressed wrapper, or a run of plain messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,5 +278,134 @@ impl<'a> Iterator for Messages<'a> {
             self.rest = &[];
         }
         message.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Entry, MessageSetBuilder, Record, records, split};
+
+    fn entries(bytes: impl Into<Bytes>) -> Vec<Entry> {
+        split(bytes.into()).collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Offset and visible timestamp of every record.
+    fn times(entries: &[Entry]) -> Vec<(i64, i64)> {
+        let of = |record: Record<'_>| (record.offset.0, record.timestamp);
+        entries
+            .iter()
+            .flat_map(|entry| {
+                let records = records(entry, 1 << 20).unwrap();
+                records.iter().map(|record| of(record.unwrap())).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    fn set(magic: i8, codec: Codec) -> MessageSetBuilder {
+        MessageSetBuilder::new(magic, codec).base_offset(Offset(40))
+    }
+
+    fn filled(mut set: MessageSetBuilder) -> Bytes {
+        set.append(1000, Some(b"k"), Some(b"v"));
+        set.append_at(3, 900, None, Some(b""));
+        set.append_at(5, 1100, Some(b""), None);
+        set.build()
+    }
+
+    #[test]
+    fn offsets_are_absolute_in_every_form() {
+        for magic in [0, 1] {
+            for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4] {
+                let entries = entries(filled(set(magic, codec)));
+                let time = |at| if magic == 0 { -1 } else { at };
+                let expected = [(40, time(1000)), (43, time(900)), (45, time(1100))];
+                assert_eq!(times(&entries), expected, "v{magic} {codec}");
+                assert_eq!(entries.len(), 1);
+                assert_eq!(entries[0].next_offset(), Offset(46));
+                assert_eq!(entries[0].base_offset(), Offset(if codec == Codec::None { 40 } else { 45 }));
+                entries[0].verify_crc().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn append_time_is_the_wrappers_or_each_messages_own() {
+        for codec in [Codec::None, Codec::Snappy] {
+            let entries = entries(filled(set(1, codec).log_append_time(5000)));
+            assert_eq!(times(&entries), [(40, 5000), (43, 5000), (45, 5000)], "{codec}");
+        }
+    }
+
+    #[test]
+    fn a_run_ends_at_another_format_at_a_wrapper_and_at_its_size() {
+        let mut bytes = filled(set(0, Codec::None)).to_vec();
+        bytes.extend(filled(set(1, Codec::None).base_offset(Offset(50))));
+        bytes.extend(filled(set(1, Codec::None).base_offset(Offset(60))));
+        bytes.extend(filled(set(1, Codec::Gzip).base_offset(Offset(70))));
+        bytes.extend(filled(set(1, Codec::None).base_offset(Offset(80))));
+        // Not above what came before: another run.
+        bytes.extend(filled(set(1, Codec::None).base_offset(Offset(80))));
+        let last: Vec<i64> = entries(bytes).iter().map(|entry| entry.last_offset().0).collect();
+        assert_eq!(last, [45, 65, 75, 85, 85]);
+
+        let mut large = MessageSetBuilder::new(1, Codec::None);
+        let value = vec![1; RUN_BYTES_MAX / 3];
+        for _ in 0..4 {
+            large.append(0, None, Some(&value));
+        }
+        large.append(0, None, Some(&vec![1; RUN_BYTES_MAX * 2]));
+        let last: Vec<i64> = entries(large.build()).iter().map(|entry| entry.last_offset().0).collect();
+        assert_eq!(last, [1, 3, 4]);
+    }
+
+    #[test]
+    fn a_damaged_message_is_found_wherever_it_is_in_a_run() {
+        let good = filled(set(1, Codec::None));
+        for at in [good.len() - 1, 20] {
+            let mut bytes = good.to_vec();
+            bytes[at] ^= 1;
+            assert!(matches!(entries(bytes)[0].verify_crc(), Err(BatchError::Checksum { .. })));
+        }
+    }
+
+    #[test]
+    fn a_wrapper_that_breaks_the_rules_is_an_error() {
+        // A set inside a set, another format inside, nothing inside, and fewer offsets than messages.
+        let wrap = |magic, offset, inside: &[u8]| {
+            let mut block = Vec::new();
+            codec::compress(Codec::Gzip, inside, &mut block).unwrap();
+            let mut outer = MessageSetBuilder::new(magic, Codec::None).base_offset(Offset(offset));
+            outer.append(0, None, Some(&block));
+            let mut bytes = outer.build().to_vec();
+            bytes[ATTRIBUTES_AT] = 1;
+            bytes
+        };
+        let plain = filled(MessageSetBuilder::new(1, Codec::None));
+        let cases = [
+            wrap(1, 9, &filled(MessageSetBuilder::new(1, Codec::Lz4))),
+            wrap(0, 9, &plain),
+            wrap(1, 9, &[]),
+            wrap(1, 2, &plain),
+            wrap(1, 9, &plain[..plain.len() - 1]),
+        ];
+        for (at, bytes) in cases.into_iter().enumerate() {
+            let entry = entries(bytes).remove(0);
+            let walked =
+                records(&entry, 1 << 20).and_then(|records| records.iter().map(|r| r.map(drop)).collect());
+            // The cut-off message is not among those counted; the walk trips over it.
+            assert!(matches!(walked, Err::<(), _>(BatchError::Record { .. })), "case {at}: {walked:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrapper_may_not_unfold_beyond_the_limit() {
+        let mut set = MessageSetBuilder::new(1, Codec::Gzip);
+        set.append(0, None, Some(&[0; 100_000]));
+        let entry = entries(set.build()).remove(0);
+        assert!(matches!(
+            records(&entry, 1000),
+            Err(BatchError::DecompressedTooLarge { max_bytes: 1000, .. })
+        ));
     }
 }

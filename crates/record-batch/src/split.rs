@@ -152,3 +152,90 @@ pub(crate) fn frame(bytes: &[u8]) -> Result<Option<Frame>, BatchError> {
         _ => Err(BatchError::Length { base_offset, length }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchBuilder, Codec, MessageSetBuilder};
+
+    fn batch(base_offset: i64) -> Bytes {
+        let mut builder = BatchBuilder::new(Codec::None).base_offset(Offset(base_offset));
+        builder.append(1, Some(b"key"), Some(b"value"), &[]);
+        builder.build()
+    }
+
+    fn messages(base_offset: i64, codec: Codec) -> Bytes {
+        let mut set = MessageSetBuilder::new(1, codec).base_offset(Offset(base_offset));
+        set.append(1, Some(b"key"), Some(b"value"));
+        set.append(1, None, None);
+        set.build()
+    }
+
+    #[test]
+    fn a_reply_cut_anywhere_gives_its_whole_entries_and_no_error() {
+        let parts = [batch(0), messages(1, Codec::Gzip), batch(3), messages(4, Codec::None), batch(6)];
+        let reply: Bytes = parts.concat().into();
+        for cut in 0..=reply.len() {
+            let mut split = split(reply.slice(..cut));
+            let mut whole_bytes = 0;
+            for entry in split.by_ref() {
+                whole_bytes += entry.unwrap().size_bytes();
+            }
+            // A plain message of a run is whole by itself.
+            let mut ends: Vec<usize> = vec![0];
+            for part in &parts {
+                let start = ends[ends.len() - 1];
+                if part[MAGIC_AT] == 1 && part[MAGIC_AT + 1] == 0 {
+                    ends.push(start + part.len() - 34);
+                }
+                ends.push(start + part.len());
+            }
+            let expected = *ends.iter().rev().find(|end| **end <= cut).unwrap();
+            assert_eq!(whole_bytes, expected, "cut at {cut}");
+            assert_eq!(split.cut_off_bytes().is_some(), cut > whole_bytes, "cut at {cut}");
+            assert!(split.next().is_none());
+        }
+    }
+
+    #[test]
+    fn entries_are_slices_of_the_reply() {
+        let reply: Bytes = [batch(0), batch(1)].concat().into();
+        let entries: Vec<Entry> = split(reply.clone()).map(Result::unwrap).collect();
+        let Entry::Batch(second) = &entries[1] else { panic!("a batch") };
+        assert_eq!(second.bytes.as_ptr(), reply[batch(0).len()..].as_ptr());
+        assert_eq!(entries[1].base_offset(), Offset(1));
+    }
+
+    #[test]
+    fn a_cut_off_entry_says_how_much_it_needs() {
+        let whole = batch(0);
+        let mut split = split(whole.slice(..whole.len() - 1));
+        assert!(split.next().is_none());
+        assert_eq!(split.cut_off_bytes(), Some(whole.len()));
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_an_error_and_the_end() {
+        for (magic, length) in
+            [(2, -1), (2, 48), (2, i32::MAX), (2, i32::MIN), (0, 13), (1, 21), (1, -1), (0, i32::MAX)]
+        {
+            let mut bytes = [batch(5), batch(6)].concat();
+            bytes[8..12].copy_from_slice(&i32::to_be_bytes(length));
+            bytes[MAGIC_AT] = magic;
+            let mut split = split(bytes.into());
+            let error = split.next().unwrap().unwrap_err();
+            assert_eq!(error.to_string(), format!("batch at offset 5 claims a length of {length} bytes"));
+            assert!(split.next().is_none());
+            assert_eq!(split.cut_off_bytes(), None);
+        }
+    }
+
+    #[test]
+    fn an_unknown_format_is_an_error() {
+        for magic in [3, 0x7f, 0xff] {
+            let mut bytes = batch(0).to_vec();
+            bytes[MAGIC_AT] = magic;
+            assert!(matches!(split(bytes.into()).next(), Some(Err(BatchError::Magic { .. }))));
+        }
+    }
+}

@@ -47,6 +47,8 @@ pub struct Piece {
 
 /// Writes the records of `entry` into new batches; none if no record is left.
 ///
+/// Takes the entry's size without compression twice for as long as it runs, besides what it gives.
+///
 /// # Errors
 /// [`BatchError::Checksum`] first, so that damage is never blessed with a new checksum; those of
 /// [`records`] and of its iteration; [`BatchError::OffsetOutOfPlace`] for offsets that do not rise within
@@ -67,7 +69,7 @@ pub fn transcode(entry: &Entry, how: &Transcode) -> Result<Vec<Piece>, BatchErro
     let mut plain_bytes_max = if codec == Codec::None { how.batch_bytes_max } else { usize::MAX };
     loop {
         let start = selected.clone();
-        plain.clear();
+        plain.restart(records.plain_bytes().min(plain_bytes_max));
         let Some((first_source, last_source)) =
             fill(&mut plain, &mut selected, how.timestamps, plain_bytes_max)?
         else {
@@ -75,24 +77,20 @@ pub fn transcode(entry: &Entry, how: &Transcode) -> Result<Vec<Piece>, BatchErro
         };
         let last_offset_delta = plain.count() - 1;
         let fields = Header { attributes, last_offset_delta, ..unstamped() };
+        let plain_bytes = plain.batch_bytes();
+        let max = how.batch_bytes_max;
         let (mut header, mut bytes) = plain.seal(codec, fields)?;
-        if bytes.len() > how.batch_bytes_max && plain.batch_bytes() <= how.batch_bytes_max {
-            // What does not shrink may grow by a few bytes, and then fits without compression only.
-            if plain.count() == 1 {
-                (header, bytes) = plain.seal(Codec::None, fields)?;
-            }
-        }
-        if bytes.len() > how.batch_bytes_max {
-            if plain.count() == 1 {
-                return Err(BatchError::RecordTooLarge {
-                    offset: first_source,
-                    bytes: bytes.len(),
-                    max: how.batch_bytes_max,
-                });
-            }
-            plain_bytes_max = smaller(plain.batch_bytes(), bytes.len(), how.batch_bytes_max);
+        if bytes.len() > max && plain.count() > 1 {
+            plain_bytes_max = smaller(plain_bytes, bytes.len(), max);
             selected = start;
             continue;
+        }
+        if bytes.len() > max && plain_bytes <= max && codec != Codec::None {
+            // What cannot be compressed grows by a few bytes, and then fits as it is only.
+            (header, bytes) = plain.seal(Codec::None, fields)?;
+        }
+        if bytes.len() > max {
+            return Err(BatchError::RecordTooLarge { offset: first_source, bytes: bytes.len(), max });
         }
         if let Some(before) = pieces.last_mut() {
             before.next_source = first_source;
