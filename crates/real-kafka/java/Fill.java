@@ -30,8 +30,9 @@ final class Fill {
 
     /**
      * records, first (number of the first), partitions (record n goes to n modulo that), shape (plain, varied or
-     * headerless), time (of record 0, in ms; "~" lets the producer choose), value-bytes (plain only),
-     * per-transaction and abort-every (with transactional.id). Any producer setting may be given too.
+     * headerless), time (of record 0, in ms; the producer's own if it is not given), value-bytes (plain only), keys
+     * (that many different ones, none null), per-transaction, abort-every and leave-open (with transactional.id).
+     * Any producer setting with a dot in its name may be given too.
      */
     static void fill(String bootstrap, String topic, Map<String, String> options, Session session) throws Exception {
         long records = Long.parseLong(options.get("records"));
@@ -92,7 +93,7 @@ final class Fill {
 
     private static byte[] key(long n, String shape, long keys) {
         if (keys > 0) {
-            return bytes("key-" + n % keys);
+            return bytes("key-" + (n * 0x9E3779B97F4A7C15L >>> 40) % keys); // scattered, so that compaction leaves gaps
         }
         if (shape.equals("plain")) {
             return null;
