@@ -1,0 +1,435 @@
+//! The only loop: wait for an event, hand it to the engine, carry out what it asks for.
+//!
+//! Acting code: everything it does was decided by [`Engine`]. One task owns the engine; calls run in
+//! tasks of their own and send back one message each. Blocking work (the offset store, transcoding) runs
+//! on the runtime's blocking threads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use client::{CallError, Cluster, Connection, FetchOptions, Wanted};
+use model::{BrokerId, Offset, Routes, TopicName, TopicPartition};
+use offsets::{Producer, Stored, StoredLane};
+use record_batch::transcode;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::budget::Budget;
+use crate::engine::Engine;
+use crate::events::{Action, ConnectionId, Event, Leader, Now, SendError};
+use crate::look::{look_at_destination, look_at_source, read_tail};
+use crate::options::{Isolation, Options};
+use crate::reader::{FetchCommand, read};
+use crate::status::Status;
+use crate::store::{OffsetStore, StoreError};
+use crate::trouble::{Side, Trouble};
+
+/// How often the status is made anew.
+const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Why a flow's data plane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// What an earlier run left cannot be read.
+    #[error("cannot read the stored progress")]
+    Store(#[source] StoreError),
+    /// The destination does not answer.
+    #[error("cannot reach the destination cluster")]
+    Destination(#[source] CallError),
+    /// Something was still under way when the time for a clean stop ended.
+    #[error(
+        "stopped with {lanes} lanes still waiting for the destination; what it has is found at the next start"
+    )]
+    NotDrained {
+        /// Lanes without an answer.
+        lanes: usize,
+    },
+}
+
+/// The data plane of one flow, running.
+#[derive(Debug)]
+pub struct Pipeline {
+    stop: oneshot::Sender<()>,
+    status: watch::Receiver<Arc<Status>>,
+    task: JoinHandle<Result<(), PipelineError>>,
+}
+
+/// What reaches the loop.
+pub(crate) enum Message {
+    Event(Event),
+    /// A connection for writing was made, before the look that will tell of it.
+    Connected {
+        broker: BrokerId,
+        id: ConnectionId,
+        connection: Connection,
+    },
+}
+
+impl Pipeline {
+    /// Loads what earlier runs left and begins to copy `routes`, now and whenever they change.
+    ///
+    /// # Errors
+    /// [`PipelineError::Store`] or [`PipelineError::Destination`]; nothing was copied.
+    pub async fn start(
+        source: Cluster,
+        destination: Cluster,
+        store: Box<dyn OffsetStore>,
+        options: Options,
+        routes: watch::Receiver<Arc<Routes>>,
+    ) -> Result<Pipeline, PipelineError> {
+        let store = Arc::new(Mutex::new(store));
+        let loading = Arc::clone(&store);
+        let stored = blocking(move || lock(&loading).load()).await.map_err(PipelineError::Store)?;
+        let metadata = destination.metadata(Wanted::None).await.map_err(PipelineError::Destination)?;
+        let budget = Budget::new(options.buffer_bytes_max);
+        let engine = Engine::new(options.clone(), budget, stored, metadata.cluster_id.as_deref(), now());
+        let (messages, inbox) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let (status_sender, status) = watch::channel(Arc::new(Status::default()));
+        let driver = Driver {
+            engine,
+            source,
+            destination,
+            destination_cluster_id: metadata.cluster_id,
+            store,
+            options,
+            readers: HashMap::new(),
+            writers: HashMap::new(),
+            next_connection: 0,
+            messages,
+            group_refused: Arc::default(),
+        };
+        let task = tokio::spawn(driver.run(inbox, routes, stopped, status_sender));
+        Ok(Pipeline { stop, status, task })
+    }
+
+    /// How the lanes are doing, made anew a few times a second.
+    pub fn status(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    /// Stops reading, awaits what is under way, stores the progress.
+    ///
+    /// # Errors
+    /// [`PipelineError::NotDrained`] after `drain_timeout`; nothing is lost by that.
+    pub async fn stop(self) -> Result<(), PipelineError> {
+        // A loop that has ended by itself needs no telling.
+        let _ = self.stop.send(());
+        match self.task.await {
+            Ok(result) => result,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+struct Driver {
+    engine: Engine,
+    source: Cluster,
+    destination: Cluster,
+    destination_cluster_id: Option<String>,
+    store: Arc<Mutex<Box<dyn OffsetStore>>>,
+    options: Options,
+    readers: HashMap<BrokerId, mpsc::Sender<FetchCommand>>,
+    writers: HashMap<BrokerId, (ConnectionId, Connection)>,
+    next_connection: u64,
+    messages: mpsc::UnboundedSender<Message>,
+    /// The source group's commits fail, and that was said.
+    group_refused: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::UnboundedReceiver<Message>,
+        mut routes: watch::Receiver<Arc<Routes>>,
+        mut stopped: oneshot::Receiver<()>,
+        status: watch::Sender<Arc<Status>>,
+    ) -> Result<(), PipelineError> {
+        let mut status_due = Instant::now();
+        let mut deadline: Option<Instant> = None;
+        let first = Arc::clone(&routes.borrow_and_update());
+        self.engine.handle(now(), Event::Routes(first));
+        let mut routes_open = true;
+        loop {
+            while let Some(action) = self.engine.poll_action() {
+                self.carry_out(action);
+            }
+            if Instant::now() >= status_due {
+                status.send_replace(Arc::new(self.engine.status()));
+                status_due = Instant::now() + STATUS_INTERVAL;
+            }
+            if self.engine.is_stopped() {
+                status.send_replace(Arc::new(self.engine.status()));
+                return Ok(());
+            }
+            let timeout = self.engine.timeout().map(Instant::from_std);
+            tokio::select! {
+                message = inbox.recv() => {
+                    let mut message = message;
+                    while let Some(received) = message {
+                        match received {
+                            Message::Event(event) => self.engine.handle(now(), event),
+                            Message::Connected { broker, id, connection } => {
+                                self.writers.insert(broker, (id, connection));
+                            }
+                        }
+                        message = inbox.try_recv().ok();
+                    }
+                }
+                changed = routes.changed(), if routes_open => {
+                    routes_open = changed.is_ok();
+                    let present = Arc::clone(&routes.borrow_and_update());
+                    self.engine.handle(now(), Event::Routes(present));
+                }
+                _ = &mut stopped, if deadline.is_none() => {
+                    deadline = Some(Instant::now() + self.options.drain_timeout);
+                    self.engine.handle(now(), Event::Stop);
+                }
+                () = until(deadline) => {
+                    let lanes = self.engine.lanes_under_way();
+                    return Err(PipelineError::NotDrained { lanes });
+                }
+                () = until(timeout) => self.engine.handle(now(), Event::Timer),
+                () = tokio::time::sleep_until(status_due) => {}
+            }
+        }
+    }
+
+    /// Runs `work` beside the loop; its result comes back as a message.
+    fn spawn(&self, work: impl Future<Output = Event> + Send + 'static) {
+        let messages = self.messages.clone();
+        tokio::spawn(async move {
+            // The loop is gone only at the end of the process or of the flow.
+            let _ = messages.send(Message::Event(work.await));
+        });
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::AllocateProducer => {
+                let cluster = self.destination.clone();
+                let cluster_id = self.destination_cluster_id.clone();
+                self.spawn(async move {
+                    let allocated =
+                        cluster.init_producer_id().await.map(|(producer_id, producer_epoch)| Producer {
+                            producer_id,
+                            producer_epoch,
+                            destination_cluster_id: cluster_id,
+                            stopped_cleanly: false,
+                        });
+                    Event::ProducerAllocated(allocated)
+                });
+            }
+            Action::FindLeaders { side, topics, after } => {
+                let cluster = match side {
+                    Side::Source => self.source.clone(),
+                    Side::Destination => self.destination.clone(),
+                };
+                self.spawn(async move {
+                    tokio::time::sleep(after).await;
+                    Event::Leaders { side, answer: find_leaders(&cluster, &topics).await }
+                });
+            }
+            Action::LookAtSource { broker, lanes } => {
+                let cluster = self.source.clone();
+                let committed_only = self.options.isolation == Isolation::ReadCommitted;
+                let group = self.options.source_group.clone();
+                self.spawn(async move {
+                    let lanes =
+                        look_at_source(&cluster, broker, &lanes, committed_only, group.as_deref()).await;
+                    Event::SourceLooked { broker, lanes }
+                });
+            }
+            Action::LookAtDestination { broker, lanes } => self.look_at_destination(broker, lanes),
+            Action::ReadTail { lane, broker, partition, from, evidence } => {
+                let Some((producer, _)) = self.engine.producer_ids() else { return };
+                let cluster = self.destination.clone();
+                self.spawn(async move {
+                    let tail = read_tail(&cluster, broker, &partition, producer, from, evidence.latest).await;
+                    Event::TailRead { lane, evidence, tail }
+                });
+            }
+            Action::Fetch { broker, wanted, bytes_max, wait_max } => {
+                let command = FetchCommand { wanted, bytes_max, wait_max };
+                let (cluster, messages) = (self.source.clone(), self.messages.clone());
+                let options = FetchOptions {
+                    wait_max: self.options.fetch_wait_max,
+                    bytes_min: self.options.fetch_bytes_min,
+                    committed_only: self.options.isolation == Isolation::ReadCommitted,
+                    rack: self.options.rack.clone(),
+                };
+                let reader = self.readers.entry(broker).or_insert_with(|| {
+                    let (sender, commands) = mpsc::channel(1);
+                    tokio::spawn(read(cluster, broker, options, commands, messages));
+                    sender
+                });
+                // The engine has at most one fetch under way per broker, so there is room.
+                if reader.try_send(command).is_err() {
+                    warn!(%broker, "the reader of this broker is gone");
+                    self.readers.remove(&broker);
+                }
+            }
+            Action::Transcode { lane, ticket, entry, how, charge } => self.spawn(async move {
+                let pieces = blocking(move || {
+                    let pieces = transcode(&entry, &how);
+                    drop(charge);
+                    pieces
+                })
+                .await;
+                Event::Transcoded { lane, ticket, pieces }
+            }),
+            Action::Send { broker, connection, request, batches } => match self.writers.get(&broker) {
+                Some((id, writer)) if *id == connection => {
+                    let reply = writer.produce(batches, self.options.produce_timeout);
+                    self.spawn(async move {
+                        let reply = reply.await.map_err(|error| SendError {
+                            trouble: Some(Trouble::from_call(Side::Destination, "Produce", &error)),
+                            maybe_written: error.maybe_written(),
+                        });
+                        Event::Produced { request, reply }
+                    });
+                }
+                _ => self
+                    .spawn(async move { Event::Produced { request, reply: Err(SendError::NO_CONNECTION) } }),
+            },
+            Action::Save(changes) => self.save(changes),
+        }
+    }
+
+    /// Makes a connection for writing where there is none, then looks: what is seen must hold for what
+    /// will be sent on it.
+    fn look_at_destination(
+        &mut self,
+        broker: BrokerId,
+        lanes: Vec<(crate::events::LaneKey, TopicPartition)>,
+    ) {
+        let Some((producer, _)) = self.engine.producer_ids() else { return };
+        let present = match self.writers.get(&broker) {
+            Some((id, connection)) if !connection.is_dead() => Some(*id),
+            _ => None,
+        };
+        self.next_connection += 1;
+        let new = ConnectionId(self.next_connection);
+        let (cluster, messages) = (self.destination.clone(), self.messages.clone());
+        self.spawn(async move {
+            let connection = match present {
+                Some(id) => Ok(id),
+                None => cluster.connect(broker).await.map(|connection| {
+                    let _ = messages.send(Message::Connected { broker, id: new, connection });
+                    new
+                }),
+            };
+            match connection {
+                Ok(id) => Event::DestinationLooked {
+                    broker,
+                    connection: Some(id),
+                    lanes: look_at_destination(&cluster, broker, &lanes, producer).await,
+                },
+                Err(error) => {
+                    let trouble = Trouble::from_call(Side::Destination, "connect", &error);
+                    let lanes = lanes.iter().map(|(key, _)| (*key, Err(trouble.clone()))).collect();
+                    Event::DestinationLooked { broker, connection: None, lanes }
+                }
+            }
+        });
+    }
+
+    fn save(&self, changes: Stored) {
+        let store = Arc::clone(&self.store);
+        let group = self.options.source_group.clone().map(|group| (group, self.source.clone()));
+        let refused = Arc::clone(&self.group_refused);
+        self.spawn(async move {
+            let committed = committed_positions(&changes);
+            let result = blocking(move || lock(&store).save(&changes)).await;
+            if let (Ok(()), Some((group, source))) = (&result, group) {
+                tokio::spawn(async move { commit_group(&source, &group, &committed, &refused).await });
+            }
+            Event::Saved(result)
+        });
+    }
+}
+
+fn committed_positions(changes: &Stored) -> Vec<(TopicPartition, Offset)> {
+    changes
+        .lanes
+        .iter()
+        .filter_map(|(partition, lane)| match lane {
+            StoredLane::Ours(checkpoint) => Some((partition.clone(), checkpoint.next_source)),
+            StoredLane::Foreign { .. } => None,
+        })
+        .collect()
+}
+
+/// Commits the progress under the flow's group at the source too, so that ordinary lag tools see it. It
+/// is a courtesy: its failure is said once and stops nothing.
+async fn commit_group(
+    source: &Cluster,
+    group: &str,
+    offsets: &[(TopicPartition, Offset)],
+    refused: &std::sync::atomic::AtomicBool,
+) {
+    use std::sync::atomic::Ordering;
+    if offsets.is_empty() {
+        return;
+    }
+    let failure = match source.commit_offsets(group, offsets).await {
+        Ok(answers) => answers
+            .into_iter()
+            .find_map(|(partition, answer)| answer.err().map(|error| format!("{partition}: {error}"))),
+        Err(error) => Some(error.to_string()),
+    };
+    match failure {
+        Some(error) if !refused.swap(true, Ordering::Relaxed) => {
+            warn!(group, error, "cannot commit offsets at the source; only lag tools miss them");
+        }
+        Some(error) => debug!(group, error, "cannot commit offsets at the source"),
+        None if refused.swap(false, Ordering::Relaxed) => {
+            info!(group, "offsets are committed at the source again");
+        }
+        None => {}
+    }
+}
+
+async fn find_leaders(
+    cluster: &Cluster,
+    topics: &[TopicName],
+) -> Result<Vec<(TopicPartition, Leader)>, CallError> {
+    let metadata = cluster.metadata(Wanted::Topics(topics)).await?;
+    let mut leaders = Vec::new();
+    for topic in metadata.topics {
+        for partition in topic.partitions {
+            if let Some(broker) = partition.leader {
+                let name = TopicPartition { topic: topic.name.clone(), partition: partition.partition };
+                leaders.push((name, Leader { broker, epoch: partition.leader_epoch }));
+            }
+        }
+    }
+    Ok(leaders)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where the engine's clock is read")]
+fn now() -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { instant: Instant::now().into_std(), wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX) }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}

@@ -1,0 +1,108 @@
+//! Keeps progress: what to store and when, and how a lane and the whole flow come to an end.
+//!
+//! Only acknowledged positions are stored (`checkpoint_never_early`). They may be late: the destination
+//! itself says what was appended since.
+
+use offsets::{Producer, StoredLane};
+use tracing::{debug, warn};
+
+use super::{Engine, Identity};
+use crate::events::{Action, LaneId};
+use crate::lane::{Opening, State};
+use crate::store::StoreError;
+use crate::trouble::Trouble;
+
+impl Engine {
+    /// Stores what is due: at the interval, and at once where something waits for it.
+    pub(super) fn save_progress(&mut self) {
+        if self.saving.is_some() {
+            return;
+        }
+        let drained = self.stopping && self.lanes.values().all(|lane| lane.in_flight.is_empty());
+        let due = self.save_due.is_some_and(|at| at <= self.now.instant);
+        if !(self.save_now || due || drained && !self.final_save_done) {
+            return;
+        }
+        self.save_now = false;
+        self.save_due = Some(self.now.instant + self.options.flush_interval);
+        let dirty: Vec<LaneId> = self.lanes.values().filter(|lane| lane.dirty).map(|lane| lane.id).collect();
+        let producer = match &self.identity {
+            Identity::Unsaved(producer) => Some(producer.clone()),
+            Identity::Ready(producer) if drained && !self.clean_end_saved && self.is_settled() => {
+                self.clean_end_saved = true;
+                Some(Producer { stopped_cleanly: true, ..producer.clone() })
+            }
+            _ => None,
+        };
+        if dirty.is_empty() && producer.is_none() && self.leftovers.lanes.is_empty() {
+            self.final_save_done |= drained;
+            return;
+        }
+        let mut changes = std::mem::take(&mut self.leftovers);
+        changes.producer = producer;
+        for id in &dirty {
+            let Some(lane) = self.lanes.get_mut(id) else { continue };
+            lane.dirty = false;
+            changes.lanes.insert(lane.route.source.clone(), StoredLane::Ours(lane.acked.clone()));
+        }
+        self.saving = Some(dirty);
+        self.actions.push_back(Action::Save(changes));
+    }
+
+    pub(super) fn saved(&mut self, result: Result<(), StoreError>) {
+        let Some(ids) = self.saving.take() else { return };
+        match result {
+            Ok(()) => {
+                debug!(lanes = ids.len(), "progress stored");
+                if matches!(self.identity, Identity::Unsaved(_)) {
+                    let Identity::Unsaved(producer) =
+                        std::mem::replace(&mut self.identity, Identity::Missing(None))
+                    else {
+                        return;
+                    };
+                    self.identity = Identity::Ready(producer);
+                    self.step_all();
+                }
+                for id in ids {
+                    self.position_saved(id);
+                }
+            }
+            Err(error) => {
+                warn!(error = %error, "progress cannot be stored, copying goes on where it is known; retrying");
+                let retry_at = self.now.instant + self.options.backoff_max.min(self.options.flush_interval);
+                self.save_due = Some(retry_at);
+                self.final_save_done |= self.stopping;
+                for id in ids {
+                    let Some(lane) = self.lanes.get_mut(&id) else { continue };
+                    lane.dirty = true;
+                    if lane.state == State::Opening(Opening::Saving) {
+                        lane.trouble = Some(Trouble::Store(error.to_string()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the outcome of everything sent is known.
+    fn is_settled(&self) -> bool {
+        self.lanes.values().all(|lane| !lane.unsettled && lane.in_flight.is_empty())
+    }
+
+    /// A lane that is no longer wanted has nothing under way any more.
+    pub(super) fn drained(&mut self, id: LaneId) {
+        if self.stopping {
+            return;
+        }
+        let Some(lane) = self.lanes.remove(&id) else { return };
+        self.by_source.remove(&lane.route.source);
+        self.by_destination.remove(&lane.route.destination);
+        if !lane.fresh {
+            self.stored.insert(lane.route.source.clone(), StoredLane::Ours(lane.acked.clone()));
+        }
+        if lane.dirty && !lane.fresh {
+            // Its last position goes to the store with a save of its own.
+            self.leftovers.lanes.insert(lane.route.source, StoredLane::Ours(lane.acked));
+            self.save_now = true;
+        }
+    }
+}

@@ -1,0 +1,589 @@
+//! The state machine of all lanes of a flow: told what happened, it says what to do. No I/O, no clock.
+//!
+//! [`Engine::handle`] takes one event; [`Engine::poll_action`] gives what is to be done until it gives
+//! nothing; [`Engine::timeout`] says when to come back if nothing happens. The lanes are stepped in
+//! `opening`, fed in `reading`, emptied in `writing` and their progress is kept in `commit`.
+
+mod commit;
+mod opening;
+mod reading;
+mod writing;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::{BrokerId, ProducerId, Routes, TopicName, TopicPartition};
+use offsets::{Producer, Stored, StoredLane};
+use tracing::{info, warn};
+
+use crate::budget::{Budget, Charge};
+use crate::events::{Action, ConnectionId, Event, LaneId, LaneKey, Leader, Now, RequestId};
+use crate::lane::{Lane, Opening, SendRules, State, selection_of};
+use crate::options::Options;
+use crate::status::{LaneState, LaneStatus, Status};
+use crate::trouble::{Side, Trouble};
+
+/// The flow's producer id, from nothing to usable.
+#[derive(Debug)]
+enum Identity {
+    /// To be allocated, now or at the time given.
+    Missing(Option<Instant>),
+    Asked,
+    /// Allocated, and not yet where a restart would find it.
+    Unsaved(Producer),
+    Ready(Producer),
+}
+
+/// What is known of the leaders of one side.
+#[derive(Debug, Default)]
+struct Leadership {
+    leaders: HashMap<TopicPartition, Leader>,
+    /// An answer is under way.
+    asked: bool,
+    /// Somebody found the present knowledge wrong or lacking.
+    wanted: bool,
+    last_answer: Option<Instant>,
+    failures: u32,
+    trouble: Option<Trouble>,
+}
+
+/// A produce request under way.
+#[derive(Debug)]
+struct Request {
+    broker: BrokerId,
+    connection: ConnectionId,
+    lanes: Vec<LaneId>,
+}
+
+/// A fetch request under way.
+#[derive(Debug)]
+struct FetchUnderWay {
+    lanes: Vec<(LaneKey, TopicPartition)>,
+    /// Room for the answer, kept until it is here.
+    _reserved: Charge,
+}
+
+/// All lanes of one flow.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    options: Options,
+    budget: Arc<Budget>,
+    identity: Identity,
+    /// The process before this one left nothing under way.
+    started_clean: bool,
+    /// Set where the flow as a whole may not go on.
+    flow_trouble: Option<Trouble>,
+    generation: u64,
+    /// What earlier runs left of partitions that have no lane now.
+    stored: BTreeMap<TopicPartition, StoredLane>,
+    lanes: BTreeMap<LaneId, Lane>,
+    by_source: HashMap<TopicPartition, LaneId>,
+    by_destination: HashMap<TopicPartition, LaneId>,
+    source: Leadership,
+    destination: Leadership,
+
+    look_source: BTreeMap<BrokerId, Vec<LaneId>>,
+    look_destination: BTreeMap<BrokerId, Vec<LaneId>>,
+    looking_destination: BTreeSet<BrokerId>,
+
+    fetches: HashMap<BrokerId, FetchUnderWay>,
+    fetch_not_before: HashMap<BrokerId, (Instant, u32)>,
+
+    requests: HashMap<RequestId, Request>,
+    requests_out: HashMap<BrokerId, usize>,
+    connections: HashMap<BrokerId, ConnectionId>,
+    sendable: BTreeMap<BrokerId, VecDeque<LaneId>>,
+    send_not_before: HashMap<BrokerId, Instant>,
+
+    saving: Option<Vec<LaneId>>,
+    save_due: Option<Instant>,
+    save_now: bool,
+    /// Last positions of lanes that are gone, not yet stored.
+    leftovers: Stored,
+
+    timers: BTreeSet<(Instant, LaneId)>,
+    to_step: BTreeSet<LaneId>,
+    stopping: bool,
+    final_save_done: bool,
+    clean_end_saved: bool,
+    next_id: u64,
+    actions: VecDeque<Action>,
+    /// New troubles of this event, by their text: the first lane, how many, and what to do about it.
+    news: BTreeMap<String, (TopicPartition, usize, Option<&'static str>)>,
+    healed: (usize, Option<TopicPartition>),
+    now: Now,
+}
+
+impl Engine {
+    /// An engine without routes. `stored` is what earlier runs left; `destination_cluster_id` the cluster
+    /// that is there now.
+    pub(crate) fn new(
+        options: Options,
+        budget: Arc<Budget>,
+        stored: Stored,
+        destination_cluster_id: Option<&str>,
+        now: Now,
+    ) -> Engine {
+        let other_cluster = stored
+            .producer
+            .as_ref()
+            .and_then(|producer| producer.destination_cluster_id.as_deref())
+            .zip(destination_cluster_id)
+            .filter(|(stored, present)| stored != present)
+            .map(|(stored, present)| Trouble::OtherDestination {
+                stored: stored.to_owned(),
+                present: present.to_owned(),
+            });
+        let clean = stored.producer.as_ref().is_none_or(|producer| producer.stopped_cleanly);
+        let identity = stored.producer.map_or(Identity::Missing(None), |producer| {
+            // Before anything is sent, the store must say that something may be under way.
+            Identity::Unsaved(Producer { stopped_cleanly: false, ..producer })
+        });
+        Engine {
+            budget,
+            save_now: matches!(identity, Identity::Unsaved(_)),
+            identity,
+            started_clean: clean,
+            flow_trouble: other_cluster,
+            generation: 0,
+            stored: stored.lanes,
+            lanes: BTreeMap::new(),
+            by_source: HashMap::new(),
+            by_destination: HashMap::new(),
+            source: Leadership::default(),
+            destination: Leadership::default(),
+            look_source: BTreeMap::new(),
+            look_destination: BTreeMap::new(),
+            looking_destination: BTreeSet::new(),
+            fetches: HashMap::new(),
+            fetch_not_before: HashMap::new(),
+            requests: HashMap::new(),
+            requests_out: HashMap::new(),
+            connections: HashMap::new(),
+            sendable: BTreeMap::new(),
+            send_not_before: HashMap::new(),
+            saving: None,
+            save_due: Some(now.instant + options.flush_interval),
+            leftovers: Stored::default(),
+            timers: BTreeSet::new(),
+            to_step: BTreeSet::new(),
+            stopping: false,
+            final_save_done: false,
+            clean_end_saved: false,
+            next_id: 0,
+            actions: VecDeque::new(),
+            news: BTreeMap::new(),
+            healed: (0, None),
+            now,
+            options,
+        }
+    }
+
+    /// Takes one event at `now`.
+    pub(crate) fn handle(&mut self, now: Now, event: Event) {
+        self.now = now;
+        match event {
+            Event::Routes(routes) => self.routes_changed(&routes),
+            Event::ProducerAllocated(result) => self.producer_allocated(result),
+            Event::Leaders { side, answer } => self.leaders_answered(side, answer),
+            Event::SourceLooked { broker, lanes } => self.source_looked(broker, lanes),
+            Event::DestinationLooked { broker, connection, lanes } => {
+                self.destination_looked(broker, connection, lanes);
+            }
+            Event::TailRead { lane, evidence, tail } => self.tail_read(lane, evidence, tail),
+            Event::Fetched { broker, reply } => self.fetched(broker, reply),
+            Event::Transcoded { lane, ticket, pieces } => self.transcoded(lane, ticket, pieces),
+            Event::Produced { request, reply } => self.produced(request, reply),
+            Event::Saved(result) => self.saved(result),
+            Event::Stop => self.stop(),
+            Event::Timer => {}
+        }
+        self.advance();
+    }
+
+    /// What to do next; nothing until the next event.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to hand in [`Event::Timer`] if nothing else happens.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        if self.lanes.is_empty() {
+            return None;
+        }
+        let lanes = self.timers.first().map(|(at, _)| *at);
+        let identity = match self.identity {
+            Identity::Missing(at) if self.flow_trouble.is_none() => at,
+            _ => None,
+        };
+        let fetches =
+            self.fetch_not_before.values().map(|(at, _)| *at).filter(|at| *at > self.now.instant).min();
+        let sends = self.send_not_before.values().copied().min();
+        let metadata = [&self.source, &self.destination]
+            .into_iter()
+            .filter(|side| !side.asked)
+            .filter_map(|side| side.last_answer)
+            .min()
+            .map(|at| at + self.options.metadata_age_max);
+        let save = self.save_due.filter(|_| self.saving.is_none());
+        [lanes, identity, fetches, sends, metadata, save].into_iter().flatten().min()
+    }
+
+    /// Whether a stop is complete: nothing is under way and what was acknowledged is stored.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopping && self.final_save_done
+    }
+
+    /// Lanes with something under way.
+    pub(crate) fn lanes_under_way(&self) -> usize {
+        self.lanes.values().filter(|lane| !lane.in_flight.is_empty()).count()
+    }
+
+    /// A picture for people: all lanes, in the order of their source partitions.
+    pub(crate) fn status(&self) -> Status {
+        let aged_before_ms = self.aged_before_ms();
+        let mut lanes: Vec<LaneStatus> = self
+            .lanes
+            .values()
+            .map(|lane| LaneStatus {
+                source: lane.route.source.clone(),
+                destination: lane.route.destination.clone(),
+                state: match lane.state {
+                    State::Opening(_) => LaneState::Opening,
+                    State::Probing => LaneState::Probing,
+                    State::Flowing if lane.shows_aged(aged_before_ms) => LaneState::Aged,
+                    State::Flowing => LaneState::Flowing,
+                    State::Blocked { .. } => LaneState::Blocked,
+                    State::Draining => LaneState::Draining,
+                },
+                trouble: lane.trouble.clone(),
+                next_source: lane.acked.next_source,
+                source_end: lane.source_end,
+                source_end_at_start: lane.source_end_at_start,
+                records: lane.records,
+                bytes: lane.bytes,
+                transcoded_batches: lane.transcoded,
+            })
+            .collect();
+        lanes.sort_by(|a, b| a.source.cmp(&b.source));
+        Status {
+            generation: self.generation,
+            trouble: self
+                .flow_trouble
+                .clone()
+                .or_else(|| self.source.trouble.clone())
+                .or_else(|| self.destination.trouble.clone()),
+            held_bytes: self.budget.used_bytes(),
+            lanes,
+        }
+    }
+
+    /// What became of the lanes during one event, one line for all that share a reason.
+    fn tell(&mut self) {
+        for (reason, (first, lanes, hint)) in std::mem::take(&mut self.news) {
+            match (hint, lanes) {
+                (Some(hint), 1) => warn!(source = %first, reason, hint, "lane stopped"),
+                (Some(hint), _) => warn!(lanes, first = %first, reason, hint, "lanes stopped"),
+                (None, 1) => warn!(source = %first, reason, "lane waits, retrying"),
+                (None, _) => warn!(lanes, first = %first, reason, "lanes wait, retrying"),
+            }
+        }
+        match std::mem::take(&mut self.healed) {
+            (0, _) => {}
+            (1, Some(first)) => info!(source = %first, "lane goes on"),
+            (lanes, first) => info!(lanes, first = first.map(tracing::field::display), "lanes go on"),
+        }
+    }
+
+    /// Sets what keeps a lane, and remembers to say so where it is new.
+    fn set_trouble(&mut self, id: LaneId, trouble: Trouble) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.trouble.as_ref() != Some(&trouble) {
+            let hint = trouble.hint().filter(|_| !trouble.passes());
+            let news =
+                self.news.entry(trouble.to_string()).or_insert_with(|| (lane.route.source.clone(), 0, hint));
+            news.1 += 1;
+            lane.trouble = Some(trouble);
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Records with a timestamp below this may be forgotten by the destination at any time.
+    fn aged_before_ms(&self) -> i64 {
+        self.now.wall_ms - i64::try_from(self.options.aged_after.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn send_rules(&self) -> SendRules {
+        SendRules {
+            window: self.options.produce_requests_max,
+            aged_before_ms: self.aged_before_ms(),
+            now: self.now.instant,
+        }
+    }
+
+    fn side(&mut self, side: Side) -> &mut Leadership {
+        match side {
+            Side::Source => &mut self.source,
+            Side::Destination => &mut self.destination,
+        }
+    }
+
+    /// Everything that can be done after an event.
+    fn advance(&mut self) {
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > self.now.instant {
+                break;
+            }
+            self.timers.pop_first();
+            self.to_step.insert(id);
+        }
+        self.fetch_not_before.retain(|_, (at, failures)| *at > self.now.instant || *failures > 0);
+        self.send_not_before.retain(|_, at| *at > self.now.instant);
+        self.allocate_producer();
+        while let Some(id) = self.to_step.pop_first() {
+            self.step(id);
+        }
+        self.refresh_leaders(Side::Source);
+        self.refresh_leaders(Side::Destination);
+        self.flush_looks();
+        self.send_batches();
+        self.issue_fetches();
+        self.save_progress();
+        self.tell();
+    }
+
+    fn routes_changed(&mut self, routes: &Routes) {
+        if routes.generation < self.generation || self.stopping {
+            return;
+        }
+        self.generation = routes.generation;
+        let kept: BTreeSet<&TopicPartition> = routes.routes.iter().map(|route| &route.source).collect();
+        let gone: Vec<LaneId> = self
+            .lanes
+            .values()
+            .filter(|lane| !kept.contains(&lane.route.source))
+            .map(|lane| lane.id)
+            .collect();
+        for id in gone {
+            self.drain(id);
+        }
+        for route in &routes.routes {
+            if let Some(id) = self.by_source.get(&route.source).copied() {
+                let Some(lane) = self.lanes.get_mut(&id) else { continue };
+                if lane.route == *route && lane.state != State::Draining {
+                    continue;
+                }
+                let same_topics = lane.route.destination == route.destination
+                    && lane.route.source_topic_id == route.source_topic_id
+                    && lane.route.destination_topic_id == route.destination_topic_id;
+                if lane.route.destination != route.destination {
+                    // One lane at a time owns a destination partition: the old one goes first.
+                    self.drain(id);
+                    continue;
+                }
+                lane.route = route.clone();
+                let waiting = matches!(lane.state, State::Blocked { .. } | State::Draining);
+                if !same_topics || waiting {
+                    lane.source_checked = false;
+                    lane.attempts = 0;
+                    lane.reopen(State::Opening(Opening::Ready));
+                    self.to_step.insert(id);
+                }
+                continue;
+            }
+            if self.by_destination.contains_key(&route.destination) {
+                warn!(source = %route.source, destination = %route.destination,
+                    "another lane already writes to this destination partition, not copied");
+                continue;
+            }
+            let id = LaneId(self.fresh_id());
+            let stored = self.stored.remove(&route.source);
+            let selection = selection_of(self.options.isolation);
+            let mut lane = Lane::new(id, route.clone(), stored, selection, self.now.instant);
+            lane.unsettled = !self.started_clean && !lane.fresh;
+            self.by_source.insert(route.source.clone(), id);
+            self.by_destination.insert(route.destination.clone(), id);
+            self.lanes.insert(id, lane);
+            self.to_step.insert(id);
+        }
+        // Who leads the new partitions is not known yet.
+        self.source.wanted = true;
+        self.destination.wanted = true;
+    }
+
+    fn drain(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&id)
+            && lane.state != State::Draining
+        {
+            lane.reopen(State::Draining);
+            self.to_step.insert(id);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        for id in ids {
+            self.drain(id);
+        }
+        self.save_now = true;
+    }
+
+    fn leaders_answered(
+        &mut self,
+        side: Side,
+        answer: Result<Vec<(TopicPartition, Leader)>, client::CallError>,
+    ) {
+        let instant = self.now.instant;
+        let leadership = self.side(side);
+        leadership.asked = false;
+        leadership.last_answer = Some(instant);
+        match answer {
+            Ok(leaders) => {
+                leadership.leaders = leaders.into_iter().collect();
+                leadership.failures = 0;
+                if leadership.trouble.take().is_some() {
+                    info!(cluster = %side, "answers again");
+                }
+            }
+            Err(error) => {
+                leadership.failures += 1;
+                leadership.wanted = true;
+                let trouble = Trouble::Connection(side, error.to_string());
+                if leadership.trouble.as_ref() != Some(&trouble) {
+                    warn!(cluster = %side, error = %trouble, "cannot find leaders, retrying");
+                }
+                leadership.trouble = Some(trouble);
+            }
+        }
+        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        for id in ids {
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            match side {
+                Side::Source => lane.preferred = None,
+                Side::Destination => {
+                    let present = self.destination.leaders.get(&lane.route.destination).copied();
+                    if let Some((looked_at, _)) = lane.looked_at
+                        && lane.is_reading()
+                        && present.is_some_and(|present| present != looked_at)
+                    {
+                        // What was seen was another leader's log.
+                        self.doubt(id, None, false);
+                        continue;
+                    }
+                }
+            }
+            let waits_for_leader = matches!(lane.trouble, Some(Trouble::NoLeader(_)))
+                && self.source.leaders.contains_key(&lane.route.source)
+                && self.destination.leaders.contains_key(&lane.route.destination);
+            if let State::Blocked { .. } = lane.state
+                && waits_for_leader
+            {
+                lane.reopen(State::Opening(Opening::Ready));
+            }
+            if lane.state == State::Opening(Opening::Ready) {
+                self.to_step.insert(id);
+            }
+        }
+    }
+
+    /// Asks for leaders where somebody wants to know, or what is known has grown old.
+    fn refresh_leaders(&mut self, side: Side) {
+        let instant = self.now.instant;
+        let age_max = self.options.metadata_age_max;
+        let backoff = (self.options.backoff_min, self.options.backoff_max);
+        let topics = self.topics(side);
+        let leadership = self.side(side);
+        let old = leadership.last_answer.is_some_and(|at| instant >= at + age_max);
+        if leadership.asked || topics.is_empty() || !(leadership.wanted || old) {
+            return;
+        }
+        leadership.asked = true;
+        leadership.wanted = false;
+        // Leaders move within moments; asking faster than this only loads the broker.
+        let pause = match (leadership.failures, leadership.last_answer) {
+            (0, None) => Duration::ZERO,
+            (0, Some(at)) => (at + Duration::from_millis(100)).saturating_duration_since(instant),
+            (failures, _) => backoff_of(failures, backoff),
+        };
+        self.actions.push_back(Action::FindLeaders { side, topics, after: pause });
+    }
+
+    fn topics(&self, side: Side) -> Vec<TopicName> {
+        let topics: BTreeSet<&TopicName> = self
+            .lanes
+            .values()
+            .filter(|lane| lane.state != State::Draining)
+            .map(|lane| match side {
+                Side::Source => &lane.route.source.topic,
+                Side::Destination => &lane.route.destination.topic,
+            })
+            .collect();
+        topics.into_iter().cloned().collect()
+    }
+
+    /// The position of a lane is in question: it starts over by looking, at once the first time, later
+    /// with growing pauses. `trouble` is what an operator sees meanwhile; `unsettled` says that the
+    /// outcome of something sent is unknown.
+    fn doubt(&mut self, id: LaneId, trouble: Option<Trouble>, unsettled: bool) {
+        let options = (self.options.backoff_min, self.options.backoff_max);
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if unsettled || !lane.unsettled {
+            lane.doubt_at = self.now.instant;
+        }
+        lane.unsettled |= unsettled;
+        if lane.state == State::Draining {
+            self.to_step.insert(id);
+            return;
+        }
+        let passes = trouble.as_ref().is_none_or(Trouble::passes);
+        let pause = match (passes, lane.attempts) {
+            (false, _) => options.1,
+            (true, 0) => Duration::ZERO,
+            (true, attempts) => backoff_of(attempts, options),
+        };
+        lane.attempts += 1;
+        if pause.is_zero() {
+            lane.reopen(State::Opening(Opening::Ready));
+            self.to_step.insert(id);
+        } else {
+            let retry_at = self.now.instant + pause;
+            lane.reopen(State::Blocked { retry_at });
+            self.timers.insert((retry_at, id));
+        }
+        if let Some(trouble) = trouble {
+            self.set_trouble(id, trouble);
+        }
+    }
+
+    /// The lane moves: what was wrong is over.
+    fn healed(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.attempts = 0;
+        if lane.trouble.take().is_some() {
+            self.healed.0 += 1;
+            self.healed.1.get_or_insert_with(|| lane.route.source.clone());
+        }
+    }
+
+    pub(crate) fn producer_ids(&self) -> Option<(ProducerId, i16)> {
+        match &self.identity {
+            Identity::Ready(producer) => Some((producer.producer_id, producer.producer_epoch)),
+            _ => None,
+        }
+    }
+
+    fn lane_at(&mut self, key: LaneKey) -> Option<&mut Lane> {
+        self.lanes.get_mut(&key.id).filter(|lane| lane.opening == key.opening)
+    }
+}
+
+/// The `attempt`th pause (from 1), doubling from the first bound to the second.
+fn backoff_of(attempt: u32, (min, max): (Duration, Duration)) -> Duration {
+    min.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(max)
+}

@@ -1,0 +1,412 @@
+//! How a lane comes to know where it stands, before anything is sent.
+//!
+//! ```text
+//! Ready ─▶ Source (first time, or after doubt about it) ─▶ Destination ─▶ [Tail] ─▶ [Saving] ─▶ Probing
+//! ```
+//!
+//! Looks are gathered per broker: a thousand lanes open with few requests.
+
+use std::time::Duration;
+
+use model::{BrokerId, Offset};
+use offsets::Producer;
+use tracing::{info, warn};
+
+use super::{Engine, Identity, backoff_of};
+use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
+use crate::lane::{Opening, State, selection_of};
+use crate::options::{ExistingRecords, Isolation};
+use crate::place::{Evidence, Placement, ProducerEvidence, Tail, place, sequence_after};
+use crate::trouble::{Side, Trouble};
+
+/// How long a new leader may show less than it has before that is believed: its high watermark follows
+/// the followers' next fetches.
+const LEADER_SETTLES: Duration = Duration::from_secs(5);
+/// Between two looks at something that changes by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Lanes in one look: bounds the request.
+const LANES_PER_LOOK: usize = 2000;
+
+impl Engine {
+    pub(super) fn allocate_producer(&mut self) {
+        let due = match self.identity {
+            Identity::Missing(at) => at.is_none_or(|at| at <= self.now.instant),
+            _ => false,
+        };
+        if due && self.flow_trouble.is_none() && !self.lanes.is_empty() && !self.stopping {
+            self.identity = Identity::Asked;
+            self.actions.push_back(Action::AllocateProducer);
+        }
+    }
+
+    pub(super) fn producer_allocated(&mut self, result: Result<Producer, client::CallError>) {
+        match result {
+            Ok(producer) => {
+                info!(producer_id = %producer.producer_id, "producer id allocated for this flow");
+                self.identity = Identity::Unsaved(producer);
+                self.save_now = true;
+            }
+            Err(error) => {
+                self.destination.failures += 1;
+                let pause = backoff_of(
+                    self.destination.failures,
+                    (self.options.backoff_min, self.options.backoff_max),
+                );
+                self.identity = Identity::Missing(Some(self.now.instant + pause));
+                let trouble = Trouble::from_call(Side::Destination, "InitProducerId", &error);
+                if self.destination.trouble.as_ref() != Some(&trouble) {
+                    warn!(error = %trouble, "no producer id from the destination, retrying");
+                }
+                self.destination.trouble = Some(trouble);
+            }
+        }
+    }
+
+    /// Opens every lane that waited for the producer id.
+    pub(super) fn step_all(&mut self) {
+        self.to_step.extend(self.lanes.keys().copied());
+    }
+
+    /// Takes a lane's next step, if it can be taken.
+    pub(super) fn step(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        match lane.state {
+            State::Blocked { retry_at } if retry_at <= self.now.instant => {
+                lane.reopen(State::Opening(Opening::Ready));
+            }
+            State::Opening(Opening::Ready) => {}
+            State::Probing | State::Flowing => {
+                self.offer(id);
+                return;
+            }
+            State::Draining if lane.in_flight.is_empty() => {
+                self.drained(id);
+                return;
+            }
+            _ => return,
+        }
+        // What is still under way may yet be appended: its answer, or the end of its connection, first.
+        if !lane.in_flight.is_empty() || self.producer_ids().is_none() {
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if let Some(trouble) = &self.flow_trouble {
+            lane.trouble = Some(trouble.clone());
+            return;
+        }
+        let source = self.source.leaders.get(&lane.route.source).copied();
+        let destination = self.destination.leaders.get(&lane.route.destination).copied();
+        let missing = match (source, destination) {
+            (None, _) => Some(Side::Source),
+            (_, None) => Some(Side::Destination),
+            _ => None,
+        };
+        if let Some(side) = missing {
+            let known = self.side(side).last_answer.is_some();
+            self.side(side).wanted = true;
+            // Before the first answer nothing is wrong yet: that answer steps the lane.
+            if known {
+                let Some(lane) = self.lanes.get_mut(&id) else { return };
+                lane.attempts = lane.attempts.max(1);
+                self.doubt(id, Some(Trouble::NoLeader(side)), false);
+            }
+            return;
+        }
+        let (Some(source), Some(destination)) = (source, destination) else { return };
+        if lane.source_checked {
+            lane.state = State::Opening(Opening::Destination);
+            self.look_destination.entry(destination.broker).or_default().push(id);
+        } else {
+            lane.state = State::Opening(Opening::Source);
+            self.look_source.entry(source.broker).or_default().push(id);
+        }
+    }
+
+    /// Turns the gathered looks into actions, one per broker at a time.
+    pub(super) fn flush_looks(&mut self) {
+        for (broker, ids) in std::mem::take(&mut self.look_source) {
+            for some in ids.chunks(LANES_PER_LOOK) {
+                let lanes = some
+                    .iter()
+                    .filter_map(|id| self.lanes.get(id))
+                    .filter(|lane| lane.state == State::Opening(Opening::Source))
+                    .map(|lane| (lane.key(), lane.route.source.clone()))
+                    .collect();
+                self.actions.push_back(Action::LookAtSource { broker, lanes });
+            }
+        }
+        let brokers: Vec<BrokerId> = self
+            .look_destination
+            .keys()
+            .filter(|broker| !self.looking_destination.contains(broker))
+            .copied()
+            .collect();
+        for broker in brokers {
+            let Some(mut ids) = self.look_destination.remove(&broker) else { continue };
+            if ids.len() > LANES_PER_LOOK {
+                self.look_destination.insert(broker, ids.split_off(LANES_PER_LOOK));
+            }
+            let lanes: Vec<_> = ids
+                .iter()
+                .filter_map(|id| self.lanes.get(id))
+                .filter(|lane| lane.state == State::Opening(Opening::Destination))
+                .map(|lane| (lane.key(), lane.route.destination.clone()))
+                .collect();
+            if lanes.is_empty() {
+                continue;
+            }
+            self.looking_destination.insert(broker);
+            self.actions.push_back(Action::LookAtDestination { broker, lanes });
+        }
+    }
+
+    pub(super) fn source_looked(
+        &mut self,
+        _broker: BrokerId,
+        lanes: Vec<(LaneKey, Result<SourceEvidence, Trouble>)>,
+    ) {
+        for (key, result) in lanes {
+            if self.lane_at(key).is_none_or(|lane| lane.state != State::Opening(Opening::Source)) {
+                continue;
+            }
+            match result {
+                Ok(evidence) => self.check_source(key.id, evidence),
+                Err(trouble) => {
+                    self.source.wanted = true;
+                    self.doubt(key.id, Some(trouble), false);
+                }
+            }
+        }
+    }
+
+    /// Compares the position with what the source has, and sets it where there was none.
+    fn check_source(&mut self, id: LaneId, evidence: SourceEvidence) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.source_end = Some(evidence.end);
+        if lane.fresh && !lane.taken_over {
+            let start = match evidence.committed {
+                Some(committed) if committed > evidence.log_start => {
+                    info!(source = %lane.route.source, offset = %committed, group = self.options.source_group,
+                        "no stored progress: starts where the group's committed offset is");
+                    committed
+                }
+                _ => evidence.log_start,
+            };
+            lane.acked.next_source = start;
+            lane.acked.source_topic_id = lane.route.source_topic_id;
+        }
+        let recreated = match (lane.acked.source_topic_id, lane.route.source_topic_id) {
+            (Some(copied), Some(present)) => copied != present,
+            _ => false,
+        };
+        let position = lane.acked.next_source;
+        let trouble = if recreated {
+            Some(Trouble::SourceRecreated)
+        } else if position < evidence.log_start {
+            Some(Trouble::SourceOvertaken { position, log_start: evidence.log_start })
+        } else if position > evidence.end && self.options.isolation == Isolation::ReadUncommitted {
+            // Under read_committed the end is the last stable offset, which a change of isolation.level
+            // may leave behind the position.
+            let epoch = lane.acked.source_leader_epoch;
+            Some(Trouble::SourceTruncated { position, end: evidence.end, epoch })
+        } else {
+            None
+        };
+        if let Some(trouble) = trouble {
+            self.doubt(id, Some(trouble), false);
+            return;
+        }
+        lane.source_end_at_start.get_or_insert(evidence.end);
+        lane.source_checked = true;
+        let gone = |fingerprint: offsets::Fingerprint| fingerprint.base_offset < evidence.log_start;
+        if lane.route.rule.source_compacted || lane.acked.fingerprint.is_none_or(gone) {
+            lane.give_up_verifying();
+        }
+        lane.state = State::Opening(Opening::Ready);
+        self.to_step.insert(id);
+        self.step(id);
+    }
+
+    pub(super) fn destination_looked(
+        &mut self,
+        broker: BrokerId,
+        connection: Option<ConnectionId>,
+        lanes: Vec<(LaneKey, Result<Evidence, Trouble>)>,
+    ) {
+        self.looking_destination.remove(&broker);
+        if let Some(connection) = connection {
+            self.connections.insert(broker, connection);
+        }
+        for (key, result) in lanes {
+            if self.lane_at(key).is_none_or(|lane| lane.state != State::Opening(Opening::Destination)) {
+                continue;
+            }
+            match result {
+                Ok(evidence) => self.place_lane(key.id, broker, &evidence),
+                Err(trouble) => {
+                    self.destination.wanted = true;
+                    self.doubt(key.id, Some(trouble), false);
+                }
+            }
+        }
+    }
+
+    pub(super) fn tail_read(&mut self, key: LaneKey, mut evidence: Evidence, tail: Result<Tail, Trouble>) {
+        let Some(lane) = self.lane_at(key) else { return };
+        if lane.state != State::Opening(Opening::Tail) {
+            return;
+        }
+        let leader = self.destination.leaders.get(&self.lanes[&key.id].route.destination).copied();
+        match (tail, leader) {
+            (Ok(tail), Some(leader)) => {
+                evidence.tail = Some(tail);
+                self.place_lane(key.id, leader.broker, &evidence);
+            }
+            (Ok(_), None) => self.doubt(key.id, Some(Trouble::NoLeader(Side::Destination)), false),
+            (Err(trouble), _) => self.doubt(key.id, Some(trouble), false),
+        }
+    }
+
+    /// Decides where a lane stands, by what its destination's leader showed.
+    fn place_lane(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence) {
+        let instant = self.now.instant;
+        let existing = self.options.existing_records;
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let leader = self.destination.leaders.get(&lane.route.destination).copied();
+        let (Some(leader), Some(connection)) = (leader, self.connections.get(&broker).copied()) else {
+            self.doubt(id, Some(Trouble::NoLeader(Side::Destination)), false);
+            return;
+        };
+        if leader.broker != broker {
+            self.doubt(id, None, false);
+            return;
+        }
+        lane.last_contact = instant;
+        let recreated = match (lane.acked.destination_topic_id, lane.route.destination_topic_id) {
+            (Some(copied), Some(present)) => copied != present,
+            _ => false,
+        };
+        if recreated && !lane.fresh {
+            self.doubt(id, Some(Trouble::DestinationRecreated), false);
+            return;
+        }
+        if lane.fresh {
+            let trouble = match evidence.producer {
+                ProducerEvidence::Last(sequence) if lane.taken_over => {
+                    // An operator set the position: what is sent from there follows what was sent before.
+                    lane.acked.sequence = sequence_after(sequence, 1);
+                    None
+                }
+                ProducerEvidence::Last(sequence) => Some(Trouble::ProgressLost { sequence }),
+                _ if evidence.latest > evidence.log_start
+                    && !lane.taken_over
+                    && existing == ExistingRecords::Refuse =>
+                {
+                    Some(Trouble::DestinationNotEmpty { records: evidence.latest.0 - evidence.log_start.0 })
+                }
+                _ => None,
+            };
+            if let Some(trouble) = trouble {
+                self.doubt(id, Some(trouble), false);
+                return;
+            }
+            // From here on a restart must find that this lane has begun, and where.
+            lane.acked.destination_end = evidence.latest;
+            lane.acked.destination_topic_id = lane.route.destination_topic_id;
+            lane.dirty = true;
+            lane.state = State::Opening(Opening::Saving);
+            self.save_now = true;
+            return;
+        }
+        match place(&lane.acked, evidence, lane.unsettled) {
+            Placement::Found { records, foreign } => {
+                if records > 0 && lane.acked.selection != selection_of(self.options.isolation) {
+                    self.doubt(id, Some(Trouble::SelectionChanged), false);
+                    return;
+                }
+                if foreign > 0 {
+                    warn!(destination = %lane.route.destination, records = foreign,
+                        "others write to the copy's partition: offsets of the two sides drift apart");
+                }
+                lane.acked.selection = selection_of(self.options.isolation);
+                lane.placed(
+                    records,
+                    evidence.latest,
+                    leader,
+                    connection,
+                    self.options.replica_lag_max,
+                    instant,
+                );
+                self.ready_after_walk(id);
+            }
+            Placement::ReadTail => {
+                lane.state = State::Opening(Opening::Tail);
+                self.actions.push_back(Action::ReadTail {
+                    lane: lane.key(),
+                    broker,
+                    partition: lane.route.destination.clone(),
+                    from: lane.acked.destination_end,
+                    evidence: evidence.clone(),
+                });
+            }
+            Placement::LookAgain => self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN),
+            Placement::WaitForReplicas => {
+                let until = lane.doubt_at + self.options.replica_lag_max;
+                if instant < until {
+                    let pause = until.saturating_duration_since(instant);
+                    self.look_again(id, Trouble::OutcomeUnknown, pause);
+                } else {
+                    lane.unsettled = false;
+                    self.place_lane(id, broker, evidence);
+                }
+            }
+            Placement::Blocked(Trouble::DestinationLost { .. })
+                if instant < lane.doubt_at + LEADER_SETTLES =>
+            {
+                self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
+            }
+            Placement::Blocked(trouble) => self.doubt(id, Some(trouble), false),
+        }
+    }
+
+    /// Looks once more after `pause`; not a failed attempt.
+    fn look_again(&mut self, id: LaneId, trouble: Trouble, pause: Duration) {
+        let retry_at = self.now.instant + pause;
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.trouble.is_none() {
+            lane.trouble = Some(trouble);
+        }
+        lane.reopen(State::Blocked { retry_at });
+        self.timers.insert((retry_at, id));
+    }
+
+    /// The store knows where the lane begins.
+    pub(super) fn position_saved(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        // A lane that began to wait after that save was made waits for the next.
+        if lane.state != State::Opening(Opening::Saving) || lane.dirty {
+            return;
+        }
+        lane.fresh = false;
+        // Time has passed and the look with it; a second one is cheap, and finds the lane stored.
+        lane.state = State::Opening(Opening::Ready);
+        self.step(id);
+    }
+
+    /// A lane that has walked over what is there already may need a new start of its sequence.
+    pub(super) fn ready_after_walk(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.restart_sequence && !lane.is_walking() && lane.is_reading() {
+            lane.restart_sequence();
+            lane.reopen(State::Opening(Opening::Saving));
+            self.save_now = true;
+        }
+    }
+
+    /// The end of the source as of the first look, for a lane that has none yet.
+    pub(super) fn note_source_end(&mut self, id: LaneId, end: Option<Offset>) {
+        if let (Some(lane), Some(end)) = (self.lanes.get_mut(&id), end) {
+            lane.source_end = Some(end);
+        }
+    }
+}

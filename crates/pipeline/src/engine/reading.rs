@@ -1,0 +1,266 @@
+//! Asks the source for what the lanes have room for, and gives it to them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use client::{CallError, Class, ErrorCode, FetchPartition, FetchReply, Fetched, classify};
+use model::{BrokerId, TopicPartition};
+use record_batch::{BatchError, Piece};
+use tracing::debug;
+
+use super::{Engine, FetchUnderWay, backoff_of};
+use crate::budget::Charge;
+use crate::events::{Action, LaneId, LaneKey};
+use crate::lane::{Lane, Opening, Reading, State};
+use crate::options::Isolation;
+use crate::trouble::{Side, Trouble};
+
+/// A long poll must not hold up a lane that gets room while it waits.
+const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
+/// How long a follower chosen by the source is read before the leader is asked again (KIP-392).
+const PREFERRED_FOR: Duration = Duration::from_secs(300);
+/// The smallest fetch worth asking for.
+const FETCH_BYTES_MIN: usize = 64 << 10;
+
+impl Engine {
+    /// Issues a fetch for every source broker that has none under way and lanes with room.
+    pub(super) fn issue_fetches(&mut self) {
+        if self.stopping {
+            return;
+        }
+        let mut brokers: BTreeMap<BrokerId, (Vec<LaneId>, bool)> = BTreeMap::new();
+        let mut leaderless = false;
+        for lane in self.lanes.values() {
+            if !lane.is_reading() || lane.fetch_not_before.is_some_and(|at| at > self.now.instant) {
+                continue;
+            }
+            let Some(broker) = self.fetch_broker(lane) else {
+                leaderless = true;
+                continue;
+            };
+            if self.fetches.contains_key(&broker) {
+                continue;
+            }
+            let (lanes, others_are_full) = brokers.entry(broker).or_default();
+            if lane.has_room(self.options.lane_bytes_max) {
+                lanes.push(lane.id);
+            } else {
+                *others_are_full = true;
+            }
+        }
+        if leaderless {
+            self.source.wanted |= !self.source.asked;
+            self.refresh_leaders(Side::Source);
+        }
+        let share = self.options.buffer_bytes_max / (2 * (brokers.len() + self.fetches.len()).max(1));
+        let bytes_max = self.options.fetch_bytes_max.min(share).max(FETCH_BYTES_MIN);
+        for (broker, (ids, others_are_full)) in brokers {
+            if ids.is_empty()
+                || self.budget.available_bytes() < bytes_max
+                || self.fetch_not_before.get(&broker).is_some_and(|(at, _)| *at > self.now.instant)
+            {
+                continue;
+            }
+            let mut wanted = Vec::with_capacity(ids.len());
+            let mut lanes = Vec::with_capacity(ids.len());
+            for id in ids {
+                let Some(lane) = self.lanes.get(&id) else { continue };
+                let leader = self.source.leaders.get(&lane.route.source);
+                wanted.push(FetchPartition {
+                    partition: lane.route.source.clone(),
+                    topic_id: lane.route.source_topic_id,
+                    offset: lane.fetch_offset(),
+                    current_leader_epoch: leader.map_or(model::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
+                    last_fetched_epoch: lane.fetched_epoch(),
+                    bytes_max: self.options.partition_fetch_bytes_max,
+                });
+                lanes.push((lane.key(), lane.route.source.clone()));
+            }
+            let wait_max =
+                if others_are_full { WAIT_WHILE_OTHERS_ARE_FULL } else { self.options.fetch_wait_max };
+            let reserved = self.budget.charge(bytes_max);
+            self.fetches.insert(broker, FetchUnderWay { lanes, _reserved: reserved });
+            self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
+        }
+    }
+
+    fn fetch_broker(&self, lane: &Lane) -> Option<BrokerId> {
+        match lane.preferred {
+            Some((broker, until)) if until > self.now.instant => Some(broker),
+            _ => self.source.leaders.get(&lane.route.source).map(|leader| leader.broker),
+        }
+    }
+
+    pub(super) fn fetched(&mut self, broker: BrokerId, reply: Result<FetchReply, CallError>) {
+        let Some(under_way) = self.fetches.remove(&broker) else { return };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                let (_, failures) =
+                    self.fetch_not_before.get(&broker).copied().unwrap_or((self.now.instant, 0));
+                let pause = backoff_of(failures + 1, (self.options.backoff_min, self.options.backoff_max));
+                self.fetch_not_before.insert(broker, (self.now.instant + pause, failures + 1));
+                self.source.wanted = true;
+                let trouble = Trouble::from_call(Side::Source, "Fetch", &error);
+                for (key, _) in &under_way.lanes {
+                    self.source_trouble(*key, trouble.clone(), false);
+                }
+                return;
+            }
+        };
+        if reply.throttle.is_zero() {
+            self.fetch_not_before.remove(&broker);
+        } else {
+            debug!(%broker, throttle = ?reply.throttle, "the source throttles");
+            self.fetch_not_before.insert(broker, (self.now.instant + reply.throttle, 0));
+        }
+        let charge = self.budget.charge(reply.bytes);
+        let by_partition: BTreeMap<&TopicPartition, LaneKey> =
+            under_way.lanes.iter().map(|(key, partition)| (partition, *key)).collect();
+        for fetched in &reply.partitions {
+            if let Some(key) = by_partition.get(&fetched.partition) {
+                self.take_partition(*key, broker, fetched, &charge);
+            }
+        }
+    }
+
+    fn take_partition(&mut self, key: LaneKey, broker: BrokerId, fetched: &Fetched, charge: &Charge) {
+        let instant = self.now.instant;
+        let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) else { return };
+        if !fetched.error.is_ok() {
+            self.fetch_refused(key, broker, fetched.error);
+            return;
+        }
+        if let Some((epoch, end)) = fetched.diverging {
+            let position = lane.acked.next_source;
+            self.doubt(key.id, Some(Trouble::SourceTruncated { position, end, epoch }), false);
+            return;
+        }
+        if let Some(preferred) = fetched.preferred_replica {
+            lane.preferred = Some((preferred, instant + PREFERRED_FOR));
+            return;
+        }
+        let end = match self.options.isolation {
+            Isolation::ReadUncommitted => fetched.high_watermark,
+            Isolation::ReadCommitted => fetched.last_stable_offset.or(fetched.high_watermark),
+        };
+        self.note_source_end(key.id, end);
+        let reading =
+            Reading { isolation: self.options.isolation, opposite: &self.options.opposite_producers, charge };
+        let Some(lane) = self.lanes.get_mut(&key.id) else { return };
+        lane.fetch_not_before = None;
+        for job in lane.accept(fetched, &reading) {
+            self.actions.push_back(Action::Transcode {
+                lane: key,
+                ticket: job.ticket,
+                entry: job.entry,
+                how: job.how,
+                charge: charge.clone(),
+            });
+        }
+        let at_end = end.is_some_and(|end| lane.read_from() >= end);
+        if lane.is_walking() && at_end && fetched.records.is_empty() {
+            // The destination has records of ours that the source cannot show any more.
+            let at = lane.read_from();
+            self.doubt(key.id, Some(Trouble::SourceChanged { at }), false);
+            return;
+        }
+        let readable_again = lane.trouble.as_ref().is_some_and(Trouble::is_about_reading);
+        if lane.is_idle() && at_end || readable_again {
+            self.healed(key.id);
+        }
+        self.ready_after_walk(key.id);
+        self.offer(key.id);
+    }
+
+    /// What the source answered instead of records.
+    fn fetch_refused(&mut self, key: LaneKey, broker: BrokerId, error: ErrorCode) {
+        let leader = {
+            let Some(lane) = self.lanes.get(&key.id) else { return };
+            self.source.leaders.get(&lane.route.source).map(|leader| leader.broker)
+        };
+        let Some(lane) = self.lanes.get_mut(&key.id) else { return };
+        let at_follower = leader != Some(broker);
+        lane.preferred = None;
+        if error == ErrorCode::OFFSET_OUT_OF_RANGE {
+            if at_follower {
+                // A follower may lag; only the leader's word counts.
+                return;
+            }
+            if lane.is_verifying() {
+                // The batch to compare with was deleted; the position itself may still be there.
+                lane.give_up_verifying();
+                return;
+            }
+            lane.source_checked = false;
+            self.doubt(key.id, None, false);
+            return;
+        }
+        let trouble = match classify(error) {
+            Class::OperatorNeeded | Class::Fatal => Trouble::Refused(Side::Source, "Fetch", error, None),
+            Class::Retry | Class::RefreshAndRetry | Class::UnknownOutcome => {
+                Trouble::Passing(Side::Source, "Fetch", error)
+            }
+        };
+        self.source.wanted = true;
+        self.source_trouble(key, trouble, true);
+    }
+
+    /// The source does not give records now. What is under way to the destination is not touched.
+    /// `lane_only`: the other lanes of the broker are served.
+    fn source_trouble(&mut self, key: LaneKey, trouble: Trouble, lane_only: bool) {
+        let bounds = (self.options.backoff_min, self.options.backoff_max);
+        let instant = self.now.instant;
+        let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) else { return };
+        if lane_only {
+            lane.attempts += 1;
+            let at = instant + backoff_of(lane.attempts, bounds);
+            lane.fetch_not_before = Some(at);
+            self.timers.insert((at, key.id));
+        }
+        self.set_trouble(key.id, trouble);
+    }
+
+    pub(super) fn transcoded(&mut self, key: LaneKey, ticket: u64, pieces: Result<Vec<Piece>, BatchError>) {
+        let Some(lane) = self.lane_at(key) else { return };
+        match pieces {
+            Ok(pieces) => lane.transcoded(ticket, pieces),
+            Err(error) => {
+                let trouble = match &error {
+                    BatchError::RecordTooLarge { offset, bytes, max } => {
+                        Trouble::RecordTooLarge { at: *offset, bytes: *bytes, limit_bytes: *max }
+                    }
+                    _ => Trouble::Unreadable { at: lane.acked.next_source, why: error.to_string() },
+                };
+                lane.transcode_failed(ticket, trouble);
+            }
+        }
+        self.offer(key.id);
+    }
+
+    /// Puts a lane with something to send into its broker's list; stops one that has nothing it can send.
+    pub(super) fn offer(&mut self, id: LaneId) {
+        let rules = self.send_rules();
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if let Some(trouble) = lane.stuck().cloned() {
+            self.doubt(id, Some(trouble), false);
+            return;
+        }
+        let Some((leader, _)) = lane.looked_at else { return };
+        if let Some(until) = lane.quiet(&rules) {
+            if rules.now < until {
+                self.timers.insert((until, id));
+                self.set_trouble(id, Trouble::OutcomeUnknown);
+            } else if lane.in_flight.is_empty() {
+                lane.reopen(State::Opening(Opening::Ready));
+                self.to_step.insert(id);
+            }
+            return;
+        }
+        if lane.queued || !lane.may_send(&rules) {
+            return;
+        }
+        lane.queued = true;
+        self.sendable.entry(leader.broker).or_default().push_back(id);
+    }
+}

@@ -1,0 +1,247 @@
+//! Hands batches to the destination's connections, and decides what each answer means.
+//!
+//! A request carries at most one batch of a lane, and batches of many lanes. What an answer means is one
+//! function ([`outcome`]): everything that is not a plain success starts with a new look at the
+//! destination, never with a guess.
+
+use client::{Class, ErrorCode, ProduceReply, Produced, classify};
+use model::{BrokerId, Offset, TimestampRule, TopicPartition};
+use std::collections::{HashMap, VecDeque};
+
+use super::{Engine, Request};
+use crate::events::{Action, LaneId, RequestId, SendError};
+use crate::lane::{Sent, State};
+use crate::trouble::{Side, Trouble};
+
+/// What a produce answer means for the lane of the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// At the destination, where it was expected.
+    Appended,
+    /// Something is not as we thought: look again. `unsettled`: the batch may or may not be there.
+    Doubt { trouble: Option<Trouble>, unsettled: bool },
+    /// The broker forgot our sequence and takes only 0 (before 2.5).
+    SequenceForgotten,
+}
+
+/// The meaning of `produced`, the answer to `sent` (`LANE.md`, "Sending"). `append_time`: the topic shows
+/// the time of the append.
+pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool) -> Outcome {
+    let doubt = |trouble, unsettled| Outcome::Doubt { trouble, unsettled };
+    let error = produced.error;
+    if error.is_ok() {
+        let base = produced.base_offset.unwrap_or(Offset(-1));
+        if base != sent.expected {
+            // Nothing is lost by looking: sequences tell ours from others'.
+            return doubt(None, false);
+        }
+        if produced.log_append_time_ms.is_some() && !append_time {
+            // A broker answers so only to a batch it already has, and this lane never sends one twice
+            // without having looked: another process sends for it.
+            return doubt(Some(Trouble::SecondWriter { offset: base }), false);
+        }
+        return Outcome::Appended;
+    }
+    let refused = || {
+        Some(Trouble::BatchRefused {
+            at: sent.first_source,
+            bytes: sent.bytes,
+            error,
+            message: produced.message.clone(),
+        })
+    };
+    match error {
+        // Behind a failed batch it means nothing, at the head that our picture is wrong: look.
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => doubt(None, false),
+        ErrorCode::UNKNOWN_PRODUCER_ID => Outcome::SequenceForgotten,
+        ErrorCode::INVALID_PRODUCER_EPOCH | ErrorCode::PRODUCER_FENCED => doubt(Some(Trouble::Fenced), false),
+        // A first try was not appended; whether this was one, only the log can tell.
+        ErrorCode::NOT_ENOUGH_REPLICAS => {
+            doubt(Some(Trouble::Passing(Side::Destination, "Produce", error)), true)
+        }
+        ErrorCode::MESSAGE_TOO_LARGE
+        | ErrorCode::RECORD_LIST_TOO_LARGE
+        | ErrorCode::CORRUPT_MESSAGE
+        | ErrorCode::INVALID_RECORD
+        | ErrorCode::INVALID_TIMESTAMP
+        | ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
+        | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT => doubt(refused(), false),
+        _ => match classify(error) {
+            Class::OperatorNeeded | Class::Fatal => doubt(
+                Some(Trouble::Refused(Side::Destination, "Produce", error, produced.message.clone())),
+                false,
+            ),
+            Class::RefreshAndRetry => {
+                doubt(Some(Trouble::Passing(Side::Destination, "Produce", error)), false)
+            }
+            Class::Retry | Class::UnknownOutcome => {
+                doubt(Some(Trouble::Passing(Side::Destination, "Produce", error)), true)
+            }
+        },
+    }
+}
+
+impl Engine {
+    /// Fills produce requests for every broker with room for one.
+    pub(super) fn send_batches(&mut self) {
+        if self.stopping {
+            return;
+        }
+        let brokers: Vec<BrokerId> = self.sendable.keys().copied().collect();
+        for broker in brokers {
+            while self.requests_out.get(&broker).copied().unwrap_or(0) < self.options.produce_requests_max {
+                if self.send_not_before.get(&broker).is_some_and(|at| *at > self.now.instant) {
+                    break;
+                }
+                self.send_not_before.remove(&broker);
+                if !self.send_request(broker) {
+                    break;
+                }
+            }
+            if self.sendable.get(&broker).is_some_and(VecDeque::is_empty) {
+                self.sendable.remove(&broker);
+            }
+        }
+    }
+
+    /// Sends one request to `broker`; false if there is nothing to send.
+    fn send_request(&mut self, broker: BrokerId) -> bool {
+        let rules = self.send_rules();
+        let (Some(producer), Some(connection)) =
+            (self.producer_ids(), self.connections.get(&broker).copied())
+        else {
+            return false;
+        };
+        let request = RequestId(self.fresh_id());
+        let mut batches = Vec::new();
+        let mut lanes: Vec<LaneId> = Vec::new();
+        let mut bytes = 0;
+        let mut doubtful = Vec::new();
+        let Some(waiting) = self.sendable.get_mut(&broker) else { return false };
+        while let Some(id) = waiting.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            lane.queued = false;
+            let Some((leader, looked_at_connection)) = lane.looked_at else { continue };
+            if leader.broker != broker || !lane.may_send(&rules) {
+                continue;
+            }
+            let silent_for = self.now.instant.saturating_duration_since(lane.last_contact);
+            let stale = lane.in_flight.is_empty() && silent_for > self.options.metadata_age_max;
+            if looked_at_connection != connection || stale {
+                doubtful.push(id);
+                continue;
+            }
+            if bytes > 0 && bytes + lane.next_bytes() > self.options.produce_bytes_max {
+                lane.queued = true;
+                waiting.push_front(id);
+                break;
+            }
+            if let Some(batch) = lane.send(request, producer, rules.aged_before_ms) {
+                bytes += batch.header.len() + batch.payload.len();
+                batches.push(batch);
+                lanes.push(id);
+            }
+        }
+        for id in doubtful {
+            self.doubt(id, None, false);
+        }
+        if batches.is_empty() {
+            return false;
+        }
+        for id in &lanes {
+            self.offer(*id);
+        }
+        self.requests.insert(request, Request { broker, connection, lanes });
+        *self.requests_out.entry(broker).or_default() += 1;
+        self.actions.push_back(Action::Send { broker, connection, request, batches });
+        true
+    }
+
+    pub(super) fn produced(&mut self, request: RequestId, reply: Result<ProduceReply, SendError>) {
+        let Some(Request { broker, connection, lanes }) = self.requests.remove(&request) else { return };
+        if let Some(out) = self.requests_out.get_mut(&broker) {
+            *out -= 1;
+        }
+        match reply {
+            Ok(reply) => {
+                if !reply.throttle.is_zero() {
+                    self.send_not_before.insert(broker, self.now.instant + reply.throttle);
+                }
+                let by_partition: HashMap<&TopicPartition, &Produced> =
+                    reply.partitions.iter().map(|produced| (&produced.partition, produced)).collect();
+                for id in lanes {
+                    let Some(lane) = self.lanes.get(&id) else { continue };
+                    let produced = by_partition.get(&lane.route.destination).copied();
+                    self.batch_answered(id, request, produced);
+                }
+            }
+            Err(SendError { trouble, maybe_written }) => {
+                if self.connections.get(&broker) == Some(&connection) {
+                    self.connections.remove(&broker);
+                }
+                self.destination.wanted = true;
+                for id in lanes {
+                    let Some(lane) = self.lanes.get_mut(&id) else { continue };
+                    let Some((_, current)) = lane.answered(request) else { continue };
+                    if current {
+                        self.doubt(id, trouble.clone(), maybe_written);
+                    } else {
+                        if maybe_written {
+                            lane.unsettled = true;
+                            lane.doubt_at = self.now.instant;
+                        }
+                        self.to_step.insert(id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn batch_answered(&mut self, id: LaneId, request: RequestId, produced: Option<&Produced>) {
+        let instant = self.now.instant;
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let append_time = lane.route.rule.timestamps == TimestampRule::Append;
+        let Some((sent, current)) = lane.answered(request) else { return };
+        lane.last_contact = instant;
+        let outcome = match produced {
+            Some(produced) => outcome(produced, &sent, append_time),
+            None => {
+                let trouble = Trouble::Unanswered(Side::Destination, "Produce");
+                Outcome::Doubt { trouble: Some(trouble), unsettled: true }
+            }
+        };
+        let draining = lane.state == State::Draining;
+        if !current && !draining {
+            // An answer to an earlier opening: the coming look will show what became of the batch.
+            if let Outcome::Doubt { unsettled: true, .. } = outcome {
+                lane.unsettled = true;
+                lane.doubt_at = instant;
+            }
+            self.to_step.insert(id);
+            return;
+        }
+        match outcome {
+            Outcome::Appended if sent.expected == lane.acked.destination_end => {
+                lane.appended(&sent);
+                if !draining {
+                    self.healed(id);
+                    self.offer(id);
+                }
+            }
+            Outcome::Appended => {}
+            Outcome::SequenceForgotten => {
+                lane.restart_sequence = true;
+                self.doubt(id, None, true);
+            }
+            Outcome::Doubt { trouble, unsettled } => {
+                if matches!(trouble, Some(Trouble::Passing(..) | Trouble::Refused(..)) | None) {
+                    self.destination.wanted = true;
+                }
+                self.doubt(id, trouble, unsettled);
+            }
+        }
+        if draining {
+            self.to_step.insert(id);
+        }
+    }
+}

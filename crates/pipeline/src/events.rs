@@ -1,0 +1,134 @@
+//! What the engine is told and what it asks for: the whole seam between deciding and acting.
+//!
+//! Every [`Action`] that waits for an answer is answered by exactly one [`Event`]. Answers about a lane
+//! carry the [`LaneKey`] they were asked for; those to an earlier opening are ignored.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use client::{CallError, FetchPartition, FetchReply, ProduceBatch, ProduceReply};
+use model::{BrokerId, LeaderEpoch, Offset, Routes, TopicName, TopicPartition};
+use offsets::{Producer, Stored};
+use record_batch::{BatchError, Entry, Piece, Transcode};
+
+use crate::budget::Charge;
+use crate::place::{Evidence, Tail};
+use crate::store::StoreError;
+use crate::trouble::{Side, Trouble};
+
+/// The time, handed to the engine with each event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Monotonic: for waits and deadlines.
+    pub(crate) instant: Instant,
+    /// The wall clock, milliseconds since 1970: only to compare with the records' own timestamps.
+    pub(crate) wall_ms: i64,
+}
+
+/// A lane's number, never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LaneId(pub(crate) u64);
+
+/// A lane at one opening of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaneKey {
+    pub(crate) id: LaneId,
+    pub(crate) opening: u64,
+}
+
+/// One connection to a destination broker, never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// One produce request, never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RequestId(pub(crate) u64);
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) broker: BrokerId,
+    pub(crate) epoch: LeaderEpoch,
+}
+
+/// What the source's leader says of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SourceEvidence {
+    pub(crate) log_start: Offset,
+    /// The high watermark, or the last stable offset under read_committed.
+    pub(crate) end: Offset,
+    /// The next offset by the source group's commit, where it was asked for and there is one.
+    pub(crate) committed: Option<Offset>,
+}
+
+/// Why a produce request has no answer.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    /// None where the connection was gone before, and nothing left this process.
+    pub(crate) trouble: Option<Trouble>,
+    /// The request may have reached the broker.
+    pub(crate) maybe_written: bool,
+}
+
+impl SendError {
+    /// The connection that it was meant for is gone.
+    pub(crate) const NO_CONNECTION: SendError = SendError { trouble: None, maybe_written: false };
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Routes(Arc<Routes>),
+    ProducerAllocated(Result<Producer, CallError>),
+    /// Partitions that the answer leaves out have no leader.
+    Leaders {
+        side: Side,
+        answer: Result<Vec<(TopicPartition, Leader)>, CallError>,
+    },
+    SourceLooked {
+        broker: BrokerId,
+        lanes: Vec<(LaneKey, Result<SourceEvidence, Trouble>)>,
+    },
+    DestinationLooked {
+        broker: BrokerId,
+        /// The connection that will be used, made before the look.
+        connection: Option<ConnectionId>,
+        lanes: Vec<(LaneKey, Result<Evidence, Trouble>)>,
+    },
+    TailRead {
+        lane: LaneKey,
+        evidence: Evidence,
+        tail: Result<Tail, Trouble>,
+    },
+    Fetched {
+        broker: BrokerId,
+        reply: Result<FetchReply, CallError>,
+    },
+    Transcoded {
+        lane: LaneKey,
+        ticket: u64,
+        pieces: Result<Vec<Piece>, BatchError>,
+    },
+    Produced {
+        request: RequestId,
+        reply: Result<ProduceReply, SendError>,
+    },
+    Saved(Result<(), StoreError>),
+    Stop,
+    /// The time asked for by `Engine::timeout` has come.
+    Timer,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    AllocateProducer,
+    FindLeaders { side: Side, topics: Vec<TopicName>, after: Duration },
+    LookAtSource { broker: BrokerId, lanes: Vec<(LaneKey, TopicPartition)> },
+    LookAtDestination { broker: BrokerId, lanes: Vec<(LaneKey, TopicPartition)> },
+    ReadTail { lane: LaneKey, broker: BrokerId, partition: TopicPartition, from: Offset, evidence: Evidence },
+    Fetch { broker: BrokerId, wanted: Vec<FetchPartition>, bytes_max: usize, wait_max: Duration },
+    Transcode { lane: LaneKey, ticket: u64, entry: Entry, how: Transcode, charge: Charge },
+    Send { broker: BrokerId, connection: ConnectionId, request: RequestId, batches: Vec<ProduceBatch> },
+    Save(Stored),
+}

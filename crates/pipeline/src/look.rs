@@ -1,0 +1,252 @@
+//! Asks brokers what is there: the calls behind an opening lane's questions.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use client::{
+    CallError, Class, Cluster, Connection, ErrorCode, FetchOptions, FetchPartition, Fetcher, OffsetSpec,
+    ProducerState, classify,
+};
+use model::{BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition};
+use record_batch::{Entry, split};
+use std::time::Duration;
+
+use crate::events::{LaneKey, SourceEvidence};
+use crate::place::{Evidence, ProducerEvidence, Tail};
+use crate::trouble::{Side, Trouble};
+
+/// How much of a destination's tail is searched for our last batch, where its newest batch is not ours.
+const TAIL_BYTES_MAX: usize = 1 << 30;
+/// Bytes of one fetch of the tail.
+const TAIL_FETCH_BYTES: usize = 4 << 20;
+
+type Lanes = [(LaneKey, TopicPartition)];
+type Looked<T> = Vec<(LaneKey, Result<T, Trouble>)>;
+
+/// The bounds of source partitions led by `broker`; the offsets committed under `group`, where one is given.
+pub(crate) async fn look_at_source(
+    cluster: &Cluster,
+    broker: BrokerId,
+    lanes: &Lanes,
+    committed_only: bool,
+    group: Option<&str>,
+) -> Looked<SourceEvidence> {
+    let partitions: Vec<TopicPartition> = lanes.iter().map(|(_, partition)| partition.clone()).collect();
+    let looked = async {
+        let starts = cluster.list_offsets(broker, &partitions, OffsetSpec::Earliest, false).await?;
+        let ends = cluster.list_offsets(broker, &partitions, OffsetSpec::Latest, committed_only).await?;
+        Ok::<_, CallError>((by_partition(starts), by_partition(ends)))
+    };
+    let (mut starts, mut ends) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => return all(lanes, &Trouble::from_call(Side::Source, "ListOffsets", &error)),
+    };
+    let mut committed = match group {
+        Some(group) => match cluster.committed_offsets(group, &partitions).await {
+            Ok(offsets) => by_partition(offsets),
+            Err(error) => return all(lanes, &Trouble::from_call(Side::Source, "OffsetFetch", &error)),
+        },
+        None => HashMap::new(),
+    };
+    lanes
+        .iter()
+        .map(|(key, partition)| {
+            let evidence = (|| {
+                Ok(SourceEvidence {
+                    log_start: answer(&mut starts, partition, Side::Source, "ListOffsets")?,
+                    end: answer(&mut ends, partition, Side::Source, "ListOffsets")?,
+                    committed: match group {
+                        Some(_) => answer(&mut committed, partition, Side::Source, "OffsetFetch")?,
+                        None => None,
+                    },
+                })
+            })();
+            (*key, evidence)
+        })
+        .collect()
+}
+
+/// What `broker`, the leader, shows of destination partitions: the flow's producer state and the log's
+/// bounds. The state is asked for first: what is appended meanwhile shows in the bounds.
+pub(crate) async fn look_at_destination(
+    cluster: &Cluster,
+    broker: BrokerId,
+    lanes: &Lanes,
+    producer: ProducerId,
+) -> Looked<Evidence> {
+    let partitions: Vec<TopicPartition> = lanes.iter().map(|(_, partition)| partition.clone()).collect();
+    let states = match cluster.describe_producers(broker, &partitions).await {
+        Ok(states) => Some(by_partition(states)),
+        Err(CallError::Unsupported { .. }) => None,
+        Err(error) => return all(lanes, &Trouble::from_call(Side::Destination, "DescribeProducers", &error)),
+    };
+    let looked = async {
+        let ends = cluster.list_offsets(broker, &partitions, OffsetSpec::Latest, false).await?;
+        let starts = cluster.list_offsets(broker, &partitions, OffsetSpec::Earliest, false).await?;
+        Ok::<_, CallError>((by_partition(starts), by_partition(ends)))
+    };
+    let (mut starts, mut ends) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => return all(lanes, &Trouble::from_call(Side::Destination, "ListOffsets", &error)),
+    };
+    let mut states = states;
+    lanes
+        .iter()
+        .map(|(key, partition)| {
+            let evidence = (|| {
+                Ok(Evidence {
+                    producer: match &mut states {
+                        Some(states) => producer_evidence(states.remove(partition), producer)?,
+                        None => ProducerEvidence::Unsupported,
+                    },
+                    log_start: answer(&mut starts, partition, Side::Destination, "ListOffsets")?,
+                    latest: answer(&mut ends, partition, Side::Destination, "ListOffsets")?,
+                    tail: None,
+                })
+            })();
+            (*key, evidence)
+        })
+        .collect()
+}
+
+fn producer_evidence(
+    states: Option<Result<Vec<ProducerState>, ErrorCode>>,
+    producer: ProducerId,
+) -> Result<ProducerEvidence, Trouble> {
+    match states {
+        // Describing needs READ on the topic, copying does not: without it the log's bounds must do.
+        Some(Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED)) => Ok(ProducerEvidence::Unsupported),
+        Some(Err(error)) => Err(refusal(Side::Destination, "DescribeProducers", error)),
+        None => Err(Trouble::Unanswered(Side::Destination, "DescribeProducers")),
+        Some(Ok(states)) => Ok(states
+            .iter()
+            // A last sequence of -1: the epoch is known by a marker only, and nothing was appended in it.
+            .find(|state| state.producer_id == producer && state.last_sequence >= 0)
+            .map_or(ProducerEvidence::Nothing, |state| ProducerEvidence::Last(state.last_sequence))),
+    }
+}
+
+/// The newest batch of `producer` between `from` and `latest`.
+pub(crate) async fn read_tail(
+    cluster: &Cluster,
+    broker: BrokerId,
+    partition: &TopicPartition,
+    producer: ProducerId,
+    from: Offset,
+    latest: Offset,
+) -> Result<Tail, Trouble> {
+    let failed = |error: &CallError| Trouble::from_call(Side::Destination, "Fetch", error);
+    let connection: Connection = cluster.connect(broker).await.map_err(|error| failed(&error))?;
+    let options = FetchOptions {
+        wait_max: Duration::from_millis(500),
+        bytes_min: 1,
+        committed_only: false,
+        rack: None,
+    };
+    let mut fetcher = Fetcher::new(connection, options);
+    // A partition that only we write to ends with a batch of ours.
+    let (newest, _) = scan(&mut fetcher, partition, producer, Offset(latest.0 - 1), latest).await?;
+    if let Some(last) = newest {
+        return Ok(Tail::Ours(last));
+    }
+    let mut position = from;
+    let mut read = 0;
+    let mut ours = None;
+    while position < latest {
+        let (found, (next, bytes)) = scan(&mut fetcher, partition, producer, position, latest).await?;
+        ours = found.or(ours);
+        read += bytes;
+        if next <= position {
+            return Err(Trouble::Unreadable {
+                at: position,
+                why: "the destination's log cannot be read".into(),
+            });
+        }
+        if read > TAIL_BYTES_MAX {
+            return Ok(Tail::TooFar);
+        }
+        position = next;
+    }
+    Ok(ours.map_or(Tail::NoneOurs, Tail::Ours))
+}
+
+/// One fetch at `at`: the last sequence of ours in it, the offset after it and its bytes.
+async fn scan(
+    fetcher: &mut Fetcher,
+    partition: &TopicPartition,
+    producer: ProducerId,
+    at: Offset,
+    latest: Offset,
+) -> Result<(Option<i32>, (Offset, usize)), Trouble> {
+    let wanted = FetchPartition {
+        partition: partition.clone(),
+        topic_id: None,
+        offset: at,
+        current_leader_epoch: LeaderEpoch::UNKNOWN,
+        last_fetched_epoch: LeaderEpoch::UNKNOWN,
+        bytes_max: TAIL_FETCH_BYTES,
+    };
+    let reply = fetcher
+        .fetch(std::slice::from_ref(&wanted), TAIL_FETCH_BYTES, Duration::from_millis(500))
+        .await
+        .map_err(|error| Trouble::from_call(Side::Destination, "Fetch", &error))?;
+    let Some(fetched) = reply.partitions.into_iter().find(|fetched| fetched.partition == *partition) else {
+        return Err(Trouble::Unanswered(Side::Destination, "Fetch"));
+    };
+    if !fetched.error.is_ok() {
+        return Err(refusal(Side::Destination, "Fetch", fetched.error));
+    }
+    Ok(newest_of(fetched.records, producer, at, latest))
+}
+
+/// The last sequence of `producer` in `records`, and where they end.
+fn newest_of(
+    records: Bytes,
+    producer: ProducerId,
+    at: Offset,
+    latest: Offset,
+) -> (Option<i32>, (Offset, usize)) {
+    let bytes = records.len();
+    let mut next = at;
+    let mut ours = None;
+    for entry in split(records).map_while(Result::ok) {
+        if entry.base_offset() >= latest {
+            break;
+        }
+        next = next.max(entry.next_offset());
+        if let Entry::Batch(batch) = &entry
+            && batch.header.producer_id == producer
+            && !batch.header.is_control()
+        {
+            ours = Some(batch.header.last_sequence());
+        }
+    }
+    (ours, (next, bytes))
+}
+
+fn by_partition<T>(answers: Vec<(TopicPartition, T)>) -> HashMap<TopicPartition, T> {
+    answers.into_iter().collect()
+}
+
+fn answer<T>(
+    answers: &mut HashMap<TopicPartition, Result<T, ErrorCode>>,
+    partition: &TopicPartition,
+    side: Side,
+    call: &'static str,
+) -> Result<T, Trouble> {
+    match answers.remove(partition) {
+        Some(answer) => answer.map_err(|error| refusal(side, call, error)),
+        None => Err(Trouble::Unanswered(side, call)),
+    }
+}
+
+fn refusal(side: Side, call: &'static str, error: ErrorCode) -> Trouble {
+    match classify(error) {
+        Class::OperatorNeeded | Class::Fatal => Trouble::Refused(side, call, error, None),
+        Class::Retry | Class::RefreshAndRetry | Class::UnknownOutcome => Trouble::Passing(side, call, error),
+    }
+}
+
+fn all<T>(lanes: &Lanes, trouble: &Trouble) -> Looked<T> {
+    lanes.iter().map(|(key, _)| (*key, Err(trouble.clone()))).collect()
+}

@@ -1,0 +1,109 @@
+//! What an operator may choose about the data plane, as types.
+
+use std::time::Duration;
+
+use model::ProducerId;
+
+/// Which records of transactions are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// All, those of aborted and open transactions included.
+    ReadUncommitted,
+    /// Those of committed transactions, up to the last stable offset.
+    ReadCommitted,
+}
+
+/// What a lane does that finds records at the destination and no trace of an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExistingRecords {
+    /// It stops: they may be copies, and copying them again would double them.
+    Refuse,
+    /// It appends behind them.
+    Append,
+}
+
+/// How one flow's data plane behaves. [`Options::new`] gives the defaults.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The flow's name: the connector's.
+    pub flow: String,
+    /// Whether aborted and open transactions of the source are copied as they stand
+    /// (`read_uncommitted`, as Replicator reads) or left out.
+    pub isolation: Isolation,
+    /// The rack to fetch from where the source offers a choice (KIP-392).
+    pub rack: Option<String>,
+    /// How long the source may wait for records before it answers an empty fetch.
+    pub fetch_wait_max: Duration,
+    /// Bytes the source waits for, up to `fetch_wait_max`.
+    pub fetch_bytes_min: usize,
+    /// Bytes of one fetch reply. A broker exceeds it for a single batch that is larger.
+    pub fetch_bytes_max: usize,
+    /// Bytes of one partition within a fetch reply.
+    pub partition_fetch_bytes_max: usize,
+    /// Bytes of one lane's batches held, unsent and under way; a lane that holds so much reads no further.
+    pub lane_bytes_max: usize,
+    /// Bytes of record batches held at any time, over all lanes: the bound on memory.
+    pub buffer_bytes_max: usize,
+    /// Bytes of one produce request, unless a single batch is larger.
+    pub produce_bytes_max: usize,
+    /// Produce requests in flight on one destination connection.
+    pub produce_requests_max: usize,
+    /// How long the destination may wait for its replicas before it answers.
+    pub produce_timeout: Duration,
+    /// How often leaders are looked up without a cause; also how long a lane may have been silent and
+    /// still send without a new look at the destination.
+    pub metadata_age_max: Duration,
+    /// How often progress is written to the store.
+    pub flush_interval: Duration,
+    /// Wait before a lane in trouble tries again, doubled up to `backoff_max`.
+    pub backoff_min: Duration,
+    /// The longest such wait.
+    pub backoff_max: Duration,
+    /// Records older than this are copied with one batch in flight a lane, because the destination may
+    /// forget the producer's state between any two of them: `producer.id.expiration.ms` less a margin.
+    pub aged_after: Duration,
+    /// How long after an unknown outcome a log end is trusted where the destination cannot be asked for
+    /// the producer's state: its `replica.lag.time.max.ms` plus a margin.
+    pub replica_lag_max: Duration,
+    /// How long a stop waits for acknowledgements that are under way.
+    pub drain_timeout: Duration,
+    /// What to do where the destination has records and progress knows nothing of them.
+    pub existing_records: ExistingRecords,
+    /// The group at the source whose committed offsets are kept up (`offset.topic.commit`), and where a
+    /// partition without stored progress starts (`offset.start`). `None`: no group.
+    pub source_group: Option<String>,
+    /// Producer ids of the flow in the other direction: batches that carry one came from here.
+    pub opposite_producers: Vec<ProducerId>,
+}
+
+impl Options {
+    /// The defaults, for the flow named `flow`.
+    pub fn new(flow: impl Into<String>) -> Options {
+        Options {
+            flow: flow.into(),
+            isolation: Isolation::ReadUncommitted,
+            rack: None,
+            fetch_wait_max: Duration::from_millis(500),
+            fetch_bytes_min: 1,
+            // Measured: replies of up to 4 MB cost half the CPU per byte of 50 MB ones, because the
+            // buffers are written again while they are still in the cache.
+            fetch_bytes_max: 4 << 20,
+            partition_fetch_bytes_max: 1 << 20,
+            lane_bytes_max: 8 << 20,
+            buffer_bytes_max: 32 << 20,
+            produce_bytes_max: 4 << 20,
+            produce_requests_max: 5,
+            produce_timeout: Duration::from_secs(30),
+            metadata_age_max: Duration::from_secs(300),
+            flush_interval: Duration::from_secs(60),
+            backoff_min: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(30),
+            aged_after: Duration::from_secs(20 * 3600),
+            replica_lag_max: Duration::from_secs(35),
+            drain_timeout: Duration::from_secs(20),
+            existing_records: ExistingRecords::Refuse,
+            source_group: None,
+            opposite_producers: Vec::new(),
+        }
+    }
+}

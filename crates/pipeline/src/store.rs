@@ -1,0 +1,27 @@
+//! Where a flow's progress is kept between runs: the seam, not a store.
+
+use offsets::Stored;
+
+/// A place that keeps a flow's progress. Its calls may block: they are made off the async runtime, one
+/// at a time.
+pub trait OffsetStore: Send {
+    /// All that is known of the flow.
+    ///
+    /// # Errors
+    /// [`StoreError`] where something is there and cannot be understood: an unreadable store must never
+    /// look like an empty one, or everything would be copied again.
+    fn load(&mut self) -> Result<Stored, StoreError>;
+
+    /// Changes the lanes and the producer that are present in `changes`, and nothing else. Durable when
+    /// it returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] where nothing is promised about what is stored, except that [`OffsetStore::load`]
+    /// gives either the old or the new state.
+    fn save(&mut self, changes: &Stored) -> Result<(), StoreError>;
+}
+
+/// Progress could not be read or written; says what, where and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);

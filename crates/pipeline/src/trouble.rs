@@ -1,0 +1,284 @@
+//! Why a lane does not move: a value an operator can read, and the one place that says how long to wait.
+
+use std::fmt;
+
+use client::{CallError, Class, ErrorCode, classify};
+use model::{LeaderEpoch, Offset};
+
+/// The reason a lane stands still or has stopped, with what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each reason is documented; its numbers are the ones its text shows")]
+pub enum Trouble {
+    /// The source or the destination has no leader for the partition, or cannot be reached.
+    NoLeader(Side),
+    /// The connection to a broker was lost or could not be made.
+    Connection(Side, String),
+    /// A broker answered with an error that passes.
+    Passing(Side, &'static str, ErrorCode),
+    /// A broker refuses the call and an operator must change something.
+    Refused(Side, &'static str, ErrorCode, Option<String>),
+    /// Records were deleted at the source before they were copied.
+    SourceOvertaken { position: Offset, log_start: Offset },
+    /// The source's log ends before the position: it was truncated, or the topic was recreated.
+    SourceTruncated { position: Offset, end: Offset, epoch: LeaderEpoch },
+    /// The source's topic is another one than the one copied so far.
+    SourceRecreated,
+    /// The destination's topic is another one than the one copied to so far.
+    DestinationRecreated,
+    /// The destination lost records it had acknowledged.
+    DestinationLost { expected: Offset, latest: Offset, records: i64 },
+    /// Our last batch was not found between the position and the end.
+    TailTooFar { from: Offset, latest: Offset },
+    /// The destination knows the flow's producer id, our progress does not know the partition.
+    ProgressLost { sequence: i32 },
+    /// Records are to be counted that were selected by other settings.
+    SelectionChanged,
+    /// The source's records after the position are not those the destination has.
+    SourceChanged { at: Offset },
+    /// A batch that cannot be copied.
+    Unreadable { at: Offset, why: String },
+    /// The destination refuses the content of a batch.
+    BatchRefused { at: Offset, bytes: usize, error: ErrorCode, message: Option<String> },
+    /// Somebody raised the epoch of the flow's producer id.
+    Fenced,
+    /// Another process copies this flow: what was sent for the first time was there already.
+    SecondWriter { offset: Offset },
+    /// The stored progress was made with another destination cluster.
+    OtherDestination { stored: String, present: String },
+    /// Nothing is known of earlier copying, and the destination partition has records.
+    DestinationNotEmpty { records: i64 },
+    /// The destination's leader has records that its followers have not.
+    NotReplicated,
+    /// Only time tells whether something sent is still on its way to the replicas.
+    OutcomeUnknown,
+    /// One record is larger than the destination topic takes.
+    RecordTooLarge { at: Offset, bytes: usize, limit_bytes: usize },
+    /// A broker left the partition out of its answer.
+    Unanswered(Side, &'static str),
+    /// Progress cannot be written.
+    Store(String),
+}
+
+/// One of the two clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// Where records are read.
+    Source,
+    /// Where they are written.
+    Destination,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Source => "source",
+            Side::Destination => "destination",
+        })
+    }
+}
+
+impl Trouble {
+    /// What a failed call to `side` means.
+    pub(crate) fn from_call(side: Side, call: &'static str, error: &CallError) -> Trouble {
+        match error.error_code() {
+            Some(code) => match classify(code) {
+                Class::OperatorNeeded | Class::Fatal => Trouble::Refused(side, call, code, None),
+                Class::Retry | Class::RefreshAndRetry | Class::UnknownOutcome => {
+                    Trouble::Passing(side, call, code)
+                }
+            },
+            None => Trouble::Connection(side, chain(error)),
+        }
+    }
+
+    /// Whether it concerns reading only: the next record read from the source ends it.
+    pub(crate) fn is_about_reading(&self) -> bool {
+        matches!(
+            self,
+            Trouble::NoLeader(Side::Source)
+                | Trouble::Connection(Side::Source, _)
+                | Trouble::Passing(Side::Source, ..)
+                | Trouble::Refused(Side::Source, ..)
+        )
+    }
+
+    /// Whether it is over without anybody's doing: such trouble is tried again soon, the rest at the
+    /// longest interval only, since what is wrong is wrong until somebody changes it.
+    pub fn passes(&self) -> bool {
+        match self {
+            Trouble::NoLeader(_) | Trouble::Connection(..) | Trouble::Passing(..) | Trouble::Store(_) => true,
+            // Damage on the way is gone when the batch is fetched again.
+            Trouble::Unreadable { .. } => true,
+            Trouble::NotReplicated | Trouble::OutcomeUnknown | Trouble::Unanswered(..) => true,
+            // The other one may be gone soon; each look is safe.
+            Trouble::SecondWriter { .. } => true,
+            Trouble::Refused(..)
+            | Trouble::SourceOvertaken { .. }
+            | Trouble::SourceTruncated { .. }
+            | Trouble::SourceRecreated
+            | Trouble::DestinationRecreated
+            | Trouble::DestinationLost { .. }
+            | Trouble::TailTooFar { .. }
+            | Trouble::ProgressLost { .. }
+            | Trouble::SelectionChanged
+            | Trouble::SourceChanged { .. }
+            | Trouble::BatchRefused { .. }
+            | Trouble::OtherDestination { .. }
+            | Trouble::DestinationNotEmpty { .. }
+            | Trouble::RecordTooLarge { .. }
+            | Trouble::Fenced => false,
+        }
+    }
+
+    /// What an operator can do, where there is something to do.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Trouble::NoLeader(_)
+            | Trouble::Connection(..)
+            | Trouble::Passing(..)
+            | Trouble::NotReplicated
+            | Trouble::OutcomeUnknown
+            | Trouble::Unanswered(..) => return None,
+            Trouble::OtherDestination { .. } => {
+                "point the worker at the cluster it copied to before, or give this copy another connector name or \
+                 another offset.storage.file.filename"
+            }
+            Trouble::DestinationNotEmpty { .. } => {
+                "if these are copies made by an earlier run, restore its offset file; to copy everything behind \
+                 them, set paralog.existing.records=append; to start clean, delete the destination topic"
+            }
+            Trouble::RecordTooLarge { .. } => {
+                "raise max.message.bytes of the destination topic; the lane goes on by itself"
+            }
+            Trouble::Refused(..) => "grant the right or lift the limit named; the lane goes on by itself",
+            Trouble::SourceOvertaken { .. } => {
+                "the records between the two offsets are gone at the source; to go on without them, stop \
+                 the worker, set this partition's stored offset to one before the log start, and start again"
+            }
+            Trouble::SourceTruncated { .. } | Trouble::SourceRecreated | Trouble::SourceChanged { .. } => {
+                "compare the two topics; to copy the new content as well, remove this partition's stored \
+                 offset while the worker is stopped"
+            }
+            Trouble::DestinationRecreated => {
+                "if it was deleted or renamed on purpose, remove this partition's stored offset while the worker is \
+                 stopped, and everything is copied into the new topic"
+            }
+            Trouble::DestinationLost { .. } => {
+                "the destination lost acknowledged records (unclean election, restored backup); to copy \
+                 again, delete the destination topic and remove its stored offsets while the worker is stopped"
+            }
+            Trouble::TailTooFar { .. } => {
+                "others write to the destination topic; give the copy a topic of its own with topic.rename.format"
+            }
+            Trouble::ProgressLost { .. } => {
+                "restore the file named by offset.storage.file.filename, or delete the destination topic to \
+                 copy it again from the start"
+            }
+            Trouble::SelectionChanged => {
+                "run once with the former isolation.level until caught up, stop cleanly, then change it"
+            }
+            Trouble::Unreadable { .. } => {
+                "check the source's disks; the batch is fetched again from time to time"
+            }
+            Trouble::BatchRefused { .. } => {
+                "change the destination topic so that it takes the batch; the lane goes on by itself"
+            }
+            Trouble::Fenced => "find the program that writes with this flow's producer id and stop it",
+            Trouble::SecondWriter { .. } => "another process seems to run this connector: stop one of them",
+            Trouble::Store(_) => {
+                "make room or mend the rights; copying goes on, a restart would walk further"
+            }
+        })
+    }
+}
+
+/// An error and its sources, as a person reads them.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::NoLeader(side) => write!(f, "the {side} partition has no leader"),
+            Trouble::Connection(side, error) => write!(f, "no connection to the {side}: {error}"),
+            Trouble::Passing(side, call, error) => write!(f, "the {side} answered {call} with {error}"),
+            Trouble::Refused(side, call, error, message) => {
+                write!(f, "the {side} refused {call}: {error}")?;
+                message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+            }
+            Trouble::SourceOvertaken { position, log_start } => write!(
+                f,
+                "the source deleted offsets {position} to {} before they were copied ({} offsets)",
+                log_start.0 - 1,
+                log_start.0 - position.0
+            ),
+            Trouble::SourceTruncated { position, end, epoch } => write!(
+                f,
+                "the source's log ends at offset {end} (leader epoch {epoch}), before position {position}: it \
+                 was truncated or the topic was recreated"
+            ),
+            Trouble::SourceRecreated => f.write_str("the source topic was deleted and created anew"),
+            Trouble::DestinationRecreated => {
+                f.write_str("the destination topic is not the one that was copied to before: it was created anew, or topic.rename.format changed")
+            }
+            Trouble::DestinationLost { expected, latest, records } => write!(
+                f,
+                "the destination lost {records} acknowledged records: its log ends at offset {latest}, \
+                 {expected} was expected"
+            ),
+            Trouble::TailTooFar { from, latest } => write!(
+                f,
+                "the copy's last batch was not found at the destination between offsets {from} and {latest}"
+            ),
+            Trouble::ProgressLost { sequence } => write!(
+                f,
+                "the destination holds records of this flow up to sequence {sequence}, and the stored progress \
+                 knows nothing of the partition"
+            ),
+            Trouble::SelectionChanged => f.write_str(
+                "records sent by the last run were selected by another isolation.level and cannot be counted by \
+                 the present one",
+            ),
+            Trouble::SourceChanged { at } => write!(
+                f,
+                "the source's record at offset {at} is not the one that was copied last: the source was compacted \
+                 or rewritten since"
+            ),
+            Trouble::Unreadable { at, why } => write!(f, "the batch at source offset {at} cannot be copied: {why}"),
+            Trouble::BatchRefused { at, bytes, error, message } => {
+                write!(f, "the destination refused the batch of {bytes} bytes from source offset {at}: {error}")?;
+                message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+            }
+            Trouble::Fenced => f.write_str("the flow's producer id was fenced by a higher epoch"),
+            Trouble::SecondWriter { offset } => {
+                write!(f, "records sent for the first time were at the destination already, at offset {offset}")
+            }
+            Trouble::OtherDestination { stored, present } => write!(
+                f,
+                "the stored progress belongs to destination cluster {stored}, and this is cluster {present}"
+            ),
+            Trouble::DestinationNotEmpty { records } => write!(
+                f,
+                "the destination partition holds {records} records and nothing is known of an earlier copy"
+            ),
+            Trouble::NotReplicated => f.write_str("the destination's last records are not replicated yet"),
+            Trouble::OutcomeUnknown => f.write_str(
+                "the destination may not have finished what was sent before its connection was lost",
+            ),
+            Trouble::RecordTooLarge { at, bytes, limit_bytes } => write!(
+                f,
+                "the record at source offset {at} needs {bytes} bytes, the destination topic takes {limit_bytes}"
+            ),
+            Trouble::Unanswered(side, call) => write!(f, "the {side} left the partition out of its {call} answer"),
+            Trouble::Store(error) => write!(f, "progress cannot be stored: {error}"),
+        }
+    }
+}
