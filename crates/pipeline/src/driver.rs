@@ -236,7 +236,7 @@ impl Driver {
             Action::LookAtSource { broker, lanes } => {
                 let cluster = self.source.clone();
                 let committed_only = self.options.isolation == Isolation::ReadCommitted;
-                let group = self.options.source_group.clone();
+                let group = self.options.start_group.clone();
                 self.spawn(async move {
                     let lanes =
                         look_at_source(&cluster, broker, &lanes, committed_only, group.as_deref()).await;

@@ -69,9 +69,11 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// What to do where the destination has records and progress knows nothing of them.
     pub existing_records: ExistingRecords,
-    /// The group at the source whose committed offsets are kept up (`offset.topic.commit`), and where a
-    /// partition without stored progress starts (`offset.start`). `None`: no group.
+    /// The group at the source whose committed offsets are kept up (`offset.topic.commit`), if any.
     pub source_group: Option<String>,
+    /// The group at the source whose committed offset a partition without stored progress starts at
+    /// (`offset.start`). Without a group, or a commit of it, a partition starts at its first record.
+    pub start_group: Option<String>,
     /// Producer ids of the flow in the other direction: batches that carry one came from here.
     pub opposite_producers: Vec<ProducerId>,
 }
@@ -103,6 +105,7 @@ impl Options {
             drain_timeout: Duration::from_secs(20),
             existing_records: ExistingRecords::Refuse,
             source_group: None,
+            start_group: None,
             opposite_producers: Vec::new(),
         }
     }

@@ -42,6 +42,9 @@ impl Settings {
         };
         add("--set", "name", &name);
         add("--set", "connector.class", "paralog");
+        // A run by hand leaves no trace at the source, and does not start where an earlier one left off
+        // somewhere else.
+        add("--set", "offset.topic.commit", "false");
         add("--source", "src.kafka.bootstrap.servers", &options.source);
         add("--destination", "dest.kafka.bootstrap.servers", &options.destination);
         add(

@@ -186,8 +186,8 @@ impl Engine {
         if lane.fresh && !lane.taken_over {
             let start = match evidence.committed {
                 Some(committed) if committed > evidence.log_start => {
-                    info!(source = %lane.route.source, offset = %committed, group = self.options.source_group,
-                        "no stored progress: starts where the group's committed offset is");
+                    info!(source = %lane.route.source, offset = %committed, group = self.options.start_group,
+                        "no stored progress: starts at the group's committed offset, earlier records are not copied");
                     committed
                 }
                 _ => evidence.log_start,
