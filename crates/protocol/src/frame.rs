@@ -36,8 +36,8 @@ pub fn encode_request(
 
 /// Reads the body of a response: `frame` is without its length, correlation id included.
 ///
-/// The caller has checked the correlation id and bounded the frame. The generated decoders reserve memory
-/// by the counts in the message; only a peer that has answered ApiVersions properly gets this far.
+/// The caller has checked the correlation id and bounded the frame. The message is walked along its outline
+/// first, so that the generated decoder meets no count that the message has no bytes for.
 ///
 /// # Errors
 /// [`DecodeError`] if it is not a response of that kind and version.
@@ -46,6 +46,7 @@ pub fn decode_response<T: Decodable>(api: ApiKey, version: i16, mut frame: Bytes
         |error: &dyn std::fmt::Display| DecodeError::Body { api, version, reason: error.to_string() };
     kafka_protocol::messages::ResponseHeader::decode(&mut frame, api.response_header_version(version))
         .map_err(|error| refused(&error))?;
+    crate::shape::check(api, version, frame.clone())?;
     let body = T::decode(&mut frame, version).map_err(|error| refused(&error))?;
     if frame.is_empty() { Ok(body) } else { Err(DecodeError::LeftOver { left_bytes: frame.len() }) }
 }

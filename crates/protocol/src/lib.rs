@@ -2,8 +2,8 @@
 //!
 //! The hot messages (Fetch, Produce) and the first one an unknown peer answers (ApiVersions) are written
 //! and read here by hand: no copy of records, and no allocation that a length on the wire alone decides.
-//! The rest come from the generated [`messages`]; no other crate names where they come from. Sockets,
-//! clocks and the inside of records are others' business.
+//! The rest come from the generated [`messages`], walked along their outline before they are decoded; no
+//! other crate names where they come from. Sockets, clocks and the inside of records are others' business.
 
 mod api;
 mod api_versions;
@@ -15,6 +15,7 @@ mod peer;
 pub mod produce;
 mod reader;
 pub mod server;
+mod shape;
 mod writer;
 
 pub use api::{ApiKey, supported};

@@ -108,6 +108,12 @@ impl Reader {
         }
     }
 
+    /// Passes over a string or null.
+    pub(crate) fn skip_text(&mut self) -> Result<(), DecodeError> {
+        let length = self.length("string", false)?.unwrap_or(0);
+        self.take(length).map(drop)
+    }
+
     pub(crate) fn string(&mut self) -> Result<String, DecodeError> {
         self.nullable_string()?.ok_or(DecodeError::Length { what: "string", length: -1 })
     }
