@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ struct Inner {
     pool: BufferPool,
     known: Mutex<Known>,
     shared: Mutex<HashMap<(String, u16), Arc<Slot>>>,
+    /// Counted up, so that not everybody begins with the same broker, nor again with one that hangs.
+    turn: AtomicUsize,
 }
 
 /// What the last metadata said.
@@ -46,9 +49,16 @@ struct Known {
 #[derive(Debug, Default)]
 struct Slot {
     /// Locked while it is being made, so that it is made once.
-    connection: tokio::sync::Mutex<Option<Connection>>,
+    made: tokio::sync::Mutex<Made>,
     /// The broker wants no request before.
     quiet_until: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    connection: Option<Connection>,
+    /// When and why it could not be made, for those who waited for it.
+    failed: Option<(Instant, CallError)>,
 }
 
 /// Whom to ask.
@@ -90,6 +100,7 @@ impl Cluster {
             pool: BufferPool::default(),
             known: Mutex::default(),
             shared: Mutex::default(),
+            turn: AtomicUsize::new(0),
         }))
     }
 
@@ -169,12 +180,16 @@ impl Cluster {
         let deadline = Instant::now() + self.0.options.request_timeout;
         let mut pauses = PAUSES.into_iter();
         loop {
-            let error = match self.attempt(to, needs, &request, &throttle_ms, deadline).await {
+            // A broker that hangs must not cost the whole time where another can answer.
+            let elsewhere = to == To::Anyone && repeat == Repeat::Harmless;
+            let patience = if elsewhere { self.0.options.connect_timeout } else { Duration::MAX };
+            let error = match self.attempt(to, needs, &request, &throttle_ms, deadline, patience).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let again = match &error {
                 CallError::Closed { maybe_written, .. } => repeat == Repeat::Harmless || !maybe_written,
+                CallError::TimedOut { .. } => elsewhere,
                 CallError::Connect { .. } => true,
                 CallError::Unreachable { attempts, .. } => {
                     attempts.iter().any(|attempt| matches!(attempt, CallError::Connect { .. }))
@@ -195,6 +210,7 @@ impl Cluster {
         request: &impl Fn(i16) -> R,
         throttle_ms: &impl Fn(&R::Response) -> i32,
         deadline: Instant,
+        patience: Duration,
     ) -> Result<Answer<R::Response>, CallError> {
         let api = ApiKey::try_from(R::KEY).expect("the generated messages and their keys belong together");
         let (connection, slot) = self.shared(to, deadline).await?;
@@ -204,7 +220,7 @@ impl Cluster {
         }
         let version = connection.version_of(api, needs)?;
         let body = request(version);
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now()).min(patience);
         let id = connection.next_correlation_id();
         let frame = protocol::encode_request(api, version, id, connection.client_id(), &body);
         let reply = connection.send(api, id, frame.map(|frame| vec![frame]), left);
@@ -231,14 +247,18 @@ impl Cluster {
 
     /// The first that can be had of: a connection that is open, the brokers known, the bootstrap list.
     async fn shared_anywhere(&self, deadline: Instant) -> Result<(Connection, Arc<Slot>), CallError> {
-        let known: Vec<Arc<Address>> = self.known().brokers.values().cloned().collect();
         let slots: Vec<Arc<Slot>> = lock(&self.0.shared).values().cloned().collect();
         for slot in slots {
             // One that is being made is not open.
-            let open = slot.connection.try_lock().ok().and_then(|connection| connection.clone());
+            let open = slot.made.try_lock().ok().and_then(|made| made.connection.clone());
             if let Some(connection) = open.filter(|connection| !connection.is_dead()) {
                 return Ok((connection, slot));
             }
+        }
+        let mut known: Vec<Arc<Address>> = self.known().brokers.values().cloned().collect();
+        if !known.is_empty() {
+            let turn = self.0.turn.fetch_add(1, Ordering::Relaxed) % known.len();
+            known.rotate_left(turn);
         }
         let mut attempts = Vec::new();
         let bootstrap = self.0.options.bootstrap.iter().map(|text| Address::parse(text).map(Arc::new));
@@ -261,18 +281,31 @@ impl Cluster {
     async fn shared_at(&self, address: &Arc<Address>) -> Result<(Connection, Arc<Slot>), CallError> {
         let key = (address.host.clone(), address.port);
         let slot = Arc::clone(lock(&self.0.shared).entry(key).or_default());
-        let mut held = slot.connection.lock().await;
-        let live = held.as_ref().filter(|connection| !connection.is_dead());
-        let connection = match live {
-            Some(connection) => connection.clone(),
-            None => {
-                let connection = self.open(address).await?;
+        let came = Instant::now();
+        let mut made = slot.made.lock().await;
+        if let Some(live) = made.connection.as_ref().filter(|connection| !connection.is_dead()) {
+            let live = live.clone();
+            drop(made);
+            return Ok((live, slot));
+        }
+        // Those who waited while it could not be made do not each wait for it again.
+        if let Some((when, error)) = &made.failed
+            && *when >= came
+        {
+            return Err(error.clone());
+        }
+        match self.open(address).await {
+            Ok(connection) => {
                 *lock(&slot.quiet_until) = None;
-                held.insert(connection).clone()
+                *made = Made { connection: Some(connection.clone()), failed: None };
+                drop(made);
+                Ok((connection, slot))
             }
-        };
-        drop(held);
-        Ok((connection, slot))
+            Err(error) => {
+                made.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     async fn open(&self, address: &Arc<Address>) -> Result<Connection, CallError> {

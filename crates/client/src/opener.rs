@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use crate::Address;
 
@@ -17,7 +19,8 @@ use crate::Address;
 pub struct Stream {
     /// What the broker sends.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
-    /// What the broker gets. Writes are vectored where it can do them.
+    /// What the broker gets. Writes are vectored where it can do them. What it takes it must send without
+    /// being flushed.
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
@@ -28,6 +31,9 @@ pub trait Opener: fmt::Debug + Send + Sync {
     fn open(&self, address: Arc<Address>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 }
 
+/// How long one of several addresses of a name is tried before the next.
+const ONE_OF_SEVERAL: Duration = Duration::from_secs(3);
+
 /// Plain TCP.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tcp;
@@ -35,12 +41,17 @@ pub(crate) struct Tcp;
 impl Opener for Tcp {
     fn open(&self, address: Arc<Address>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
         Box::pin(async move {
+            // A name may stand for several addresses, not all of which need be reachable.
+            let resolved: Vec<SocketAddr> =
+                lookup_host((address.host.as_str(), address.port)).await?.collect();
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            // A name may stand for several addresses, not all of which need be listened on.
-            for resolved in lookup_host((address.host.as_str(), address.port)).await? {
-                match TcpStream::connect(resolved).await {
-                    Ok(stream) => return ready(stream),
-                    Err(error) => last = error,
+            for (index, socket) in resolved.iter().enumerate() {
+                let is_last = index + 1 == resolved.len();
+                let patience = if is_last { Duration::MAX } else { ONE_OF_SEVERAL };
+                match timeout(patience, TcpStream::connect(socket)).await {
+                    Ok(Ok(stream)) => return ready(stream),
+                    Ok(Err(error)) => last = error,
+                    Err(_) => last = io::ErrorKind::TimedOut.into(),
                 }
             }
             Err(last)

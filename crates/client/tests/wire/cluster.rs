@@ -159,6 +159,48 @@ async fn a_broker_that_wants_quiet_gets_it() {
     assert!(started.elapsed() >= Duration::from_millis(300));
 }
 
+#[tokio::test]
+async fn a_broker_that_hangs_does_not_keep_anybody_from_the_others() {
+    let listed = Arc::new(Mutex::new(Vec::new()));
+    let both = Arc::clone(&listed);
+    let good = peer(move |request| match &request.body {
+        RequestKind::ApiVersions(_) => reply(&request, &versions(&[])),
+        _ => reply(&request, &metadata(&both.lock().unwrap())),
+    })
+    .await;
+    let hung = peer(|request| match &request.body {
+        RequestKind::ApiVersions(_) => reply(&request, &versions(&[])),
+        _ => Say::Nothing,
+    })
+    .await;
+    *listed.lock().unwrap() = vec![(1, hung), (2, good)];
+    let mut options = options(&[good]);
+    options.connect_timeout = Duration::from_millis(200);
+    let cluster = Cluster::new(options);
+    for _ in 0..4 {
+        assert_eq!(cluster.metadata(Wanted::None).await.unwrap().brokers.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_for_one_connection_share_its_failure() {
+    let silent = crate::fake::stranger(b"", false).await;
+    let mut options = options(&[silent]);
+    options.connect_timeout = Duration::from_millis(300);
+    let cluster = Cluster::new(options);
+    let started = Instant::now();
+    let calls: Vec<_> = (0..10)
+        .map(|_| {
+            let cluster = cluster.clone();
+            tokio::spawn(async move { cluster.metadata(Wanted::None).await.unwrap_err() })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_millis(1500), "ten times 300 ms one after another");
+}
+
 fn topic_metadata(version: i16) -> Vec<MetadataResponseTopic> {
     let partition = |index: i32, leader: i32, error| {
         let partition = MetadataResponsePartition::default()
