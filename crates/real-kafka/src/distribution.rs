@@ -275,12 +275,13 @@ fn list_jars(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(jars)
 }
 
-const HELPER: [(&str, &str); 5] = [
+const HELPER: [(&str, &str); 6] = [
     ("Session.java", include_str!("../java/Session.java")),
     ("Fill.java", include_str!("../java/Fill.java")),
     ("Read.java", include_str!("../java/Read.java")),
     ("Admin.java", include_str!("../java/Admin.java")),
     ("OffsetProbe.java", include_str!("../java/OffsetProbe.java")),
+    ("RefusePolicy.java", include_str!("../java/RefusePolicy.java")),
 ];
 
 /// Compiles our Java helper against this version, unless that was done before; its class folder.
