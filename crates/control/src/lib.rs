@@ -1,1 +1,24 @@
-//! control
+//! The control plane: makes the destination fit the source, and says what copies to where.
+//!
+//! ```text
+//! observe ─▶ topology::plan ─▶ apply ─▶ observe …          until the plan has no steps
+//!                  └────────▶ publish ─▶ Routes            to whoever carries records
+//! ```
+//!
+//! [`Control`] runs this on a period. What should be is decided in `topology`, by functions of snapshots;
+//! here is what asks the clusters, carries out steps and keeps trying. Record bytes are not touched.
+// An acting crate: it waits, against the clock.
+#![allow(clippy::disallowed_methods)]
+
+mod apply;
+mod job;
+mod observe;
+mod options;
+mod publish;
+mod report;
+mod status;
+
+pub use job::{Control, plan_once};
+pub use observe::{ObserveError, Unobserved};
+pub use options::Options;
+pub use status::ControlStatus;

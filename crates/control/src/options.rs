@@ -1,0 +1,97 @@
+//! What a control plane is given.
+
+use std::time::Duration;
+
+use topology::{Intent, Naming, Selection, TopicPolicy};
+
+/// Which topics, under what names, treated how, looked at how often. The defaults are Replicator's.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which topics are copied.
+    pub selection: Selection,
+    /// What they are called at the destination.
+    pub naming: Naming,
+    /// How their copies are made and kept.
+    pub topics: TopicPolicy,
+    /// `topic.poll.interval.ms`: how often the source is looked at for new topics and partitions.
+    pub poll_interval: Duration,
+    /// `topic.config.sync.interval.ms`: how often settings are compared, where they are kept in step. One
+    /// observation serves this and [`Options::poll_interval`], so the shorter of the two counts.
+    pub config_sync_interval: Duration,
+    /// `topic.create.backoff.ms`: how long something that the destination refused, or has too few brokers
+    /// for, is left alone before it is tried again.
+    pub create_backoff: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let two_minutes = Duration::from_secs(120);
+        Options {
+            selection: Selection::default(),
+            naming: Naming::unchanged(),
+            topics: TopicPolicy::default(),
+            poll_interval: two_minutes,
+            config_sync_interval: two_minutes,
+            create_backoff: two_minutes,
+        }
+    }
+}
+
+/// Intervals of 0 are legal settings; observations are never closer than this.
+const INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+impl Options {
+    pub(crate) fn intent(&self) -> Intent {
+        Intent { selection: self.selection.clone(), naming: self.naming.clone(), topics: self.topics }
+    }
+
+    /// From one observation to the next. `waiting`: something is blocked or held back that may pass.
+    pub(crate) fn interval(&self, waiting: bool) -> Duration {
+        let mut interval = self.poll_interval;
+        if self.topics.config_sync {
+            interval = interval.min(self.config_sync_interval);
+        }
+        if waiting {
+            interval = interval.min(self.create_backoff);
+        }
+        interval.max(INTERVAL_MIN)
+    }
+
+    /// The pause after the `failures`th failed observation in a row: doubling from a second to half a minute,
+    /// since a source that is back should be noticed before anybody asks, and never above the interval.
+    pub(crate) fn retry_pause(&self, failures: u32) -> Duration {
+        let doubled = Duration::from_secs(1 << failures.saturating_sub(1).min(5));
+        doubled.min(Duration::from_secs(30)).min(self.interval(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_interval_that_matters_counts() {
+        let s = Duration::from_secs;
+        let mut options = Options {
+            poll_interval: s(60),
+            config_sync_interval: s(40),
+            create_backoff: s(10),
+            ..Options::default()
+        };
+        assert_eq!(options.interval(false), s(40));
+        assert_eq!(options.interval(true), s(10));
+        options.topics.config_sync = false;
+        assert_eq!(options.interval(false), s(60));
+        options.poll_interval = Duration::ZERO;
+        assert_eq!(options.interval(true), INTERVAL_MIN);
+    }
+
+    #[test]
+    fn failures_are_retried_ever_more_slowly() {
+        let mut options = Options::default();
+        let pauses: Vec<u64> = [1, 2, 3, 5, 6, 100].map(|n| options.retry_pause(n).as_secs()).to_vec();
+        assert_eq!(pauses, [1, 2, 4, 16, 30, 30]);
+        options.poll_interval = Duration::from_secs(5);
+        assert_eq!(options.retry_pause(100).as_secs(), 5);
+    }
+}
