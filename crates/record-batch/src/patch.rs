@@ -64,3 +64,83 @@ pub fn patch(batch: &Batch, stamp: ProducerStamp) -> [u8; HEADER_BYTES] {
 pub(crate) fn kept_attributes(attributes: i16) -> i16 {
     attributes & !(LOG_APPEND_TIME | TRANSACTIONAL | CONTROL | DELETE_HORIZON)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{BatchBuilder, Codec};
+
+    const STAMP: ProducerStamp = ProducerStamp {
+        producer_id: ProducerId(0x0123_4567_89ab),
+        producer_epoch: 12,
+        base_sequence: 345_678,
+    };
+
+    /// As it would be sent.
+    fn sent(batch: &Batch, stamp: ProducerStamp) -> Batch {
+        Batch::read(Bytes::from([&patch(batch, stamp)[..], &batch.payload()].concat())).unwrap()
+    }
+
+    fn batch(records: i64, builder: BatchBuilder) -> Batch {
+        let mut builder = builder.base_offset(Offset(123)).leader_epoch(LeaderEpoch(9));
+        for at in 0..records {
+            builder.append(1000 + at, Some(&at.to_be_bytes()), Some(&[at as u8; 40]), &[("h", None)]);
+        }
+        Batch::read(builder.build()).unwrap()
+    }
+
+    #[test]
+    fn a_patched_batch_is_whole_and_differs_where_it_must_only() {
+        for records in [1, 2, 50, 3000] {
+            let fetched = batch(
+                records,
+                BatchBuilder::new(Codec::Lz4).transactional().delete_horizon(77).attributes(0x4080),
+            );
+            let sent = sent(&fetched, STAMP);
+            sent.verify_crc().unwrap();
+            let expected = Header {
+                base_offset: Offset(0),
+                partition_leader_epoch: LeaderEpoch::UNKNOWN,
+                // lz4, and the bits that mean nothing yet.
+                attributes: 0x4083,
+                producer_id: STAMP.producer_id,
+                producer_epoch: STAMP.producer_epoch,
+                base_sequence: STAMP.base_sequence,
+                crc: sent.header.crc,
+                ..fetched.header
+            };
+            assert_eq!(sent.header, expected);
+            assert_eq!(sent.payload(), fetched.payload());
+        }
+    }
+
+    #[test]
+    fn the_bits_that_are_true_at_the_source_only_are_cleared() {
+        let builder =
+            BatchBuilder::new(Codec::None).log_append_time(5).transactional().control().delete_horizon(1);
+        assert_eq!(batch(1, builder.clone()).header.attributes, 0x78);
+        let sent = sent(&batch(1, builder), STAMP);
+        assert_eq!(sent.header.attributes, 0);
+        assert_eq!((sent.header.base_timestamp, sent.header.max_timestamp), (1, 5));
+        sent.verify_crc().unwrap();
+    }
+
+    #[test]
+    fn a_damaged_payload_keeps_a_wrong_checksum() {
+        let good = batch(20, BatchBuilder::new(Codec::None));
+        for at in HEADER_BYTES..good.bytes.len() {
+            let mut bytes = good.bytes.to_vec();
+            bytes[at] ^= 4;
+            let sent = sent(&Batch::read(bytes.into()).unwrap(), STAMP);
+            assert!(sent.verify_crc().is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn patching_twice_is_patching_once() {
+        let fetched = batch(7, BatchBuilder::new(Codec::Gzip));
+        assert_eq!(sent(&sent(&fetched, ProducerStamp::NONE), STAMP), sent(&fetched, STAMP));
+    }
+}

@@ -248,3 +248,284 @@ fn dense_range(entry: &Entry, from: Offset) -> Option<std::ops::Range<i64>> {
     let end = header.next_offset().0;
     (!header.has_gaps()).then(|| header.base_offset.max(from).0.min(end)..end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchBuilder, MessageSetBuilder, split};
+
+    const HOW: Transcode = Transcode {
+        from: Offset(0),
+        timestamps: TimestampRule::AsAtSource,
+        batch_bytes_max: 1 << 20,
+        zstd: true,
+    };
+
+    fn entry(builder: &BatchBuilder) -> Entry {
+        split(builder.build()).next().unwrap().unwrap()
+    }
+
+    /// Offsets 100, 101, 104 of the range 100..=109, at times 1000 to 1002.
+    fn gaps(codec: Codec) -> BatchBuilder {
+        let mut builder = BatchBuilder::new(codec).base_offset(Offset(100)).last_offset_delta(9);
+        builder.append(1000, Some(b"a"), Some(b"1"), &[]);
+        builder.append(1001, Some(b""), None, &[("h", None), ("h", Some(b""))]);
+        builder.append_at(4, 1002, None, Some(b""), &[]);
+        builder
+    }
+
+    /// `values` of 100 bytes each, without anything to compress.
+    fn noise(codec: Codec, values: usize, value_bytes: usize) -> BatchBuilder {
+        let mut builder = BatchBuilder::new(codec).base_offset(Offset(0));
+        let mut state = 7u32;
+        for _ in 0..values {
+            let value: Vec<u8> = std::iter::from_fn(|| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                Some((state >> 24) as u8)
+            })
+            .take(value_bytes)
+            .collect();
+            builder.append(1, None, Some(&value), &[]);
+        }
+        builder
+    }
+
+    /// What each piece stands for: first, last and next source offset, and how many records.
+    fn ranges(pieces: &[Piece]) -> Vec<(i64, i64, i64, i32)> {
+        let of = |piece: &Piece| {
+            piece.batch.verify_crc().unwrap();
+            assert_eq!(piece.record_count, piece.batch.header.record_count);
+            assert!(!piece.batch.header.has_gaps());
+            (piece.first_source.0, piece.last_source.0, piece.next_source.0, piece.record_count)
+        };
+        pieces.iter().map(of).collect()
+    }
+
+    /// Timestamp, key and value.
+    type Content = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+    fn contents(pieces: &[Piece]) -> Vec<Content> {
+        let mut contents = Vec::new();
+        for piece in pieces {
+            for record in &records(&Entry::Batch(piece.batch.clone()), 1 << 20).unwrap() {
+                let record = record.unwrap();
+                contents.push((record.timestamp, record.key.map(Into::into), record.value.map(Into::into)));
+            }
+        }
+        contents
+    }
+
+    #[test]
+    fn gaps_are_closed_and_all_else_stays() {
+        for codec in Codec::ALL {
+            let pieces = transcode(&entry(&gaps(codec)), &HOW).unwrap();
+            assert_eq!(ranges(&pieces), [(100, 104, 110, 3)]);
+            let header = pieces[0].batch.header;
+            assert_eq!(header.codec().unwrap(), codec);
+            assert_eq!((header.base_offset, header.last_offset_delta), (Offset(0), 2));
+            assert_eq!((header.base_timestamp, header.max_timestamp), (1000, 1002));
+            let copied = records(&Entry::Batch(pieces[0].batch.clone()), 1 << 20).unwrap();
+            let copied: Vec<_> = copied.iter().map(Result::unwrap).collect();
+            assert_eq!(copied[1].key, Some(&[][..]));
+            assert_eq!(copied[1].value, None);
+            assert_eq!(copied[1].headers, [(&b"h"[..], None), (&b"h"[..], Some(&b""[..]))]);
+            assert_eq!((copied[2].offset, copied[2].key, copied[2].value), (Offset(2), None, Some(&[][..])));
+        }
+    }
+
+    #[test]
+    fn records_below_the_position_are_dropped() {
+        let entry = entry(&gaps(Codec::Snappy));
+        let from = |from| ranges(&transcode(&entry, &Transcode { from: Offset(from), ..HOW }).unwrap());
+        assert_eq!(from(0), [(100, 104, 110, 3)]);
+        assert_eq!(from(101), [(101, 104, 110, 2)]);
+        assert_eq!(from(102), [(104, 104, 110, 1)]);
+        assert_eq!(from(104), [(104, 104, 110, 1)]);
+        assert_eq!(from(105), []);
+        assert_eq!(from(i64::MAX), []);
+    }
+
+    #[test]
+    fn the_visible_time_of_the_append_becomes_each_records_own() {
+        let entry = entry(&gaps(Codec::None).log_append_time(5000));
+        let times = |timestamps| -> Vec<i64> {
+            let pieces = transcode(&entry, &Transcode { timestamps, ..HOW }).unwrap();
+            assert!(!pieces[0].batch.header.is_log_append_time());
+            contents(&pieces).iter().map(|content| content.0).collect()
+        };
+        assert_eq!(times(TimestampRule::AsAtSource), [5000, 5000, 5000]);
+        assert_eq!(times(TimestampRule::Append), [1000, 1001, 1002]);
+    }
+
+    #[test]
+    fn a_delete_horizon_leaves_the_times_as_they_were() {
+        let mut builder = BatchBuilder::new(Codec::None).delete_horizon(9000).last_offset_delta(5);
+        builder.append(1000, Some(b"k"), None, &[]);
+        builder.append(-1, Some(b"k"), None, &[]);
+        let pieces = transcode(&entry(&builder), &HOW).unwrap();
+        assert_eq!(contents(&pieces).iter().map(|content| content.0).collect::<Vec<_>>(), [1000, -1]);
+        assert!(!pieces[0].batch.header.has_delete_horizon());
+        assert_eq!(pieces[0].batch.header.base_timestamp, 1000);
+    }
+
+    #[test]
+    fn zstd_becomes_lz4_where_it_is_not_read() {
+        let codec = |codec, zstd| {
+            let pieces = transcode(&entry(&gaps(codec)), &Transcode { zstd, ..HOW }).unwrap();
+            pieces[0].batch.header.codec().unwrap()
+        };
+        assert_eq!(codec(Codec::Zstd, false), Codec::Lz4);
+        assert_eq!(codec(Codec::Zstd, true), Codec::Zstd);
+        assert_eq!(codec(Codec::Gzip, false), Codec::Gzip);
+    }
+
+    #[test]
+    fn what_is_too_large_is_cut_into_pieces_that_fit_and_nothing_is_lost() {
+        for codec in Codec::ALL {
+            let whole = entry(&noise(codec, 1000, 100));
+            let source = transcode(&whole, &HOW).unwrap();
+            assert_eq!(source.len(), 1);
+            for batch_bytes_max in [200, 1000, 10_000, 60_000] {
+                let pieces = transcode(&whole, &Transcode { batch_bytes_max, ..HOW }).unwrap();
+                assert!(pieces.iter().all(|piece| piece.batch.bytes.len() <= batch_bytes_max));
+                assert_eq!(contents(&pieces), contents(&source), "{codec}");
+                let ranges = ranges(&pieces);
+                assert_eq!((ranges[0].0, ranges[ranges.len() - 1].2), (0, 1000));
+                assert!(ranges.windows(2).all(|pair| pair[0].2 == pair[1].0));
+                // Well filled: a third more than the least possible.
+                let least = source[0].batch.bytes.len() / batch_bytes_max + 1;
+                assert!(
+                    batch_bytes_max < 1000 || pieces.len() <= least * 4 / 3 + 1,
+                    "{codec}: {}",
+                    pieces.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_fits_into_no_batch_is_named() {
+        for codec in Codec::ALL {
+            let mut builder = noise(codec, 2, 50).base_offset(Offset(70));
+            let large = vec![0x55; 100];
+            builder.append(1, Some(&large), noise(Codec::None, 1, 400).build().get(70..), &[]);
+            let error = transcode(&entry(&builder), &Transcode { batch_bytes_max: 300, ..HOW }).unwrap_err();
+            let BatchError::RecordTooLarge { offset: Offset(72), bytes, max: 300 } = error else {
+                panic!("{codec}: {error:?}")
+            };
+            assert!(bytes > 300);
+        }
+    }
+
+    #[test]
+    fn a_record_that_compression_makes_too_large_goes_without() {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let mut builder = noise(codec, 1, 1000);
+            let plain_bytes = noise(Codec::None, 1, 1000).build().len();
+            assert!(builder.build().len() > plain_bytes, "{codec}");
+            builder = builder.last_offset_delta(3);
+            let how = Transcode { batch_bytes_max: plain_bytes, ..HOW };
+            let pieces = transcode(&entry(&builder), &how).unwrap();
+            assert_eq!(ranges(&pieces), [(0, 0, 4, 1)]);
+            assert_eq!(pieces[0].batch.header.codec().unwrap(), Codec::None);
+        }
+    }
+
+    #[test]
+    fn damage_is_never_blessed_with_a_new_checksum() {
+        for bytes in [gaps(Codec::None).build(), {
+            let mut set = MessageSetBuilder::new(0, Codec::None);
+            set.append(0, Some(b"key"), Some(b"value"));
+            set.build()
+        }] {
+            let mut bytes = bytes.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            let entry = split(bytes.into()).next().unwrap().unwrap();
+            for result in [
+                transcode(&entry, &HOW).map(drop),
+                count_from(&entry, Offset(0)).map(drop),
+                offset_after(&entry, Offset(0), 1).map(drop),
+            ] {
+                assert!(matches!(result, Err(BatchError::Checksum { .. })), "{result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn offsets_that_do_not_rise_or_leave_the_range_are_refused() {
+        // The second is what a broker stores when somebody patches a batch with gaps (validated.md, C10).
+        for deltas in [[0, 0], [0, 2], [1, 0], [-1, 0]] {
+            let mut builder = BatchBuilder::new(Codec::None).base_offset(Offset(10)).last_offset_delta(1);
+            for delta in deltas {
+                builder.append_at(delta, 0, None, None, &[]);
+            }
+            let error = transcode(&entry(&builder), &HOW).unwrap_err();
+            assert!(matches!(error, BatchError::OffsetOutOfPlace { .. }), "{deltas:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_does_not_hold_what_it_declares_is_refused() {
+        let mut builder = gaps(Codec::None);
+        let good = Batch::read(builder.build()).unwrap();
+        builder.append_at(7, 0, None, None, &[]);
+        let recount = |record_count| {
+            let bytes = good.bytes.clone();
+            let mut header = Header { record_count, ..good.header };
+            let mut bytes = [&header.write()[..], &bytes[HEADER_BYTES..]].concat();
+            header.crc = crate::crc32c(&bytes[21..]);
+            bytes[..HEADER_BYTES].copy_from_slice(&header.write());
+            transcode(&split(bytes.into()).next().unwrap().unwrap(), &HOW).unwrap_err().to_string()
+        };
+        assert_eq!(recount(2), "batch at offset 100 declares 2 records, and more bytes follow them");
+        assert_eq!(recount(4), "batch at offset 100 declares 4 records, and holds fewer");
+    }
+
+    #[test]
+    fn old_messages_become_one_batch_of_their_codec() {
+        for (magic, codec) in [(0, Codec::None), (0, Codec::Lz4), (1, Codec::None), (1, Codec::Gzip)] {
+            let mut set = MessageSetBuilder::new(magic, codec).base_offset(Offset(5));
+            set.append(1000, Some(b"a"), Some(b""));
+            set.append_at(3, 900, None, None);
+            let entry = split(set.build()).next().unwrap().unwrap();
+            let pieces = transcode(&entry, &HOW).unwrap();
+            assert_eq!(ranges(&pieces), [(5, 8, 9, 2)]);
+            assert_eq!(pieces[0].batch.header.codec().unwrap(), codec);
+            let time = |time| if magic == 0 { -1 } else { time };
+            let expected = [(time(1000), Some(b"a".to_vec()), Some(Vec::new())), (time(900), None, None)];
+            assert_eq!(contents(&pieces), expected);
+            let trimmed = transcode(&entry, &Transcode { from: Offset(6), ..HOW }).unwrap();
+            assert_eq!(ranges(&trimmed), [(8, 8, 9, 1)]);
+        }
+    }
+
+    #[test]
+    fn counting_tells_where_to_go_on() {
+        let entry = entry(&gaps(Codec::Zstd));
+        let count = |from| count_from(&entry, Offset(from)).unwrap();
+        assert_eq!([count(0), count(100), count(101), count(102), count(105)], [3, 3, 2, 1, 0]);
+        let after = |from, count| offset_after(&entry, Offset(from), count).map(|offset| offset.0).ok();
+        assert_eq!(after(100, 0), Some(100));
+        assert_eq!(after(100, 1), Some(101));
+        assert_eq!(after(100, 2), Some(102));
+        assert_eq!(after(100, 3), Some(110));
+        assert_eq!(after(100, 4), None);
+        assert_eq!(after(102, 1), Some(110));
+        assert_eq!(after(105, 1), None);
+    }
+
+    #[test]
+    fn counting_in_a_dense_batch_is_arithmetic() {
+        let mut builder = BatchBuilder::new(Codec::None).base_offset(Offset(10));
+        (0..5).for_each(|at| builder.append(at, None, None, &[]));
+        let entry = entry(&builder);
+        let count = |from| count_from(&entry, Offset(from)).unwrap();
+        assert_eq!([count(0), count(10), count(12), count(15), count(99)], [5, 5, 3, 0, 0]);
+        let after = |from, count| offset_after(&entry, Offset(from), count).map(|offset| offset.0).ok();
+        assert_eq!(
+            [after(0, 1), after(10, 5), after(12, 2), after(12, 3)],
+            [Some(11), Some(15), Some(14), Some(15)]
+        );
+        assert_eq!([after(10, 6), after(15, 1), after(i64::MAX, 1)], [None; 3]);
+    }
+}

@@ -3,6 +3,8 @@
 //! Each `golden/*.bin` is one partition's records of a fetch reply; its `.json` says what a consumer gets.
 //! `golden/README.md` says how to capture more.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
