@@ -1,1 +1,47 @@
-//! embedded-kafka
+//! A Kafka cluster inside this process, for the demo, tests and simulation.
+//!
+//! Brokers are tasks that listen on loopback and speak the real protocol; their logs, offsets and
+//! transactions are in memory. A cluster presents itself as one of several Kafka versions ([`Profile`]) and
+//! answers as that version was measured to: the same refusals, the same forgetfulness of producers. What
+//! real clusters do rarely it does when asked: holes, old formats, elections, lost replies ([`Cluster::on`]).
+//!
+//! It is not durable, not replicated for safety, not secure, and answers only loopback.
+//!
+//! ```ignore
+//! let cluster = Cluster::start(Config::new(3, Profile::V4_3)).await?;
+//! cluster.create_topic("orders", 6, &[("cleanup.policy", "compact")]);
+//! cluster.on(ApiKey::Produce).partition("orders", 0).drop_reply();
+//! connect_to(cluster.bootstrap()).await;
+//! ```
+//!
+//! Inside: `state.rs` and what it holds is plain data and decisions; `requests/` has a file for each
+//! request; `connection.rs` and `broker.rs` are the sockets; `faults.rs` is what tests wish for.
+
+mod broker;
+mod clock;
+mod cluster;
+mod config;
+mod configs;
+mod connection;
+mod direct;
+mod faults;
+mod groups;
+mod guard;
+mod log;
+mod partition;
+mod producers;
+mod profile;
+mod requests;
+mod sessions;
+mod state;
+mod transactions;
+mod validate;
+mod walk;
+
+pub use broker::Broker;
+pub use cluster::{Cluster, StartError};
+pub use config::Config;
+pub use direct::AppendError;
+pub use faults::{Fault, Held, On};
+pub use profile::Profile;
+pub use protocol::{ApiKey, ErrorCode};

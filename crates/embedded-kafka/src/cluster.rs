@@ -1,0 +1,189 @@
+//! The handle of a cluster, and what holds it together.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::ApiKey;
+
+use crate::broker::{Broker, Slot};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::faults::{Faults, On};
+use crate::profile::Profile;
+use crate::sessions::Sessions;
+use crate::state::{BrokerState, State};
+
+/// Why a cluster or a broker of it could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No socket to listen on: too many files, or the port is taken by now.
+    #[error("cannot listen on {address} for broker {broker}")]
+    Listen {
+        /// The broker's id.
+        broker: i32,
+        /// The address; port 0 stands for any.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A Kafka cluster inside this process. Cheap to clone; with the last clone everything it opened is closed.
+#[derive(Clone)]
+pub struct Cluster {
+    shared: Arc<Shared>,
+}
+
+/// What the cluster's handle, its brokers' tasks and its connections share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    faults: Mutex<Faults>,
+    clock: Mutex<Clock>,
+    counts: Mutex<Counts>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) profile: Profile,
+    pub(crate) fetch_sessions_max: usize,
+}
+
+#[derive(Default)]
+struct Counts {
+    by_api: Vec<u64>,
+    connections: u64,
+}
+
+/// A panic of a test while it holds a lock leaves data that is whole all the same.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+        lock(&self.faults)
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        lock(&self.clock).now_ms()
+    }
+
+    pub(crate) fn count_request(&self, api: ApiKey) {
+        let index = usize::try_from(api as i16).unwrap_or_default();
+        let mut counts = lock(&self.counts);
+        if counts.by_api.len() <= index {
+            counts.by_api.resize(index + 1, 0);
+        }
+        counts.by_api[index] += 1;
+    }
+
+    pub(crate) fn count_connection(&self) {
+        lock(&self.counts).connections += 1;
+    }
+}
+
+impl Cluster {
+    /// Starts the brokers, each on a port of loopback that the system chooses. Needs a tokio runtime, whose
+    /// tasks they are.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`] if a broker gets no socket.
+    pub async fn start(config: Config) -> Result<Cluster, StartError> {
+        let mut state = State::new(&config);
+        let mut slots = Vec::with_capacity(config.brokers);
+        let mut listeners = Vec::with_capacity(config.brokers);
+        for index in 0..config.brokers {
+            let id = i32::try_from(index).unwrap_or(i32::MAX);
+            let (slot, listener) = Slot::open(id, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+            let broker = BrokerState {
+                port: slot.address.port(),
+                rack: config.racks.get(index).cloned(),
+                online: true,
+                sessions: Sessions::default(),
+            };
+            state.brokers.insert(id, broker);
+            slots.push(slot);
+            listeners.push(listener);
+        }
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            faults: Mutex::default(),
+            clock: Mutex::new(Clock::new(config.start_ms)),
+            counts: Mutex::default(),
+            slots,
+            profile: config.profile,
+            fetch_sessions_max: config.fetch_sessions_max,
+        });
+        for (slot, listener) in shared.slots.iter().zip(listeners) {
+            slot.serve(&shared, listener);
+        }
+        Ok(Cluster { shared })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// `host:port` of every broker, stopped ones too.
+    pub fn bootstrap(&self) -> Vec<String> {
+        self.shared.slots.iter().map(|slot| slot.address.to_string()).collect()
+    }
+
+    /// `host:port,host:port`, as command lines want it.
+    pub fn bootstrap_servers(&self) -> String {
+        self.bootstrap().join(",")
+    }
+
+    /// What it presents.
+    pub fn profile(&self) -> Profile {
+        self.shared.profile
+    }
+
+    /// One broker.
+    ///
+    /// # Panics
+    /// If the cluster has no broker with this id.
+    pub fn broker(&self, id: i32) -> Broker<'_> {
+        let slot = self.shared.slots.iter().find(|slot| slot.id == id);
+        Broker::new(&self.shared, slot.expect("a broker of this cluster"))
+    }
+
+    /// Describes a fault for requests of this kind, once, unless told otherwise.
+    pub fn on(&self, api: ApiKey) -> On {
+        On::new(self.clone(), api)
+    }
+
+    /// How many requests of this kind have come, to all brokers.
+    pub fn requests(&self, api: ApiKey) -> u64 {
+        let index = usize::try_from(api as i16).unwrap_or_default();
+        lock(&self.shared.counts).by_api.get(index).copied().unwrap_or_default()
+    }
+
+    /// How many connections have been opened, to all brokers.
+    pub fn connections(&self) -> u64 {
+        lock(&self.shared.counts).connections
+    }
+
+    /// The brokers' wall clock, in milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.shared.now_ms()
+    }
+
+    /// Moves the brokers' wall clock on, and ends transactions that are overdue by then.
+    pub fn advance(&self, by: Duration) {
+        lock(&self.shared.clock).advance(by);
+        let now_ms = self.now_ms();
+        self.shared.state().abort_overdue(now_ms);
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("bootstrap", &self.bootstrap()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,61 @@
+//! What a cluster is started with.
+
+use crate::profile::Profile;
+
+/// What a cluster is started with. `Config::default()` is one broker of the newest version.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many brokers; their ids are 0, 1, 2, ….
+    pub brokers: usize,
+    /// The Kafka version to be presented.
+    pub profile: Profile,
+    /// A metadata request that allows it creates the topics it names.
+    pub auto_create: bool,
+    /// Settings of all brokers, as in `server.properties`: defaults of topics
+    /// (`log.retention.ms`), `num.partitions`, `default.replication.factor`, `producer.id.expiration.ms`, ….
+    pub broker_settings: Vec<(String, String)>,
+    /// The rack of each broker in turn; none where the list is shorter.
+    pub racks: Vec<String>,
+    /// What the cluster calls itself.
+    pub cluster_id: String,
+    /// The first producer id given out.
+    pub first_producer_id: i64,
+    /// What topic ids and the like are made from: the same in every run.
+    pub seed: u64,
+    /// The wall clock at the start, in milliseconds since 1970; `None` is the system's. It goes on with
+    /// tokio's clock and by [`Cluster::advance`](crate::Cluster::advance).
+    pub start_ms: Option<i64>,
+    /// Fetch sessions a broker keeps (KIP-227); 0 refuses all.
+    pub fetch_sessions_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            brokers: 1,
+            profile: Profile::default(),
+            auto_create: false,
+            broker_settings: Vec::new(),
+            racks: Vec::new(),
+            cluster_id: "embedded".to_owned(),
+            first_producer_id: 1000,
+            seed: 1,
+            start_ms: None,
+            fetch_sessions_max: 1000,
+        }
+    }
+}
+
+impl Config {
+    /// One cluster of `brokers` brokers that presents `profile`.
+    pub fn new(brokers: usize, profile: Profile) -> Config {
+        Config { brokers, profile, ..Config::default() }
+    }
+
+    /// With one more line of `server.properties`.
+    #[must_use]
+    pub fn broker_setting(mut self, name: &str, value: &str) -> Config {
+        self.broker_settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}

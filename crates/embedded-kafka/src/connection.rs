@@ -1,0 +1,227 @@
+//! One connection: requests in, replies out, one at a time and in order, as a Kafka broker does it.
+
+use std::io;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::sync::Weak;
+
+use bytes::{Buf, Bytes, BytesMut};
+use model::TopicPartition;
+use protocol::server::{self, Request, RequestKind};
+use protocol::{ApiKey, LENGTH_BYTES};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use crate::broker::Signal;
+use crate::cluster::Shared;
+use crate::faults::{Departure, Fired};
+use crate::guard;
+use crate::requests::{self, Answer, Ask};
+
+/// `socket.request.max.bytes`.
+const FRAME_BYTES_MAX: usize = 100 << 20;
+/// A read asks for at least so much room.
+const READ_BYTES: usize = 64 << 10;
+/// Slices given to the system in one write.
+const SLICES_MAX: usize = 256;
+
+/// Why a connection ends.
+enum End {
+    /// The peer closed it, or the broker stops.
+    Quietly,
+    /// Something about it is worth a line in the log.
+    Because(String),
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Quietly
+    }
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(
+    broker: i32,
+    shared: Weak<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut signal: watch::Receiver<Signal>,
+) {
+    // Without it small replies wait for the acknowledgement of the one before; an error here changes no more
+    // than that.
+    let _ = stream.set_nodelay(true);
+    let mut connection = Connection { broker, shared, stream, buffer: BytesMut::new() };
+    let end = tokio::select! {
+        biased;
+        _ = signal.changed() => End::Quietly,
+        end = connection.run() => end,
+    };
+    match end {
+        End::Quietly => debug!(broker, %peer, "connection closed"),
+        End::Because(reason) => warn!(broker, %peer, reason, "connection closed by the broker"),
+    }
+}
+
+struct Connection {
+    broker: i32,
+    shared: Weak<Shared>,
+    stream: TcpStream,
+    buffer: BytesMut,
+}
+
+impl Connection {
+    async fn run(&mut self) -> End {
+        loop {
+            let served = match self.read_frame().await {
+                Ok(frame) => self.serve_frame(frame).await,
+                Err(end) => return end,
+            };
+            if let Err(end) = served {
+                return end;
+            }
+        }
+    }
+
+    /// The next frame, without its length.
+    async fn read_frame(&mut self) -> Result<Bytes, End> {
+        loop {
+            if let Some(prefix) = self.buffer.first_chunk::<LENGTH_BYTES>() {
+                let claimed = i32::from_be_bytes(*prefix);
+                let length = usize::try_from(claimed).ok().filter(|length| *length <= FRAME_BYTES_MAX);
+                let Some(length) = length else {
+                    let what = protocol::looks_like(&self.buffer);
+                    let what = what.map(|peer| format!(", looks like {peer}")).unwrap_or_default();
+                    return Err(End::Because(format!("a frame claims {claimed} bytes{what}")));
+                };
+                if self.buffer.len() >= LENGTH_BYTES + length {
+                    self.buffer.advance(LENGTH_BYTES);
+                    return Ok(self.buffer.split_to(length).freeze());
+                }
+                // The whole frame gets its room at once: it is not copied as it grows.
+                self.buffer.reserve((LENGTH_BYTES + length - self.buffer.len()).max(READ_BYTES));
+            } else {
+                self.buffer.reserve(READ_BYTES);
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(End::Quietly);
+            }
+        }
+    }
+
+    async fn serve_frame(&mut self, frame: Bytes) -> Result<(), End> {
+        guard::check(&frame).map_err(End::Because)?;
+        let request = server::decode_request(frame)
+            .map_err(|error| End::Because(format!("not a request that is known here: {error}")))?;
+        let (fired, now_ms) = self.prepare(&request)?;
+        for look in &fired.looks {
+            look(&request);
+        }
+        if !fired.delay.is_zero() {
+            tokio::time::sleep(fired.delay).await;
+        }
+        for mut held in fired.holds.iter().cloned() {
+            // An error says that whoever holds it is gone, which releases it too.
+            let _ = held.wait_for(|released| *released).await;
+        }
+        if fired.refused {
+            return Err(End::Quietly);
+        }
+        let client_id =
+            request.header.client_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
+        let (api, version, correlation_id) = (request.api, request.version, request.header.correlation_id);
+        let ask = Ask { broker: self.broker, api, version, correlation_id, client_id, now_ms, fired };
+        let answer = requests::answer(&self.shared, &ask, request.body).await;
+        if !ask.fired.delay_reply.is_zero() {
+            tokio::time::sleep(ask.fired.delay_reply).await;
+        }
+        match answer {
+            Answer::Frame(slices) => self.depart(slices, ask.fired.departure).await,
+            Answer::Nothing => Ok(()),
+            Answer::Close(reason) => Err(End::Because(reason)),
+            Answer::Gone => Err(End::Quietly),
+        }
+    }
+
+    /// Counts the request and finds out what is to happen to it.
+    fn prepare(&self, request: &Request) -> Result<(Fired, i64), End> {
+        let shared = self.shared.upgrade().ok_or(End::Quietly)?;
+        shared.count_request(request.api);
+        if !matches!(request.body, RequestKind::UnsupportedVersion)
+            && !shared.profile.answers(request.api, request.version)
+            && request.api != ApiKey::ApiVersions
+        {
+            let (api, version) = (request.api, request.version);
+            return Err(End::Because(format!("{api:?} version {version} is not in this profile")));
+        }
+        let mut faults = shared.faults();
+        let mentioned: Vec<TopicPartition> = if faults.look_at_topics(request.api) {
+            requests::mentioned(&shared.state(), self.broker, &request.body)
+        } else {
+            Vec::new()
+        };
+        let fired = faults.fire(request.api, self.broker, &mentioned);
+        drop(faults);
+        let now_ms = shared.now_ms();
+        Ok((fired, now_ms))
+    }
+
+    async fn depart(&mut self, mut slices: Vec<Bytes>, departure: Departure) -> Result<(), End> {
+        match departure {
+            Departure::Whole => {}
+            Departure::Corrupted => {
+                if let Some(last) = slices.iter_mut().rev().find(|slice| !slice.is_empty()) {
+                    let mut flipped = BytesMut::from(&last[..]);
+                    let at = flipped.len() - 1;
+                    flipped[at] ^= 1;
+                    *last = flipped.freeze();
+                }
+            }
+            Departure::CutInTheMiddle => {
+                let total: usize = slices.iter().map(Bytes::len).sum();
+                self.write(truncated(slices, total / 2)).await?;
+                self.stream.shutdown().await?;
+                return Err(End::Quietly);
+            }
+            Departure::NeverButOpen => std::future::pending().await,
+            Departure::NeverAndClosed => return Err(End::Quietly),
+        }
+        self.write(slices).await?;
+        Ok(())
+    }
+
+    /// Writes slices without joining them first.
+    async fn write(&mut self, slices: Vec<Bytes>) -> io::Result<()> {
+        let mut pending = std::collections::VecDeque::from(slices);
+        pending.retain(|slice| !slice.is_empty());
+        while !pending.is_empty() {
+            let vectors: Vec<IoSlice<'_>> =
+                pending.iter().take(SLICES_MAX).map(|slice| IoSlice::new(slice)).collect();
+            let mut written = self.stream.write_vectored(&vectors).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            while let Some(first) = pending.front_mut() {
+                if written < first.len() {
+                    first.advance(written);
+                    break;
+                }
+                written -= first.len();
+                pending.pop_front();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first `keep` bytes of the slices.
+fn truncated(slices: Vec<Bytes>, mut keep: usize) -> Vec<Bytes> {
+    let mut kept = Vec::new();
+    for slice in slices {
+        let take = slice.len().min(keep);
+        keep -= take;
+        kept.push(slice.slice(..take));
+    }
+    kept
+}

@@ -1,0 +1,146 @@
+//! IncrementalAlterConfigs: changes single settings, all of a resource or none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::ErrorCode;
+use protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use protocol::messages::incremental_alter_configs_response::{
+    AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
+};
+
+use crate::configs::{self, Kind, Setting, split_list};
+use crate::requests::describe_configs::{BROKER, TOPIC, broker_id};
+use crate::requests::{Ask, text};
+use crate::state::{Denied, State};
+
+/// Operations.
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+pub(super) fn answer(
+    state: &mut State,
+    ask: &Ask,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let mut response = IncrementalAlterConfigsResponse::default();
+    for resource in request.resources {
+        let altered = match ask.fails_topic(&resource.resource_name) {
+            Some(code) => Err((code, String::new())),
+            None => alter(state, &resource, request.validate_only),
+        };
+        let result = AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name);
+        response.responses.push(match altered {
+            Ok(()) => result.with_error_message(None),
+            Err((code, message)) => result
+                .with_error_code(code.0)
+                .with_error_message(Some(message).filter(|message| !message.is_empty()).map(text)),
+        });
+    }
+    state.settings_changed();
+    response
+}
+
+fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), Denied> {
+    let mut names = BTreeSet::new();
+    if !resource.configs.iter().all(|config| names.insert(config.name.as_str())) {
+        return Err((ErrorCode::INVALID_REQUEST, "Error due to duplicate config keys".to_owned()));
+    }
+    let profile = state.profile;
+    let name = resource.resource_name.as_str();
+    match resource.resource_type {
+        TOPIC => {
+            let topic = state
+                .topics
+                .get(name)
+                .ok_or_else(|| (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new()))?;
+            let mut values = topic.overrides.clone();
+            for config in &resource.configs {
+                let setting = configs::topic_setting(profile, config.name.as_str());
+                change(&mut values, setting, setting.map_or("", |setting| setting.default(profile)), config)?;
+            }
+            state.check_overrides(&values)?;
+            if !validate_only && let Some(topic) = state.topics.get_mut(name) {
+                topic.overrides = values;
+            }
+        }
+        BROKER => {
+            let broker = broker_id(state, name)?;
+            let mut values = match broker {
+                -1 => state.values.for_all.clone(),
+                broker => state.values.for_one.get(&broker).cloned().unwrap_or_default(),
+            };
+            for config in &resource.configs {
+                let found = configs::broker_setting(profile, config.name.as_str());
+                change(
+                    &mut values,
+                    found.map(|(setting, _)| setting),
+                    found.map_or("", |(_, default)| default),
+                    config,
+                )?;
+                if let (Some((setting, _)), Some(value)) = (found, values.get(config.name.as_str())) {
+                    // What does not start with a number at a wrong size is INVALID_REQUEST for brokers.
+                    setting.check(profile, value).map_err(|message| (ErrorCode::INVALID_REQUEST, message))?;
+                }
+            }
+            if !validate_only {
+                match broker {
+                    -1 => state.values.for_all = values,
+                    broker => {
+                        state.values.for_one.insert(broker, values);
+                    }
+                }
+            }
+        }
+        other => return Err((ErrorCode::INVALID_REQUEST, format!("Unexpected resource type {other}"))),
+    }
+    Ok(())
+}
+
+fn change(
+    values: &mut BTreeMap<String, String>,
+    setting: Option<&Setting>,
+    default: &str,
+    config: &AlterableConfig,
+) -> Result<(), Denied> {
+    let name = config.name.to_string();
+    let Some(setting) = setting else {
+        return Err((ErrorCode::INVALID_CONFIG, format!("Unknown topic config name: {name}")));
+    };
+    if config.config_operation == DELETE {
+        values.remove(&name);
+        return Ok(());
+    }
+    let Some(value) = &config.value else {
+        return Err((ErrorCode::INVALID_REQUEST, format!("Null value not supported for : {name}")));
+    };
+    match config.config_operation {
+        SET => {
+            values.insert(name, value.to_string());
+        }
+        APPEND | SUBTRACT if setting.kind == Kind::List => {
+            let present = values.get(&name).map_or(default, String::as_str);
+            let mut entries: Vec<&str> = split_list(present).collect();
+            for entry in split_list(value) {
+                entries.retain(|present| *present != entry);
+                if config.config_operation == APPEND {
+                    entries.push(entry);
+                }
+            }
+            let joined = entries.join(",");
+            values.insert(name, joined);
+        }
+        APPEND | SUBTRACT => {
+            let what = if config.config_operation == APPEND { "APPEND" } else { "SUBTRACT" };
+            let message = format!("Can't {what} to key {name} because its type is not LIST.");
+            return Err((ErrorCode::INVALID_CONFIG, message));
+        }
+        other => return Err((ErrorCode::INVALID_REQUEST, format!("Unknown operation type {other}"))),
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! The requests, one file each: what is asked, of which state, and what Kafka answers.
+//!
+//! A handler is a plain function of the state; only produce and fetch may wait, and they look at the state
+//! again each time something they wait for has changed.
+
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
+mod alter_configs;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_producers;
+mod end_txn;
+mod fetch;
+mod fetch_reply;
+mod find_coordinator;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod produce;
+mod txn_offset_commit;
+
+use std::str::FromStr;
+use std::sync::Weak;
+
+use bytes::Bytes;
+use model::{TopicName, TopicPartition};
+use protocol::messages;
+use protocol::server::RequestKind;
+use protocol::{ApiKey, Encodable, ErrorCode, StrBytes, server};
+
+use crate::cluster::Shared;
+use crate::faults::Fired;
+use crate::state::State;
+
+/// What a handler must know beside the request's body.
+pub(crate) struct Ask {
+    pub(crate) broker: i32,
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+    pub(crate) client_id: String,
+    pub(crate) now_ms: i64,
+    pub(crate) fired: Fired,
+}
+
+/// What becomes of a request.
+pub(crate) enum Answer {
+    /// A whole frame, as slices.
+    Frame(Vec<Bytes>),
+    /// No reply is expected.
+    Nothing,
+    /// The connection is to be closed, for this reason.
+    Close(String),
+    /// The cluster is gone.
+    Gone,
+}
+
+impl Ask {
+    /// The code that the part of the request about this topic is to fail with.
+    fn fails_topic(&self, topic: &str) -> Option<ErrorCode> {
+        self.fired.fails(topic, -1)
+    }
+
+    /// The code that the part of the request about this partition is to fail with.
+    fn fails(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
+        self.fired.fails(topic, partition)
+    }
+
+    fn encode(&self, body: &impl Encodable) -> Answer {
+        match server::encode_response(self.api, self.version, self.correlation_id, body) {
+            Ok(frame) => Answer::Frame(vec![frame]),
+            Err(error) => Answer::Close(format!("cannot answer: {error}")),
+        }
+    }
+}
+
+/// Answers a request.
+pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: RequestKind) -> Answer {
+    // What may wait takes the lock by itself, for as long as it looks.
+    let request = match request {
+        RequestKind::Produce(request) => return produce::answer(cluster, ask, request).await,
+        RequestKind::Fetch(request) => return fetch::answer(cluster, ask, &request).await,
+        other => other,
+    };
+    let Some(shared) = cluster.upgrade() else { return Answer::Gone };
+    if ask.api == ApiKey::ApiVersions {
+        return api_versions::answer(ask, shared.profile, &request);
+    }
+    let state = &mut *shared.state();
+    state.abort_overdue(ask.now_ms);
+    match request {
+        RequestKind::Metadata(request) => ask.encode(&metadata::answer(state, ask, request)),
+        RequestKind::ListOffsets(request) => ask.encode(&list_offsets::answer(state, ask, request)),
+        RequestKind::OffsetForLeaderEpoch(request) => {
+            ask.encode(&offset_for_leader_epoch::answer(state, ask, request))
+        }
+        RequestKind::CreateTopics(request) => ask.encode(&create_topics::answer(state, ask, &request)),
+        RequestKind::CreatePartitions(request) => {
+            ask.encode(&create_partitions::answer(state, ask, &request))
+        }
+        RequestKind::DeleteTopics(request) => ask.encode(&delete_topics::answer(state, ask, request)),
+        RequestKind::DeleteRecords(request) => ask.encode(&delete_records::answer(state, ask, request)),
+        RequestKind::DescribeConfigs(request) => ask.encode(&describe_configs::answer(state, ask, request)),
+        RequestKind::AlterConfigs(request) => ask.encode(&alter_configs::answer(state, ask, request)),
+        RequestKind::IncrementalAlterConfigs(request) => {
+            ask.encode(&incremental_alter_configs::answer(state, ask, request))
+        }
+        RequestKind::DescribeCluster(request) => ask.encode(&describe_cluster::answer(state, ask, &request)),
+        RequestKind::DescribeProducers(request) => {
+            ask.encode(&describe_producers::answer(state, ask, request))
+        }
+        RequestKind::InitProducerId(request) => ask.encode(&init_producer_id::answer(state, ask, &request)),
+        RequestKind::AddPartitionsToTxn(request) => {
+            ask.encode(&add_partitions_to_txn::answer(state, ask, request))
+        }
+        RequestKind::AddOffsetsToTxn(request) => {
+            ask.encode(&add_offsets_to_txn::answer(state, ask, &request))
+        }
+        RequestKind::EndTxn(request) => ask.encode(&end_txn::answer(state, ask, &request)),
+        RequestKind::TxnOffsetCommit(request) => ask.encode(&txn_offset_commit::answer(state, ask, &request)),
+        RequestKind::FindCoordinator(request) => ask.encode(&find_coordinator::answer(state, ask, request)),
+        RequestKind::OffsetCommit(request) => ask.encode(&offset_commit::answer(state, ask, request)),
+        RequestKind::OffsetFetch(request) => ask.encode(&offset_fetch::answer(state, ask, request)),
+        RequestKind::OffsetDelete(request) => ask.encode(&offset_delete::answer(state, ask, request)),
+        _ => Answer::Close(format!("{:?} version {} is not answered here", ask.api, ask.version)),
+    }
+}
+
+/// The partitions that a request is about, for faults that are about some. Partition -1 is the whole topic.
+pub(crate) fn mentioned(state: &State, broker: i32, request: &RequestKind) -> Vec<TopicPartition> {
+    match request {
+        RequestKind::Produce(request) => produce::mentioned(state, request),
+        RequestKind::Fetch(request) => fetch::mentioned(state, broker, request),
+        RequestKind::ListOffsets(request) => partitions(
+            &request.topics,
+            |topic| &topic.name,
+            |topic| topic.partitions.iter().map(|p| p.partition_index).collect(),
+        ),
+        RequestKind::OffsetForLeaderEpoch(request) => partitions(
+            &request.topics,
+            |topic| &topic.topic,
+            |topic| topic.partitions.iter().map(|p| p.partition).collect(),
+        ),
+        RequestKind::DeleteRecords(request) => partitions(
+            &request.topics,
+            |topic| &topic.name,
+            |topic| topic.partitions.iter().map(|p| p.partition_index).collect(),
+        ),
+        RequestKind::DescribeProducers(request) => {
+            partitions(&request.topics, |topic| &topic.name, |topic| topic.partition_indexes.clone())
+        }
+        RequestKind::AddPartitionsToTxn(request) => {
+            partitions(&request.v3_and_below_topics, |topic| &topic.name, |topic| topic.partitions.clone())
+        }
+        RequestKind::OffsetCommit(request) => partitions(
+            &request.topics,
+            |topic| &topic.name,
+            |topic| topic.partitions.iter().map(|p| p.partition_index).collect(),
+        ),
+        RequestKind::OffsetFetch(request) => partitions(
+            request.topics.as_deref().unwrap_or_default(),
+            |topic| &topic.name,
+            |topic| topic.partition_indexes.clone(),
+        ),
+        RequestKind::CreateTopics(request) => partitions(&request.topics, |topic| &topic.name, |_| vec![-1]),
+        RequestKind::CreatePartitions(request) => {
+            partitions(&request.topics, |topic| &topic.name, |_| vec![-1])
+        }
+        RequestKind::DeleteTopics(request) => partitions(&request.topic_names, |name| name, |_| vec![-1]),
+        RequestKind::Metadata(request) => {
+            let names = request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref());
+            let asked: Vec<TopicPartition> = names.map(|name| whole_topic(&name.0)).collect();
+            if request.topics.is_some() {
+                asked
+            } else {
+                state.topics.keys().map(|name| whole_topic(name.as_str())).collect()
+            }
+        }
+        RequestKind::DescribeConfigs(request) => {
+            request.resources.iter().map(|resource| whole_topic(&resource.resource_name)).collect()
+        }
+        RequestKind::AlterConfigs(request) => {
+            request.resources.iter().map(|resource| whole_topic(&resource.resource_name)).collect()
+        }
+        RequestKind::IncrementalAlterConfigs(request) => {
+            request.resources.iter().map(|resource| whole_topic(&resource.resource_name)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn whole_topic(name: &str) -> TopicPartition {
+    TopicPartition::new(name, -1)
+}
+
+fn partitions<T>(
+    topics: &[T],
+    name: impl Fn(&T) -> &messages::TopicName,
+    indexes: impl Fn(&T) -> Vec<i32>,
+) -> Vec<TopicPartition> {
+    let of_topic = |topic: &T| {
+        let topic_name = TopicName::from(name(topic).0.as_str());
+        indexes(topic).into_iter().map(move |index| TopicPartition::new(topic_name.clone(), index))
+    };
+    topics.iter().flat_map(of_topic).collect()
+}
+
+fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
+}
+
+fn wire_name(name: &TopicName) -> messages::TopicName {
+    messages::TopicName(text(name.as_str()))
+}
+
+/// An id as the generated messages want it; they do not export the type.
+fn wire_id<T: FromStr>(id: [u8; 16]) -> T {
+    let hex = model::TopicId(id).to_string();
+    hex.parse().ok().expect("32 hexadecimal digits are a UUID")
+}
+
+/// Those of `brokers` as the wire has them.
+fn wire_brokers(brokers: impl IntoIterator<Item = i32>) -> Vec<messages::BrokerId> {
+    brokers.into_iter().map(messages::BrokerId).collect()
+}

@@ -1,0 +1,205 @@
+//! Fetch sessions (KIP-227): what a consumer asked for before and need not ask for again.
+
+use std::collections::BTreeMap;
+
+use model::TopicName;
+
+/// A partition that a consumer wants, with its position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// `None` where the request named an id that no topic has.
+    pub(crate) topic: Option<TopicName>,
+    pub(crate) topic_id: [u8; 16],
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) bytes_max: usize,
+    pub(crate) current_leader_epoch: i32,
+    pub(crate) last_fetched_epoch: i32,
+}
+
+impl Wanted {
+    fn is_same_partition(&self, other: &Wanted) -> bool {
+        self.partition == other.partition && self.topic_id == other.topic_id && self.topic == other.topic
+    }
+}
+
+/// A partition in a session, and what the consumer was told of it last.
+#[derive(Clone, Debug)]
+struct Kept {
+    wanted: Wanted,
+    told_high_watermark: i64,
+    told_log_start: i64,
+}
+
+/// What is new about a partition, as far as a session must know to leave it out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct News {
+    pub(crate) high_watermark: i64,
+    pub(crate) log_start: i64,
+    pub(crate) has_records: bool,
+    /// An error, another replica to ask, or a diverging epoch.
+    pub(crate) is_special: bool,
+    pub(crate) is_error: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    epoch: i32,
+    by_topic_id: bool,
+    partitions: Vec<Kept>,
+    used: u64,
+}
+
+/// The sessions of one broker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sessions {
+    by_id: BTreeMap<i32, Session>,
+    last_id: i32,
+    uses: u64,
+}
+
+/// Why a session cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionError {
+    NotFound,
+    WrongEpoch,
+    TopicIdsMixed,
+}
+
+impl Sessions {
+    /// Opens a session for the partitions; 0 where there is no room for one. The session used the longest
+    /// ago makes room, as after Kafka's two minutes.
+    pub(crate) fn open(&mut self, wanted: &[Wanted], by_topic_id: bool, sessions_max: usize) -> i32 {
+        if sessions_max == 0 {
+            return 0;
+        }
+        if self.by_id.len() >= sessions_max
+            && let Some(oldest) = self.by_id.iter().min_by_key(|(_, session)| session.used).map(|(id, _)| *id)
+        {
+            self.by_id.remove(&oldest);
+        }
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.uses += 1;
+        let partitions = wanted
+            .iter()
+            .map(|wanted| Kept { wanted: wanted.clone(), told_high_watermark: -1, told_log_start: -1 })
+            .collect();
+        self.by_id.insert(self.last_id, Session { epoch: 1, by_topic_id, partitions, used: self.uses });
+        self.last_id
+    }
+
+    pub(crate) fn close(&mut self, id: i32) {
+        self.by_id.remove(&id);
+    }
+
+    /// Goes on with a session: changes what it wants and gives all of it.
+    pub(crate) fn resume(
+        &mut self,
+        id: i32,
+        epoch: i32,
+        by_topic_id: bool,
+        changed: Vec<Wanted>,
+        forgotten: &[Wanted],
+    ) -> Result<Vec<Wanted>, SessionError> {
+        self.uses += 1;
+        let session = self.by_id.get_mut(&id).ok_or(SessionError::NotFound)?;
+        if session.epoch != epoch {
+            return Err(SessionError::WrongEpoch);
+        }
+        if session.by_topic_id != by_topic_id {
+            return Err(SessionError::TopicIdsMixed);
+        }
+        session.used = self.uses;
+        session.epoch = session.epoch.checked_add(1).unwrap_or(1);
+        for wanted in changed {
+            match session.partitions.iter_mut().find(|kept| kept.wanted.is_same_partition(&wanted)) {
+                Some(kept) => kept.wanted = wanted,
+                None => {
+                    session.partitions.push(Kept { wanted, told_high_watermark: -1, told_log_start: -1 });
+                }
+            }
+        }
+        session.partitions.retain(|kept| !forgotten.iter().any(|gone| gone.is_same_partition(&kept.wanted)));
+        Ok(session.partitions.iter().map(|kept| kept.wanted.clone()).collect())
+    }
+
+    /// What a session would fetch now, without going on with it.
+    pub(crate) fn wanted(&self, id: i32) -> impl Iterator<Item = &Wanted> {
+        self.by_id.get(&id).into_iter().flat_map(|session| session.partitions.iter().map(|kept| &kept.wanted))
+    }
+
+    /// Notes what an answer tells about a partition; `false` if there is nothing new to tell. A partition
+    /// whose records are told goes to the end of the line. Changes in the last stable offset are no news.
+    pub(crate) fn tell(&mut self, id: i32, wanted: &Wanted, news: News) -> bool {
+        let Some(session) = self.by_id.get_mut(&id) else { return true };
+        let Some(index) = session.partitions.iter().position(|kept| kept.wanted.is_same_partition(wanted))
+        else {
+            return true;
+        };
+        let kept = &mut session.partitions[index];
+        let is_new = news.has_records
+            || news.is_special
+            || kept.told_high_watermark != news.high_watermark
+            || kept.told_log_start != news.log_start;
+        // An error is told again and again, until it is over.
+        kept.told_high_watermark = if news.is_error { -1 } else { news.high_watermark };
+        kept.told_log_start = news.log_start;
+        if news.has_records {
+            let kept = session.partitions.remove(index);
+            session.partitions.push(kept);
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(partition: i32, offset: i64) -> Wanted {
+        Wanted {
+            topic: Some(TopicName::from("t")),
+            topic_id: [0; 16],
+            partition,
+            offset,
+            bytes_max: 1,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+        }
+    }
+
+    const QUIET: News =
+        News { high_watermark: 5, log_start: 0, has_records: false, is_special: false, is_error: false };
+
+    #[test]
+    fn a_session_remembers_what_was_wanted_and_tells_only_news() {
+        let mut sessions = Sessions::default();
+        let id = sessions.open(&[wanted(0, 0), wanted(1, 0)], false, 10);
+        assert!(sessions.tell(id, &wanted(0, 0), QUIET));
+        assert!(!sessions.tell(id, &wanted(0, 0), QUIET));
+        let all = sessions.resume(id, 1, false, vec![wanted(1, 9)], &[wanted(0, 0)]);
+        assert_eq!(all, Ok(vec![wanted(1, 9)]));
+        assert_eq!(sessions.resume(id, 1, false, vec![], &[]), Err(SessionError::WrongEpoch));
+        assert_eq!(sessions.resume(id, 2, true, vec![], &[]), Err(SessionError::TopicIdsMixed));
+        assert_eq!(sessions.resume(99, 2, false, vec![], &[]), Err(SessionError::NotFound));
+    }
+
+    #[test]
+    fn a_partition_that_was_served_goes_to_the_end_of_the_line() {
+        let mut sessions = Sessions::default();
+        let id = sessions.open(&[wanted(0, 0), wanted(1, 0)], false, 10);
+        sessions.tell(id, &wanted(0, 0), News { has_records: true, ..QUIET });
+        let order: Vec<i32> = sessions.wanted(id).map(|wanted| wanted.partition).collect();
+        assert_eq!(order, [1, 0]);
+    }
+
+    #[test]
+    fn without_room_there_is_no_session_or_the_oldest_one_goes() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.open(&[], false, 0), 0);
+        let first = sessions.open(&[], false, 1);
+        let second = sessions.open(&[], false, 1);
+        assert_eq!(sessions.resume(first, 1, false, vec![], &[]), Err(SessionError::NotFound));
+        assert_eq!(sessions.resume(second, 1, false, vec![], &[]), Ok(vec![]));
+    }
+}

@@ -1,0 +1,430 @@
+//! All that a cluster knows: its brokers, topics, transactions and groups. No I/O, no waiting.
+//!
+//! One lock around this is the cluster's "controller, metadata log and disks". The handlers in `requests/`
+//! are given it, with the time and who asks, and give the answer.
+
+use std::collections::BTreeMap;
+
+use model::{TopicName, TopicPartition};
+use protocol::ErrorCode;
+use record_batch::Codec;
+
+use crate::config::Config;
+use crate::configs::{self, BrokerValues, split_list};
+use crate::groups::Groups;
+use crate::partition::Partition;
+use crate::profile::Profile;
+use crate::sessions::Sessions;
+use crate::transactions::Transactions;
+use crate::validate::TopicRules;
+
+/// A broker as the cluster knows it.
+#[derive(Debug)]
+pub(crate) struct BrokerState {
+    pub(crate) port: u16,
+    pub(crate) rack: Option<String>,
+    pub(crate) online: bool,
+    pub(crate) sessions: Sessions,
+}
+
+/// A topic.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: [u8; 16],
+    pub(crate) internal: bool,
+    /// What was set for this topic, as text.
+    pub(crate) overrides: BTreeMap<String, String>,
+    /// What the settings in force ask of its batches.
+    pub(crate) rules: TopicRules,
+    pub(crate) min_insync_replicas: usize,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+/// The state of a cluster.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) profile: Profile,
+    pub(crate) cluster_id: String,
+    pub(crate) auto_create: bool,
+    pub(crate) brokers: BTreeMap<i32, BrokerState>,
+    pub(crate) values: BrokerValues,
+    pub(crate) topics: BTreeMap<TopicName, Topic>,
+    pub(crate) transactions: Transactions,
+    pub(crate) groups: Groups,
+    topics_created: u64,
+    next_producer_id: i64,
+    seed: u64,
+}
+
+/// Why a topic cannot be created or changed: the code, and Kafka's words.
+pub(crate) type Denied = (ErrorCode, String);
+
+impl State {
+    pub(crate) fn new(config: &Config) -> State {
+        State {
+            profile: config.profile,
+            cluster_id: config.cluster_id.clone(),
+            auto_create: config.auto_create,
+            brokers: BTreeMap::new(),
+            values: BrokerValues {
+                fixed: config.broker_settings.iter().cloned().collect(),
+                ..BrokerValues::default()
+            },
+            topics: BTreeMap::new(),
+            transactions: Transactions::default(),
+            groups: Groups::default(),
+            topics_created: 0,
+            next_producer_id: config.first_producer_id,
+            seed: config.seed,
+        }
+    }
+
+    /// The broker that decides: always the lowest id that runs.
+    pub(crate) fn controller(&self) -> Option<i32> {
+        self.brokers.iter().find(|(_, broker)| broker.online).map(|(id, _)| *id)
+    }
+
+    /// The broker that keeps a group or a transactional id.
+    pub(crate) fn coordinator(&self, key: &str) -> Option<i32> {
+        let online: Vec<i32> =
+            self.brokers.iter().filter(|(_, broker)| broker.online).map(|(id, _)| *id).collect();
+        let hash = key.bytes().fold(0u64, |hash, byte| mix(hash ^ u64::from(byte)));
+        let index = usize::try_from(hash % 1024).unwrap_or_default();
+        if online.is_empty() { None } else { Some(online[index % online.len()]) }
+    }
+
+    pub(crate) fn is_online(&self, broker: i32) -> bool {
+        self.brokers.get(&broker).is_some_and(|broker| broker.online)
+    }
+
+    pub(crate) fn topic_by_id(&self, id: [u8; 16]) -> Option<(&TopicName, &Topic)> {
+        self.topics.iter().find(|(_, topic)| topic.id == id)
+    }
+
+    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
+        self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    pub(crate) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
+        self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    pub(crate) fn partition_of(&mut self, at: &TopicPartition) -> Option<&mut Partition> {
+        self.partition_mut(at.topic.as_str(), at.partition.0)
+    }
+
+    /// The partition, if `broker` leads it; else what it answers.
+    pub(crate) fn led_by(
+        &mut self,
+        broker: i32,
+        topic: &str,
+        partition: i32,
+    ) -> Result<&mut Partition, ErrorCode> {
+        let found = self.partition_mut(topic, partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        if found.leader == Some(broker) { Ok(found) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
+    }
+
+    /// A producer id that nobody has.
+    pub(crate) fn allocate_producer_id(&mut self) -> i64 {
+        let allocated = self.next_producer_id;
+        self.next_producer_id += 1;
+        allocated
+    }
+
+    /// How long an idle producer is remembered, by its last record's time.
+    pub(crate) fn producer_expiration_ms(&self) -> i64 {
+        // Before 3.4 the transactional ids' setting served both.
+        let name = match self.profile {
+            Profile::V1_1 | Profile::V2_8 => "transactional.id.expiration.ms",
+            Profile::V3_9 | Profile::V4_3 => "producer.id.expiration.ms",
+        };
+        self.broker_number(name)
+    }
+
+    /// A number that all brokers share.
+    pub(crate) fn broker_number(&self, name: &str) -> i64 {
+        let broker = self.controller().unwrap_or_default();
+        self.values.broker_number(self.profile, broker, name).unwrap_or_default()
+    }
+
+    /// The value in force of a topic's setting.
+    fn topic_value(&self, overrides: &BTreeMap<String, String>, name: &str) -> Option<String> {
+        let setting = configs::topic_setting(self.profile, name)?;
+        let broker = self.controller().unwrap_or_default();
+        let values = self.values.topic_values(self.profile, broker, overrides, setting);
+        values.into_iter().next().map(|found| found.value)
+    }
+
+    fn topic_number(&self, overrides: &BTreeMap<String, String>, name: &str) -> Option<i64> {
+        self.topic_value(overrides, name)?.trim().parse().ok()
+    }
+
+    /// What settings ask of a topic's batches.
+    fn rules(&self, overrides: &BTreeMap<String, String>) -> TopicRules {
+        let bytes = |name| {
+            let number = self.topic_number(overrides, name);
+            number.and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX)
+        };
+        let text = |name| self.topic_value(overrides, name).unwrap_or_default();
+        let difference =
+            self.topic_number(overrides, "message.timestamp.difference.max.ms").unwrap_or(i64::MAX);
+        let span = |name| {
+            let own = self.topic_number(overrides, name).unwrap_or(i64::MAX);
+            // The older setting counts where the newer one was left alone.
+            if own == i64::MAX { difference } else { own }
+        };
+        TopicRules {
+            batch_bytes_max: bytes("max.message.bytes"),
+            segment_bytes: bytes("segment.bytes"),
+            append_time: text("message.timestamp.type") == "LogAppendTime",
+            timestamp_before_max_ms: span("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: span("message.timestamp.after.max.ms"),
+            codec: match text("compression.type").as_str() {
+                "uncompressed" => Some(Codec::None),
+                "gzip" => Some(Codec::Gzip),
+                "snappy" => Some(Codec::Snappy),
+                "lz4" => Some(Codec::Lz4),
+                "zstd" => Some(Codec::Zstd),
+                _ => None,
+            },
+            compacted: split_list(&text("cleanup.policy")).any(|policy| policy == "compact"),
+            deletes: split_list(&text("cleanup.policy")).any(|policy| policy == "delete"),
+        }
+    }
+
+    fn min_insync_replicas(&self, overrides: &BTreeMap<String, String>) -> usize {
+        let number = self.topic_number(overrides, "min.insync.replicas").unwrap_or(1);
+        usize::try_from(number).unwrap_or(1)
+    }
+
+    /// Settings have changed: every topic's rules are read from them again.
+    pub(crate) fn settings_changed(&mut self) {
+        let read = |topic: &Topic| (self.rules(&topic.overrides), self.min_insync_replicas(&topic.overrides));
+        let all: Vec<_> = self.topics.values().map(read).collect();
+        for (topic, (rules, min_insync_replicas)) in self.topics.values_mut().zip(all) {
+            topic.rules = rules;
+            topic.min_insync_replicas = min_insync_replicas;
+        }
+    }
+
+    pub(crate) fn allows_unclean_election(&self, topic: &Topic) -> bool {
+        self.topic_value(&topic.overrides, "unclean.leader.election.enable").as_deref() == Some("true")
+    }
+
+    pub(crate) fn retention_ms(&self, topic: &Topic) -> i64 {
+        if topic.rules.deletes {
+            self.topic_number(&topic.overrides, "retention.ms").unwrap_or(-1)
+        } else {
+            -1
+        }
+    }
+
+    /// Creates a topic; `assignments` gives each partition's replicas, else they are spread.
+    pub(crate) fn create_topic(
+        &mut self,
+        name: &TopicName,
+        partitions: i32,
+        replication_factor: i16,
+        assignments: &[Vec<i32>],
+        overrides: BTreeMap<String, String>,
+    ) -> Result<(), Denied> {
+        let assigned = self.check_new_topic(name, partitions, replication_factor, assignments, &overrides)?;
+        self.topics_created += 1;
+        let id = topic_id(self.seed, self.topics_created);
+        let internal = name.as_str() == "__consumer_offsets" || name.as_str() == "__transaction_state";
+        let partitions = assigned
+            .iter()
+            .map(|replicas| Partition::new(replicas, |broker| self.is_online(broker)))
+            .collect();
+        let rules = self.rules(&overrides);
+        let min_insync_replicas = self.min_insync_replicas(&overrides);
+        let topic = Topic { id, internal, overrides, rules, min_insync_replicas, partitions };
+        self.topics.insert(name.clone(), topic);
+        Ok(())
+    }
+
+    /// Whether a topic may be created; gives the replicas of each partition.
+    pub(crate) fn check_new_topic(
+        &self,
+        name: &TopicName,
+        partitions: i32,
+        replication_factor: i16,
+        assignments: &[Vec<i32>],
+        overrides: &BTreeMap<String, String>,
+    ) -> Result<Vec<Vec<i32>>, Denied> {
+        check_topic_name(name.as_str())?;
+        if self.topics.contains_key(name) {
+            return Err((ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
+        }
+        if let Some(other) = self.topics.keys().find(|other| collides(other.as_str(), name.as_str())) {
+            let message = format!("Topic '{name}' collides with existing topics: {other}");
+            return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, message));
+        }
+        self.check_overrides(overrides)?;
+        if !assignments.is_empty() {
+            return self.check_assignments(assignments);
+        }
+        let partitions =
+            if partitions == -1 { self.broker_number("num.partitions") } else { i64::from(partitions) };
+        if partitions <= 0 {
+            let message = "Number of partitions was set to an invalid non-positive value.";
+            return Err((ErrorCode::INVALID_PARTITIONS, message.to_owned()));
+        }
+        let factor = match replication_factor {
+            -1 => self.broker_number("default.replication.factor"),
+            factor => i64::from(factor),
+        };
+        self.spread(0, partitions, factor)
+    }
+
+    /// Replicas for partitions `from..count`, spread over the brokers that run.
+    pub(crate) fn spread(&self, from: i64, count: i64, factor: i64) -> Result<Vec<Vec<i32>>, Denied> {
+        let online: Vec<i32> =
+            self.brokers.iter().filter(|(_, broker)| broker.online).map(|(id, _)| *id).collect();
+        if factor <= 0 {
+            let message = "Replication factor must be larger than 0, or -1 to use the default value.";
+            return Err((ErrorCode::INVALID_REPLICATION_FACTOR, message.to_owned()));
+        }
+        let factor = usize::try_from(factor).unwrap_or(usize::MAX);
+        if factor > online.len() {
+            let message = if self.profile.is_kraft() {
+                format!(
+                    "Unable to replicate the partition {factor} time(s): The target replication factor of \
+                     {factor} cannot be reached because only {} broker(s) are registered.",
+                    online.len()
+                )
+            } else {
+                format!("Replication factor: {factor} larger than available brokers: {}.", online.len())
+            };
+            return Err((ErrorCode::INVALID_REPLICATION_FACTOR, message));
+        }
+        if count > PARTITIONS_MAX {
+            return Err((ErrorCode::INVALID_PARTITIONS, format!("more than {PARTITIONS_MAX} partitions")));
+        }
+        let replicas = |partition: i64| {
+            let first = usize::try_from(partition).unwrap_or_default();
+            (0..factor).map(|index| online[(first + index) % online.len()]).collect()
+        };
+        Ok((from..count).map(replicas).collect())
+    }
+
+    pub(crate) fn check_assignments(&self, assignments: &[Vec<i32>]) -> Result<Vec<Vec<i32>>, Denied> {
+        for replicas in assignments {
+            let unknown = replicas.iter().find(|broker| !self.brokers.contains_key(broker));
+            let mut distinct = replicas.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            if replicas.is_empty() || unknown.is_some() || distinct.len() != replicas.len() {
+                let message = format!("The manual partition assignment {replicas:?} is not usable.");
+                return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
+            }
+        }
+        Ok(assignments.to_vec())
+    }
+
+    pub(crate) fn check_overrides(&self, overrides: &BTreeMap<String, String>) -> Result<(), Denied> {
+        overrides.iter().try_for_each(|(name, value)| {
+            let checked = match configs::topic_setting(self.profile, name) {
+                Some(setting) => setting.check(self.profile, value),
+                None => Err(format!("Unknown topic config name: {name}")),
+            };
+            checked.map_err(|message| (ErrorCode::INVALID_CONFIG, message))
+        })
+    }
+
+    /// Lets a topic have `count` partitions.
+    pub(crate) fn grow_topic(&mut self, name: &str, assigned: &[Vec<i32>]) {
+        let online: Vec<i32> =
+            self.brokers.iter().filter(|(_, broker)| broker.online).map(|(id, _)| *id).collect();
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.partitions.extend(
+                assigned.iter().map(|replicas| Partition::new(replicas, |broker| online.contains(&broker))),
+            );
+        }
+    }
+
+    /// Removes a topic, and tells whoever waits for it.
+    pub(crate) fn delete_topic(&mut self, name: &str) -> bool {
+        let Some(mut topic) = self.topics.remove(name) else { return false };
+        topic.partitions.iter_mut().for_each(Partition::wake);
+        self.groups.forget_topic(name);
+        true
+    }
+
+    /// A broker stops: it leads nothing any more.
+    pub(crate) fn broker_stopped(&mut self, broker: i32) {
+        let Some(state) = self.brokers.get_mut(&broker) else { return };
+        state.online = false;
+        state.sessions = Sessions::default();
+        let unclean: Vec<bool> =
+            self.topics.values().map(|topic| self.allows_unclean_election(topic)).collect();
+        for (topic, unclean) in self.topics.values_mut().zip(unclean) {
+            for partition in &mut topic.partitions {
+                partition.broker_stopped(broker, unclean);
+            }
+        }
+    }
+
+    /// A broker starts again, with what a restart leaves of its producer states.
+    pub(crate) fn broker_started(&mut self, broker: i32, now_ms: i64) {
+        let expiration_ms = self.producer_expiration_ms();
+        if let Some(state) = self.brokers.get_mut(&broker) {
+            state.online = true;
+        }
+        let unclean: Vec<bool> =
+            self.topics.values().map(|topic| self.allows_unclean_election(topic)).collect();
+        for (topic, unclean) in self.topics.values_mut().zip(unclean) {
+            for partition in &mut topic.partitions {
+                partition.broker_started(broker, now_ms, expiration_ms, unclean);
+            }
+        }
+    }
+}
+
+/// More than any test needs, and few enough not to exhaust memory by one request.
+const PARTITIONS_MAX: i64 = 100_000;
+
+/// Kafka's rules for topic names.
+fn check_topic_name(name: &str) -> Result<(), Denied> {
+    let refuse =
+        |why: &str| Err((ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: {why}")));
+    if name.is_empty() {
+        return refuse("the empty string is not allowed");
+    }
+    if name == "." || name == ".." {
+        return refuse("'.' or '..' is not allowed");
+    }
+    if name.len() > 249 {
+        return refuse("the length of the name is longer than the max allowed length 249");
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+        return refuse("it contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'");
+    }
+    Ok(())
+}
+
+/// Whether a name may not be a topic's.
+pub(crate) fn is_invalid_topic_name(name: &str) -> bool {
+    check_topic_name(name).is_err()
+}
+
+/// `.` and `_` become the same character in metric names.
+fn collides(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one != other && one.replace('.', "_") == other.replace('.', "_")
+}
+
+/// An id that is the same in every run: the cluster's seed, mixed with the number of the topic.
+fn topic_id(seed: u64, number: u64) -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&mix(seed ^ number).to_be_bytes());
+    id[8..].copy_from_slice(&mix(seed.wrapping_add(number).rotate_left(32)).to_be_bytes());
+    id
+}
+
+/// SplitMix64.
+pub(crate) fn mix(mut value: u64) -> u64 {
+    value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}

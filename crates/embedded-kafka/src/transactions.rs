@@ -1,0 +1,206 @@
+//! What the transaction coordinator knows: who may write under a transactional id, and to where.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Offset, ProducerId, TopicPartition};
+use protocol::ErrorCode;
+
+use crate::profile::Profile;
+use crate::state::State;
+
+/// The epoch after which a producer id is used up.
+const EPOCH_MAX: i16 = i16::MAX - 1;
+
+/// One transactional id.
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction {
+    pub(crate) producer_id: i64,
+    pub(crate) epoch: i16,
+    pub(crate) open: bool,
+    pub(crate) partitions: BTreeSet<TopicPartition>,
+    pub(crate) groups: BTreeSet<String>,
+    timeout_ms: i64,
+    began_ms: i64,
+    /// How the last one ended.
+    last_committed: Option<bool>,
+}
+
+/// All transactional ids of a cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Transactions {
+    by_id: BTreeMap<String, Transaction>,
+}
+
+/// The producer id and epoch to be used next.
+pub(crate) type Identity = (i64, i16);
+
+impl Transactions {
+    pub(crate) fn get(&self, transactional_id: &str) -> Option<&Transaction> {
+        self.by_id.get(transactional_id)
+    }
+
+    /// The transaction, if the request's producer id and epoch are its present ones.
+    pub(crate) fn of_producer(
+        &mut self,
+        profile: Profile,
+        transactional_id: &str,
+        producer_id: i64,
+        epoch: i16,
+    ) -> Result<&mut Transaction, ErrorCode> {
+        let found = self.by_id.get_mut(transactional_id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
+        if found.producer_id != producer_id {
+            return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
+        }
+        // PRODUCER_FENCED exists since 2.7.
+        let fenced = match profile {
+            Profile::V1_1 => ErrorCode::INVALID_PRODUCER_EPOCH,
+            Profile::V2_8 | Profile::V3_9 | Profile::V4_3 => ErrorCode::PRODUCER_FENCED,
+        };
+        if found.epoch == epoch { Ok(found) } else { Err(fenced) }
+    }
+
+    /// Transactions that are open for longer than they may be.
+    fn overdue(&self, now_ms: i64) -> Vec<String> {
+        let overdue = |transaction: &Transaction| {
+            transaction.open && now_ms.saturating_sub(transaction.began_ms) >= transaction.timeout_ms
+        };
+        self.by_id.iter().filter(|(_, transaction)| overdue(transaction)).map(|(id, _)| id.clone()).collect()
+    }
+}
+
+impl Transaction {
+    /// Adds partitions to the transaction, which opens it.
+    pub(crate) fn add(&mut self, now_ms: i64, partitions: impl IntoIterator<Item = TopicPartition>) {
+        if !self.open {
+            self.open = true;
+            self.began_ms = now_ms;
+        }
+        self.partitions.extend(partitions);
+    }
+
+    /// Adds a group's offsets to the transaction.
+    pub(crate) fn add_group(&mut self, now_ms: i64, group: &str) {
+        self.add(now_ms, []);
+        self.groups.insert(group.to_owned());
+    }
+}
+
+impl State {
+    /// Gives a transactional id its next epoch. A transaction that is open is aborted first, and the answer
+    /// is CONCURRENT_TRANSACTIONS until that is done: the client asks again.
+    pub(crate) fn init_transactional(
+        &mut self,
+        now_ms: i64,
+        transactional_id: &str,
+        timeout_ms: i64,
+        expected: Option<Identity>,
+    ) -> Result<Identity, ErrorCode> {
+        if timeout_ms <= 0 || timeout_ms > self.broker_number("transaction.max.timeout.ms") {
+            return Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT);
+        }
+        let Some(found) = self.transactions.by_id.get_mut(transactional_id) else {
+            let producer_id = self.allocate_producer_id();
+            let transaction = Transaction {
+                producer_id,
+                epoch: 0,
+                open: false,
+                partitions: BTreeSet::new(),
+                groups: BTreeSet::new(),
+                timeout_ms,
+                began_ms: now_ms,
+                last_committed: None,
+            };
+            self.transactions.by_id.insert(transactional_id.to_owned(), transaction);
+            return Ok((producer_id, 0));
+        };
+        if expected.is_some_and(|expected| expected != (found.producer_id, found.epoch)) {
+            return Err(ErrorCode::PRODUCER_FENCED);
+        }
+        found.timeout_ms = timeout_ms;
+        if found.open {
+            found.epoch += 1;
+            self.end_transaction(now_ms, transactional_id, false);
+            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
+        }
+        if found.epoch >= EPOCH_MAX {
+            let producer_id = self.allocate_producer_id();
+            let found = self.transactions.by_id.get_mut(transactional_id).expect("found above");
+            (found.producer_id, found.epoch) = (producer_id, 0);
+            return Ok((producer_id, 0));
+        }
+        found.epoch += 1;
+        found.last_committed = None;
+        Ok((found.producer_id, found.epoch))
+    }
+
+    /// Commits or aborts: a marker to each partition, the offsets to their groups. `second_kind` is the
+    /// protocol of EndTxn v5 (KIP-890), which gives the epoch to go on with.
+    pub(crate) fn end_txn(
+        &mut self,
+        now_ms: i64,
+        transactional_id: &str,
+        identity: Identity,
+        commit: bool,
+        second_kind: bool,
+    ) -> Result<Identity, ErrorCode> {
+        let profile = self.profile;
+        let found = self.transactions.of_producer(profile, transactional_id, identity.0, identity.1)?;
+        if !found.open {
+            // A repeated request is answered as before; an abort of nothing only by the second kind.
+            return match (found.last_committed, second_kind) {
+                (_, true) if !commit => {
+                    found.epoch += 1;
+                    Ok((found.producer_id, found.epoch))
+                }
+                (Some(committed), _) if committed == commit => Ok(identity),
+                _ => Err(ErrorCode::INVALID_TXN_STATE),
+            };
+        }
+        if second_kind {
+            found.epoch += 1;
+        }
+        let next = (found.producer_id, found.epoch);
+        self.end_transaction(now_ms, transactional_id, commit);
+        Ok(next)
+    }
+
+    /// Aborts what has been open for too long, and fences its producer.
+    pub(crate) fn abort_overdue(&mut self, now_ms: i64) {
+        for transactional_id in self.transactions.overdue(now_ms) {
+            if let Some(overdue) = self.transactions.by_id.get_mut(&transactional_id) {
+                overdue.epoch += 1;
+            }
+            self.end_transaction(now_ms, &transactional_id, false);
+        }
+    }
+
+    fn end_transaction(&mut self, now_ms: i64, transactional_id: &str, commit: bool) {
+        let Some(found) = self.transactions.by_id.get_mut(transactional_id) else { return };
+        found.open = false;
+        found.last_committed = Some(commit);
+        found.groups.clear();
+        let (producer_id, epoch) = (found.producer_id, found.epoch);
+        for at in std::mem::take(&mut found.partitions) {
+            self.write_marker(now_ms, &at, producer_id, epoch, commit);
+        }
+        self.groups.transaction_ended(producer_id, commit);
+    }
+
+    /// Appends an end marker; one offset.
+    pub(crate) fn write_marker(
+        &mut self,
+        now_ms: i64,
+        at: &TopicPartition,
+        producer_id: i64,
+        epoch: i16,
+        commit: bool,
+    ) {
+        let Some(partition) = self.partition_of(at) else { return };
+        let end_offset = Offset(partition.log.end_offset());
+        let bytes = record_batch::control_batch(end_offset, ProducerId(producer_id), epoch, commit, now_ms);
+        let entries = crate::partition::stored_entries(bytes).expect("a marker built here can be read here");
+        for entry in entries {
+            partition.append(entry);
+        }
+    }
+}

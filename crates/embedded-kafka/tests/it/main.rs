@@ -1,0 +1,14 @@
+//! The cluster, asked over its sockets by a client of thirty lines.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod client;
+mod configs;
+mod faults;
+mod fetching;
+mod idempotence;
+mod metadata;
+mod offsets;
+mod producing;
+mod replicas;
+mod transactions;
