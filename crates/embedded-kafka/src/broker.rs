@@ -1,19 +1,24 @@
 //! One broker: its listener, its connections, its stopping and starting.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use crate::cluster::{Shared, StartError};
+use crate::config::Transport;
 use crate::connection;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// What one side of a connection in memory may be ahead of the other.
+const BYTES_IN_MEMORY: usize = 1 << 20;
+const FIRST_PORT_IN_MEMORY: u16 = 9092;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
 
 /// A broker's place in the cluster: its address is its own for life.
@@ -25,7 +30,7 @@ pub(crate) struct Slot {
 
 enum Running {
     /// The task that accepts, and what it and its connections listen to.
-    Up { signal: watch::Sender<Signal>, task: JoinHandle<()> },
+    Up { signal: watch::Sender<Signal>, task: Option<JoinHandle<()>> },
     /// The port, bound and not listened on, so that nobody else gets it.
     Down { _reserved: Option<TcpSocket> },
 }
@@ -60,11 +65,30 @@ impl Slot {
         Ok((Slot { id, address, running }, listener))
     }
 
-    /// Accepts connections until the broker is stopped or the cluster is gone.
-    pub(crate) fn serve(&self, shared: &Arc<Shared>, listener: TcpListener) {
+    /// A broker without a socket, under a made-up address.
+    pub(crate) fn in_memory(id: i32) -> Slot {
+        let port = FIRST_PORT_IN_MEMORY.saturating_add(u16::try_from(id).unwrap_or(u16::MAX));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Slot { id, address, running: Mutex::new(Running::Down { _reserved: None }) }
+    }
+
+    /// Takes connections until the broker is stopped or the cluster is gone.
+    pub(crate) fn serve(&self, shared: &Arc<Shared>, listener: Option<TcpListener>) {
         let (signal, listening) = watch::channel(Signal::default());
-        let task = tokio::spawn(accept(self.id, Arc::downgrade(shared), listener, listening));
-        *self.lock() = Running::Up { signal, task };
+        let accepting = listener.map(|listener| accept(self.id, Arc::downgrade(shared), listener, listening));
+        *self.lock() = Running::Up { signal, task: accepting.map(tokio::spawn) };
+    }
+
+    /// Opens a connection that lives in memory.
+    pub(crate) fn connect(&self, shared: &Arc<Shared>) -> std::io::Result<DuplexStream> {
+        let signal = match &*self.lock() {
+            Running::Up { signal, .. } => signal.subscribe(),
+            Running::Down { .. } => return Err(std::io::ErrorKind::ConnectionRefused.into()),
+        };
+        let (near, far) = tokio::io::duplex(BYTES_IN_MEMORY);
+        shared.count_connection();
+        tokio::spawn(connection::serve(self.id, Arc::downgrade(shared), far, "memory".to_owned(), signal));
+        Ok(near)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
@@ -95,7 +119,12 @@ async fn accept(
                 let Some(cluster) = shared.upgrade() else { return };
                 cluster.count_connection();
                 debug!(broker, %peer, "connection accepted");
-                tokio::spawn(connection::serve(broker, shared.clone(), stream, peer, signal.clone()));
+                // Without it small replies wait for the acknowledgement of the one before; an error here
+                // changes no more than that.
+                let _ = stream.set_nodelay(true);
+                let serving =
+                    connection::serve(broker, shared.clone(), stream, peer.to_string(), signal.clone());
+                tokio::spawn(serving);
             }
             // Too many files, most likely: the next one may do better once something is closed.
             Err(error) => {
@@ -129,11 +158,15 @@ impl<'a> Broker<'a> {
         let running = std::mem::replace(&mut *self.slot.lock(), Running::Down { _reserved: None });
         let Running::Up { signal, task } = running else { return };
         signal.send_modify(|signal| signal.stop = true);
-        // It ends by the signal; that it was cancelled with its runtime is as good.
-        let _ = task.await;
+        if let Some(task) = task {
+            // It ends by the signal; that it was cancelled with its runtime is as good.
+            let _ = task.await;
+        }
         signal.closed().await;
         self.shared.state().broker_stopped(self.slot.id);
-        *self.slot.lock() = Running::Down { _reserved: bound(self.slot.address).ok() };
+        if self.shared.transport == Transport::Loopback {
+            *self.slot.lock() = Running::Down { _reserved: bound(self.slot.address).ok() };
+        }
     }
 
     /// Starts it again, at its old address, with what a restart leaves of its producer states.
@@ -146,7 +179,10 @@ impl<'a> Broker<'a> {
         }
         // The reservation goes first: a port that is bound twice cannot be listened on.
         *self.slot.lock() = Running::Down { _reserved: None };
-        let listener = listening(self.slot.id, self.slot.address)?;
+        let listener = match self.shared.transport {
+            Transport::Loopback => Some(listening(self.slot.id, self.slot.address)?),
+            Transport::InMemory => None,
+        };
         let now_ms = self.shared.now_ms();
         self.shared.state().broker_started(self.slot.id, now_ms);
         self.slot.serve(self.shared, listener);

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::ApiKey;
+use tokio::io::DuplexStream;
 
 use crate::broker::{Broker, Slot};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Transport};
 use crate::faults::{Faults, On};
 use crate::profile::Profile;
 use crate::sessions::Sessions;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     counts: Mutex<Counts>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) profile: Profile,
+    pub(crate) transport: Transport,
     pub(crate) fetch_sessions_max: usize,
 }
 
@@ -99,7 +101,13 @@ impl Cluster {
         let mut listeners = Vec::with_capacity(config.brokers);
         for index in 0..config.brokers {
             let id = i32::try_from(index).unwrap_or(i32::MAX);
-            let (slot, listener) = Slot::open(id, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+            let (slot, listener) = match config.transport {
+                Transport::Loopback => {
+                    let (slot, listener) = Slot::open(id, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+                    (slot, Some(listener))
+                }
+                Transport::InMemory => (Slot::in_memory(id), None),
+            };
             let broker = BrokerState {
                 port: slot.address.port(),
                 rack: config.racks.get(index).cloned(),
@@ -117,6 +125,7 @@ impl Cluster {
             counts: Mutex::default(),
             slots,
             profile: config.profile,
+            transport: config.transport,
             fetch_sessions_max: config.fetch_sessions_max,
         });
         for (slot, listener) in shared.slots.iter().zip(listeners) {
@@ -137,6 +146,16 @@ impl Cluster {
     /// `host:port,host:port`, as command lines want it.
     pub fn bootstrap_servers(&self) -> String {
         self.bootstrap().join(",")
+    }
+
+    /// Opens a connection to the broker that has this port, in memory; also where the brokers listen.
+    /// Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` if no broker with this port runs.
+    pub fn connect(&self, port: u16) -> io::Result<DuplexStream> {
+        let slot = self.shared.slots.iter().find(|slot| slot.address.port() == port);
+        slot.ok_or(io::ErrorKind::ConnectionRefused)?.connect(&self.shared)
     }
 
     /// What it presents.

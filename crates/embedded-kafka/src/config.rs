@@ -2,6 +2,17 @@
 
 use crate::profile::Profile;
 
+/// How clients reach the brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Sockets on loopback, on ports that the system chooses.
+    #[default]
+    Loopback,
+    /// No sockets: connections are opened by [`Cluster::connect`](crate::Cluster::connect) and live in
+    /// memory, so that tests can run in paused time. Addresses are made up.
+    InMemory,
+}
+
 /// What a cluster is started with. `Config::default()` is one broker of the newest version.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -9,6 +20,8 @@ pub struct Config {
     pub brokers: usize,
     /// The Kafka version to be presented.
     pub profile: Profile,
+    /// How clients reach it.
+    pub transport: Transport,
     /// A metadata request that allows it creates the topics it names.
     pub auto_create: bool,
     /// Settings of all brokers, as in `server.properties`: defaults of topics
@@ -34,6 +47,7 @@ impl Default for Config {
         Config {
             brokers: 1,
             profile: Profile::default(),
+            transport: Transport::default(),
             auto_create: false,
             broker_settings: Vec::new(),
             racks: Vec::new(),
@@ -50,6 +64,12 @@ impl Config {
     /// One cluster of `brokers` brokers that presents `profile`.
     pub fn new(brokers: usize, profile: Profile) -> Config {
         Config { brokers, profile, ..Config::default() }
+    }
+
+    /// The same, reached in memory.
+    #[must_use]
+    pub fn in_memory(self) -> Config {
+        Config { transport: Transport::InMemory, ..self }
     }
 
     /// With one more line of `server.properties`.

@@ -2,15 +2,13 @@
 
 use std::io;
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::sync::Weak;
 
 use bytes::{Buf, Bytes, BytesMut};
 use model::TopicPartition;
 use protocol::server::{self, Request, RequestKind};
 use protocol::{ApiKey, LENGTH_BYTES};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
@@ -45,13 +43,10 @@ impl From<io::Error> for End {
 pub(crate) async fn serve(
     broker: i32,
     shared: Weak<Shared>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: String,
     mut signal: watch::Receiver<Signal>,
 ) {
-    // Without it small replies wait for the acknowledgement of the one before; an error here changes no more
-    // than that.
-    let _ = stream.set_nodelay(true);
     let mut connection = Connection { broker, shared, stream, buffer: BytesMut::new() };
     let end = tokio::select! {
         biased;
@@ -59,19 +54,19 @@ pub(crate) async fn serve(
         end = connection.run() => end,
     };
     match end {
-        End::Quietly => debug!(broker, %peer, "connection closed"),
-        End::Because(reason) => warn!(broker, %peer, reason, "connection closed by the broker"),
+        End::Quietly => debug!(broker, peer, "connection closed"),
+        End::Because(reason) => warn!(broker, peer, reason, "connection closed by the broker"),
     }
 }
 
-struct Connection {
+struct Connection<S> {
     broker: i32,
     shared: Weak<Shared>,
-    stream: TcpStream,
+    stream: S,
     buffer: BytesMut,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(&mut self) -> End {
         loop {
             let served = match self.read_frame().await {

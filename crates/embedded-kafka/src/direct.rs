@@ -210,6 +210,26 @@ impl Cluster {
         self.with(topic, partition, |partition| partition.delete_before(before_offset, forgets));
     }
 
+    /// Runs the cleaner over a partition, whatever its topic's `cleanup.policy`: of each key only the last
+    /// record stays, batches keep their outer offsets, and a tombstone gets a delete horizon or goes.
+    ///
+    /// # Panics
+    /// If the log holds a batch that cannot be read, or there is no such partition.
+    pub fn compact(&self, topic: &str, partition: i32) {
+        let now_ms = self.now_ms();
+        let sets_horizons = self.profile().sets_delete_horizons();
+        let delete_retention_ms = {
+            let state = self.shared().state();
+            state.topics.get(topic).map_or(0, |topic| state.delete_retention_ms(topic))
+        };
+        let cleaned = self.with(topic, partition, |partition| {
+            partition.compact(now_ms, delete_retention_ms, sets_horizons)
+        });
+        if let Err(error) = cleaned {
+            panic!("cannot compact {topic}-{partition}: {error}");
+        }
+    }
+
     /// The broker that leads a partition.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
         self.with(topic, partition, |partition| partition.leader)

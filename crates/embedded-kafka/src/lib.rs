@@ -20,6 +20,7 @@
 mod broker;
 mod clock;
 mod cluster;
+mod compact;
 mod config;
 mod configs;
 mod connection;
@@ -40,7 +41,7 @@ mod walk;
 
 pub use broker::Broker;
 pub use cluster::{Cluster, StartError};
-pub use config::Config;
+pub use config::{Config, Transport};
 pub use direct::AppendError;
 pub use faults::{Fault, Held, On};
 pub use profile::Profile;

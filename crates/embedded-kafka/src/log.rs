@@ -181,6 +181,11 @@ impl Log {
         }
     }
 
+    /// Replaces all entries by what the cleaner left; start and end stay.
+    pub(crate) fn replace(&mut self, entries: Vec<StoredEntry>) {
+        self.entries = entries.into();
+    }
+
     /// Total bytes of all entries.
     pub(crate) fn size_bytes(&self) -> usize {
         self.entries.iter().map(StoredEntry::size_bytes).sum()

@@ -5,6 +5,7 @@
 //! but by being cut. Producer states are kept for each replica apart, because a restart or an election is
 //! exactly where they differ.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use model::ProducerId;
 use record_batch::{Batch, BatchError, DECOMPRESSED_BYTES_MAX, Entry, Header, Marker};
 use tokio::sync::Notify;
 
+use crate::compact::{Cleaning, compact};
 use crate::log::{Log, StoredEntry, split_head};
 use crate::producers::Producers;
 
@@ -152,6 +154,44 @@ impl Partition {
         }
         self.wake();
         true
+    }
+
+    /// Cleans the log as a compacted topic's is.
+    ///
+    /// # Errors
+    /// [`BatchError`] if a batch cannot be read.
+    pub(crate) fn compact(
+        &mut self,
+        now_ms: i64,
+        delete_retention_ms: i64,
+        sets_horizons: bool,
+    ) -> Result<(), BatchError> {
+        let none = Producers::default();
+        let aborted: HashSet<i64> = self
+            .log
+            .entries()
+            .filter(|entry| entry.header.is_some_and(|header| self.is_aborted(&header)))
+            .map(|entry| entry.base_offset)
+            .collect();
+        let cleaning = Cleaning {
+            now_ms,
+            delete_retention_ms,
+            sets_horizons,
+            upto: self.last_stable_offset(),
+            producers: self.leading_producers().unwrap_or(&none),
+            aborted: &aborted,
+        };
+        let kept = compact(&self.log, &cleaning)?;
+        self.log.replace(kept);
+        Ok(())
+    }
+
+    fn is_aborted(&self, header: &Header) -> bool {
+        let belongs = |aborted: &AbortedTransaction| {
+            aborted.producer_id == header.producer_id.0
+                && (aborted.first_offset..=aborted.last_offset).contains(&header.base_offset.0)
+        };
+        header.is_transactional() && self.aborted.iter().any(belongs)
     }
 
     /// Whoever waits for this partition to change is told by `notify`, once.

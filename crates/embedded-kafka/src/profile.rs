@@ -114,6 +114,11 @@ impl Profile {
         self >= Profile::V3_9
     }
 
+    /// The cleaner marks tombstones with the time at which they may go (KIP-534, 3.1).
+    pub(crate) fn sets_delete_horizons(self) -> bool {
+        self >= Profile::V3_9
+    }
+
     /// A consumer may fetch from a follower (KIP-392, 2.4).
     pub(crate) fn has_follower_fetching(self) -> bool {
         self >= Profile::V2_8

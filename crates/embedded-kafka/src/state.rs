@@ -211,6 +211,10 @@ impl State {
         self.topic_value(&topic.overrides, "unclean.leader.election.enable").as_deref() == Some("true")
     }
 
+    pub(crate) fn delete_retention_ms(&self, topic: &Topic) -> i64 {
+        self.topic_number(&topic.overrides, "delete.retention.ms").unwrap_or_default()
+    }
+
     pub(crate) fn retention_ms(&self, topic: &Topic) -> i64 {
         if topic.rules.deletes {
             self.topic_number(&topic.overrides, "retention.ms").unwrap_or(-1)
