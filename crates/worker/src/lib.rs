@@ -1,1 +1,16 @@
-//! worker
+//! Connectors and their life: settings to planes, what they remember, start to stop.
+//!
+//! [`prepare`] turns settings into options, [`run`] runs them. Everything about protocol and batches is
+//! below, everything about the command line above.
+#![allow(clippy::disallowed_methods, reason = "this crate acts: it reads the clock")]
+
+mod connector;
+mod run;
+mod start_up;
+mod status;
+pub mod stores;
+
+pub use connector::{Prepared, prepare};
+pub use run::{Outcome, RunError, run};
+pub use start_up::{End, ReachError};
+pub use status::{FlowStatus, TopicStatus, WorkerStatus};

@@ -1,0 +1,207 @@
+//! The command line: what can be asked for, and how that is said.
+//!
+//! Called as `connect-standalone`, as Replicator's scripts do, the program takes that one's arguments:
+//! a worker's property file and the connectors' ones. That is `run` with files.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+const ABOUT: &str = "Copies Kafka topics from one cluster to another, each record exactly once.";
+
+const EXAMPLES: &str = "\
+Examples:
+  Copy one topic, and keep copying what arrives:
+    paralog run --source old:9092 --destination new:9092 --topics orders
+
+  Migrate every topic that starts with `shop.`, then stop:
+    paralog run --source old:9092 --destination new:9092 --topics 'shop\\..*' --until-caught-up
+
+  Take over from Confluent Replicator, with its own files:
+    paralog run connect-standalone.properties quickstart-replicator.properties
+
+  Look for mistakes in such files without connecting to anything:
+    paralog check connect-standalone.properties quickstart-replicator.properties
+
+Exit codes: 0 done, 1 wrong arguments, 2 wrong settings, 3 cannot start (a cluster or the offsets
+file is out of reach), 4 stopped before everything was copied.";
+
+const RUN_USAGE: &str = "\
+paralog run [OPTIONS] WORKER.properties CONNECTOR.properties...
+       paralog run [OPTIONS] --source HOST:PORT --destination HOST:PORT --topics LIST-OR-REGEX";
+
+const RUN_EXAMPLES: &str = "\
+Either name the property files of a Connect worker and its connectors, as `connect-standalone` takes them, \
+or say with --source, --destination and --topics what to copy.
+
+It goes on where the last run ended, also after a crash: the offsets file remembers where that was, and the \
+destination is asked. That file is offset.storage.file.filename of the worker's file or of --set, else \
+./paralog.offsets; what it remembers is kept under the connector's name, or under the addresses and --rename.
+
+SIGINT (Ctrl-C) or SIGTERM stops it cleanly; a second one at once.
+
+Examples:
+  paralog run connect-standalone.properties quickstart-replicator.properties
+  paralog run --source old:9092 --destination new:9092 --topics orders,payments
+  paralog run --source old:9092 --destination new:9092 --topics orders --until-caught-up
+  paralog run --source old:9092 --destination new:9092 --topics 'shop\\..*' \\
+      --rename '${topic}.replica' --set src.consumer.isolation.level=read_committed";
+
+#[derive(Debug, Parser)]
+#[command(name = "paralog", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Copy topics until stopped, or until caught up
+    Run(Run),
+    /// Look for mistakes in property files, without connecting
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = RUN_USAGE, after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    /// The worker's property file, then one for each connector
+    #[arg(value_name = "FILES", required_unless_present = "source", conflicts_with_all = ["source", "destination", "topics", "rename"])]
+    pub(crate) files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) direct: Direct,
+
+    /// Set a property of the worker or the connector, by its name in the files; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "files")]
+    pub(crate) set: Vec<String>,
+
+    /// Copy up to the ends that the topics have at the start, then stop
+    #[arg(long)]
+    pub(crate) until_caught_up: bool,
+
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+/// What to copy, said without files.
+#[derive(Debug, Args)]
+pub(crate) struct Direct {
+    /// The cluster to read from: one or more of its brokers, separated by commas
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["destination", "topics"])]
+    pub(crate) source: Option<String>,
+
+    /// The cluster to write to
+    #[arg(long, value_name = "HOST:PORT", requires = "source")]
+    pub(crate) destination: Option<String>,
+
+    /// Topics separated by commas, or a regular expression (Java syntax) for whole names
+    #[arg(long, value_name = "LIST-OR-REGEX", requires = "source")]
+    pub(crate) topics: Option<String>,
+
+    /// The topics' names at the destination; `${topic}` stands for the name at the source
+    #[arg(long, value_name = "FORMAT", requires = "source")]
+    pub(crate) rename: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The worker's property file, then one for each connector
+    #[arg(value_name = "FILES", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Log more (-vv: everything); PARALOG_LOG, as in `info,client=debug`, says it by crate
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+
+    /// Log only warnings and errors, and show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// The arguments, as `paralog` takes them, of a call under another name.
+pub(crate) fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let called_as =
+        arguments.first().and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
+    if matches!(called_as, Some("connect-standalone" | "connect-standalone.sh")) {
+        let asks_about_us = |argument: &OsString| argument == "--version" || argument == "-V";
+        if !arguments.get(1).is_some_and(asks_about_us) {
+            arguments.insert(1, "run".into());
+        }
+    }
+    arguments
+}
+
+fn key_value(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.trim().is_empty() => Ok(text.to_owned()),
+        _ => Err(String::from("expected KEY=VALUE")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        let arguments = translate(line.split_whitespace().map(OsString::from));
+        Cli::try_parse_from(arguments).map_err(|error| error.to_string())
+    }
+
+    fn run(line: &str) -> Run {
+        match parse(line).unwrap().command {
+            Command::Run(run) => run,
+            Command::Check(_) => panic!("{line}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_made() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn files_or_addresses_say_what_to_copy() {
+        assert_eq!(run("paralog run w.properties a.properties b.properties").files.len(), 3);
+        let direct = run(
+            "paralog run --source a:1,b:2 --destination c:3 --topics t --set x=y=z --set p= --until-caught-up",
+        );
+        assert_eq!(direct.direct.source.as_deref(), Some("a:1,b:2"));
+        assert_eq!(direct.set, ["x=y=z", "p="]);
+        assert!(direct.until_caught_up);
+        assert!(run("paralog run w.properties c.properties --until-caught-up -vv").logs.verbose == 2);
+    }
+
+    #[test]
+    fn connect_standalone_is_run_with_files() {
+        assert_eq!(run("/opt/kafka/bin/connect-standalone.sh w.properties c.properties").files.len(), 2);
+        assert_eq!(run("connect-standalone w.properties c.properties").files.len(), 2);
+        assert!(parse("connect-standalone").unwrap_err().contains("required"));
+        assert!(parse("connect-standalone --version").unwrap_err().contains(env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn half_a_request_is_refused_with_what_is_missing() {
+        for (line, expected) in [
+            ("paralog run", "paralog run [OPTIONS] WORKER.properties CONNECTOR.properties"),
+            ("paralog run --source a:1 --topics t", "--destination <HOST:PORT>"),
+            ("paralog run --source a:1 --destination b:1", "--topics <LIST-OR-REGEX>"),
+            ("paralog run --destination b:1 --topics t", "required"),
+            ("paralog run w.properties --source a:1 --destination b:1 --topics t", "cannot be used with"),
+            ("paralog run w.properties c.properties --set a=b", "cannot be used with"),
+            ("paralog run --source a:1 --destination b:1 --topics t --set ab", "expected KEY=VALUE"),
+            ("paralog check", "FILES"),
+            ("paralog rum", "a similar subcommand exists: 'run'"),
+        ] {
+            let message = parse(line).unwrap_err();
+            assert!(message.contains(expected), "{line}: {message}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! How a command fails: what is printed, once, and the exit code.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use properties::Report;
+use worker::RunError;
+
+/// The end of a command that did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    pub(crate) const USAGE: u8 = 1;
+    const SETTINGS: u8 = 2;
+    const START: u8 = 3;
+    /// Also the code of a second signal, which stops at once.
+    pub(crate) const INCOMPLETE: u8 = 4;
+
+    /// Arguments that cannot be meant.
+    pub(crate) fn usage(message: &str, hint: &str) -> Failure {
+        Failure { code: Failure::USAGE, text: format!("error: {message}\nhint: {hint}\n") }
+    }
+
+    /// Settings with errors; the report says everything there is to say about them.
+    pub(crate) fn settings(report: &Report) -> Failure {
+        Failure { code: Failure::SETTINGS, text: report.to_string() }
+    }
+
+    /// A failure of the machine this runs on.
+    pub(crate) fn start(error: &anyhow::Error) -> Failure {
+        Failure { code: Failure::START, text: format!("error: {error:#}\n") }
+    }
+
+    /// A run that did not come up, or did not do all it was asked to.
+    pub(crate) fn run(error: RunError) -> Failure {
+        let code = if error.is_at_start() { Failure::START } else { Failure::INCOMPLETE };
+        let hint = error.hint();
+        let mut text = format!("error: {:#}\n", anyhow::Error::new(error));
+        if let Some(hint) = hint {
+            writeln!(text, "hint: {hint}").expect("a string takes whatever is written");
+        }
+        Failure { code, text }
+    }
+
+    /// Prints it and gives the exit code.
+    #[allow(clippy::print_stderr)] // This is the edge.
+    pub(crate) fn report(self) -> ExitCode {
+        eprint!("{}", self.text);
+        ExitCode::from(self.code)
+    }
+}

@@ -1,0 +1,61 @@
+//! Property files from disk to settings.
+
+use std::path::{Path, PathBuf};
+
+use properties::table::FileKind;
+use properties::{Entry, Place, Problem, Report, Settings, kind_of, load, parse_bytes};
+
+/// No property file is this large; something else was named.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The settings in `files`, and everything there is to say about them. `None` where that holds an error.
+///
+/// The worker's file is the first, as for `connect-standalone`; where `by_content`, it is the one that
+/// looks like it, and there may be none.
+pub(crate) fn read(files: &[PathBuf], by_content: bool) -> (Option<Settings>, Report) {
+    let mut problems = Vec::new();
+    let mut worker: Option<Vec<Entry>> = None;
+    let mut connectors = Vec::new();
+    for (index, path) in files.iter().enumerate() {
+        let Some(entries) = read_file(path, &mut problems) else { continue };
+        let looks_like_worker = || by_content && worker.is_none() && kind_of(&entries) == FileKind::Worker;
+        if (index == 0 && !by_content) || looks_like_worker() {
+            worker = Some(entries);
+        } else {
+            connectors.push(entries);
+        }
+    }
+    // With a file missing, what the others lack would be told wrongly.
+    if problems.iter().any(|problem: &Problem| problem.severity == properties::Severity::Error) {
+        let mut report = Report::new();
+        report.extend(problems);
+        return (None, report);
+    }
+    let (settings, mut report) = load(&worker.unwrap_or_default(), &connectors);
+    report.extend(problems);
+    let settings = settings.ok().filter(|_| !report.has_errors());
+    (settings, report)
+}
+
+fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Entry>> {
+    let name = path.display().to_string();
+    let bytes = std::fs::metadata(path).and_then(|metadata| {
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(std::io::Error::other(format!(
+                "larger than {FILE_BYTES_MAX} bytes, so no property file"
+            )));
+        }
+        std::fs::read(path)
+    });
+    match bytes {
+        Ok(bytes) => {
+            let (entries, found) = parse_bytes(&name, &bytes);
+            problems.extend(found);
+            Some(entries)
+        }
+        Err(error) => {
+            problems.push(Problem::error(Place::new(&name, 0), format!("cannot read the file: {error}")));
+            None
+        }
+    }
+}

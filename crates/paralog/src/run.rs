@@ -1,0 +1,142 @@
+//! `paralog run`: from settings to a worker that runs until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use properties::{Problem, Report, RunOptions, Settings, Severity};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use worker::{Outcome, Prepared, RunError, WorkerStatus};
+
+use crate::cli::Run;
+use crate::failure::Failure;
+use crate::progress::{grouped, show};
+use crate::screen::Screen;
+use crate::{files, logs};
+
+/// Runs what the command line asks for until it is done or told to stop.
+pub(crate) fn run(run: &Run) -> Result<(), Failure> {
+    let screen = Screen::new();
+    logs::start(&run.logs, &screen);
+    let (settings, report) = settings(run)?;
+    let prepared = match settings.as_ref().map(worker::prepare) {
+        Some(Ok(prepared)) => prepared,
+        Some(Err(more)) => {
+            let mut all = report;
+            all.extend(more.problems().into_iter().cloned());
+            return Err(Failure::settings(&all));
+        }
+        None => return Err(Failure::settings(&report)),
+    };
+    for problem in report.problems() {
+        log(problem);
+    }
+    // Sockets on one thread: a batch that passes costs a header and two system calls, so that a second
+    // thread would only move it between caches. Transcoding and files have the pool.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(prepared.blocking_threads_max())
+        .build()
+        .context("cannot start the runtime");
+    let runtime = runtime.map_err(|error| Failure::start(&error))?;
+    let result = runtime.block_on(work(prepared, run.until_caught_up, run.logs.quiet, screen));
+    // What still blocks, such as the look-up of a name, is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+fn settings(run: &Run) -> Result<(Option<Settings>, Report), Failure> {
+    let direct = &run.direct;
+    if let (Some(source), Some(destination), Some(topics)) =
+        (&direct.source, &direct.destination, &direct.topics)
+    {
+        let (settings, report) = Settings::from_options(&RunOptions {
+            source: source.clone(),
+            destination: destination.clone(),
+            topics: topics.clone(),
+            rename: direct.rename.clone(),
+            sets: run.set.clone(),
+        });
+        let settings = settings.ok().filter(|_| !report.has_errors());
+        return Ok((settings, report));
+    }
+    if run.files.len() < 2 {
+        return Err(Failure::usage(
+            "there is no connector to run",
+            "name the worker's property file first and the connectors' after it, or use --source, --destination and --topics",
+        ));
+    }
+    Ok(files::read(&run.files, false))
+}
+
+fn log(problem: &Problem) {
+    let place = problem.place.to_string();
+    let hint = problem.hint.as_deref().unwrap_or_default();
+    match problem.severity {
+        Severity::Error | Severity::Warning => warn!(place, hint, "{}", problem.message),
+        Severity::Info => info!(place, hint, "{}", problem.message),
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // How long it took is for people.
+async fn work(prepared: Prepared, until_caught_up: bool, quiet: bool, screen: Screen) -> Result<(), Failure> {
+    let started = Instant::now();
+    let signals =
+        Signals::new().context("cannot listen for signals").map_err(|error| Failure::start(&error))?;
+    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
+    let shown = (!quiet).then(|| tokio::spawn(show(screen, status.clone(), until_caught_up)));
+    let result = worker::run(prepared, until_caught_up, signals.first(), sender).await;
+    if let Some(shown) = shown {
+        // Its last line stands before anything that is said now; it only draws, so a panic there is no end.
+        let _ = shown.await;
+    }
+    let status = status.borrow();
+    let topics = || status.flows.iter().flat_map(|flow| &flow.topics);
+    let records = grouped(topics().map(|topic| topic.records).sum());
+    let bytes = grouped(topics().map(|topic| topic.bytes).sum());
+    let seconds = format!("{:.1}", started.elapsed().as_secs_f64());
+    match result {
+        Ok(Outcome::CaughtUp) => info!(%records, %bytes, %seconds, "caught up, stopped"),
+        Ok(Outcome::Stopped) => info!(%records, %bytes, %seconds, "stopped"),
+        Err(error) => return Err(failure(error)),
+    }
+    Ok(())
+}
+
+fn failure(error: RunError) -> Failure {
+    Failure::run(error)
+}
+
+/// SIGTERM and SIGINT: the first asks for a clean stop, the second ends the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    async fn first(mut self) {
+        let name = self.next().await;
+        info!(signal = name, "stopping; the same once more stops at once");
+        tokio::spawn(async move {
+            let name = self.next().await;
+            warn!(signal = name, "stopped at once; the next start goes on at the exact record");
+            std::process::exit(Failure::INCOMPLETE.into());
+        });
+    }
+}

@@ -1,0 +1,179 @@
+//! One connector's settings as the options of the crates that carry it out.
+//!
+//! The last step of reading settings: what only its user can judge (a regular expression, a rename
+//! format) is judged here, and told in the same report as everything else.
+
+use std::collections::BTreeSet;
+
+use model::TimestampRule;
+use pipeline::{ExistingRecords, Isolation};
+use properties::{
+    ClusterSettings, ConnectorSettings, Problem, Report, Settings, TimestampType, WorkerSettings,
+};
+use topology::{Naming, Pattern, Selection, TopicPolicy, check_settings};
+
+use crate::start_up::End;
+
+/// A connector that is ready to be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    pub(crate) name: String,
+    pub(crate) source: client::Options,
+    pub(crate) source_end: End,
+    pub(crate) destination: client::Options,
+    pub(crate) destination_end: End,
+    pub(crate) control: control::Options,
+    pub(crate) pipeline: pipeline::Options,
+}
+
+/// Everything to start, or everything that stands in the way of it.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub(crate) worker: WorkerSettings,
+    pub(crate) connectors: Vec<Connector>,
+}
+
+/// Writing the offsets file must not wait for the transcoding of a large batch.
+const OTHER_BLOCKING_THREADS: usize = 2;
+
+impl Prepared {
+    /// How many threads the run wants for work that blocks: transcoding, files and the look-up of names.
+    pub fn blocking_threads_max(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        cores + OTHER_BLOCKING_THREADS
+    }
+}
+
+/// Turns settings into what can be started; connects to nothing.
+///
+/// # Errors
+/// A [`Report`] of all problems, of all connectors.
+pub fn prepare(settings: &Settings) -> Result<Prepared, Report> {
+    let mut report = Report::new();
+    let several = settings.connectors.len() > 1;
+    let connectors: Vec<Connector> = settings
+        .connectors
+        .iter()
+        .filter_map(|connector| prepare_one(&settings.worker, connector, several, &mut report))
+        .collect();
+    if report.has_errors() {
+        return Err(report);
+    }
+    Ok(Prepared { worker: settings.worker.clone(), connectors })
+}
+
+fn prepare_one(
+    worker: &WorkerSettings,
+    connector: &ConnectorSettings,
+    several: bool,
+    report: &mut Report,
+) -> Option<Connector> {
+    let mut refuse = |property: &str, message: String| {
+        report.push(Problem::error(connector.place(property), message));
+    };
+    let regex = match connector.selection.regex.as_deref().map(Pattern::new).transpose() {
+        Ok(regex) => Some(regex),
+        Err(error) => {
+            refuse("topic.regex", format!("`topic.regex`: {error}"));
+            None
+        }
+    };
+    let naming = match Naming::new(&connector.rename_format) {
+        Ok(naming) => Some(naming),
+        Err(error) => {
+            refuse("topic.rename.format", error.to_string());
+            None
+        }
+    };
+    let (regex, naming) = (regex?, naming?);
+    let selection = Selection {
+        whitelist: connector.selection.whitelist.iter().cloned().collect::<BTreeSet<_>>(),
+        blacklist: connector.selection.blacklist.iter().cloned().collect::<BTreeSet<_>>(),
+        regex,
+    };
+    let problems = check_settings(&selection, &naming);
+    for problem in &problems {
+        // Each begins with the property it is about.
+        let property = problem.split([' ', ':']).next().unwrap_or_default();
+        refuse(property, problem.clone());
+    }
+    if !problems.is_empty() {
+        return None;
+    }
+    let end = |side: &'static str, property: &'static str, cluster: &ClusterSettings| End {
+        connector: connector.name.clone(),
+        side,
+        bootstrap: cluster.bootstrap.join(","),
+        property,
+    };
+    Some(Connector {
+        name: connector.name.clone(),
+        source: client_options("source", connector, &connector.source, several),
+        source_end: end("source", "src.kafka.bootstrap.servers", &connector.source),
+        destination: client_options("destination", connector, &connector.destination, several),
+        destination_end: end("destination", "dest.kafka.bootstrap.servers", &connector.destination),
+        control: control_options(connector, selection, naming),
+        pipeline: pipeline_options(worker, connector),
+    })
+}
+
+fn client_options(
+    side: &str,
+    connector: &ConnectorSettings,
+    cluster: &ClusterSettings,
+    several: bool,
+) -> client::Options {
+    let name = if several { format!("{}/{side}", connector.name) } else { side.to_owned() };
+    let mut options = client::Options::new(name.as_str(), cluster.bootstrap.clone());
+    options.client_id.clone_from(&cluster.client_id);
+    options.request_timeout = cluster.request_timeout.unwrap_or(options.request_timeout);
+    options.connect_timeout = cluster.connect_timeout.unwrap_or(options.connect_timeout);
+    options
+}
+
+fn control_options(connector: &ConnectorSettings, selection: Selection, naming: Naming) -> control::Options {
+    let topics = &connector.topics;
+    control::Options {
+        selection,
+        naming,
+        topics: TopicPolicy {
+            auto_create: topics.auto_create,
+            preserve_partitions: topics.preserve_partitions,
+            replication_factor: topics.replication_factor,
+            config_sync: topics.config_sync,
+            timestamps: match topics.timestamp_type {
+                TimestampType::CreateTime => TimestampRule::AsAtSource,
+                TimestampType::LogAppendTime => TimestampRule::Append,
+            },
+        },
+        poll_interval: topics.poll_interval,
+        config_sync_interval: topics.config_sync_interval,
+        create_backoff: topics.create_backoff,
+    }
+}
+
+fn pipeline_options(worker: &WorkerSettings, connector: &ConnectorSettings) -> pipeline::Options {
+    let (reading, limits) = (&connector.reading, &connector.limits);
+    let mut options = pipeline::Options::new(connector.name.as_str());
+    options.isolation =
+        if reading.committed_only { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    options.rack.clone_from(&reading.rack);
+    options.fetch_wait_max = reading.fetch_wait_max.unwrap_or(options.fetch_wait_max);
+    options.fetch_bytes_min = reading.fetch_bytes_min.unwrap_or(options.fetch_bytes_min);
+    options.fetch_bytes_max = reading.fetch_bytes_max.unwrap_or(options.fetch_bytes_max);
+    options.partition_fetch_bytes_max =
+        reading.partition_fetch_bytes_max.unwrap_or(options.partition_fetch_bytes_max);
+    options.buffer_bytes_max = limits.buffer_bytes_max.unwrap_or(options.buffer_bytes_max);
+    options.produce_bytes_max = limits.produce_bytes_max.unwrap_or(options.produce_bytes_max);
+    options.produce_requests_max = limits.produce_requests_max.unwrap_or(options.produce_requests_max);
+    options.lane_bytes_max = limits.lane_bytes_max.unwrap_or(options.lane_bytes_max);
+    options.aged_after = limits.aged_after.unwrap_or(options.aged_after);
+    options.flush_interval = worker.offset_flush_interval;
+    options.drain_timeout = worker.shutdown_timeout;
+    if connector.appends_to_existing {
+        options.existing_records = ExistingRecords::Append;
+    }
+    options.start_group = Some(connector.offsets.group.clone());
+    options.source_group = connector.offsets.commit_at_source.then(|| connector.offsets.group.clone());
+    options
+}

@@ -1,0 +1,309 @@
+//! A worker from start to stop.
+//!
+//! ```text
+//! offsets file ─▶ both clusters reached ─▶ control and pipeline of each connector ─▶ watched ─▶ stopped
+//!    locked         or one clear error            started                         until told, or
+//!                                                                                 caught up
+//! ```
+//!
+//! What goes wrong before the first connector runs ends the worker; afterwards a cluster that is away is
+//! waited for, and a partition that cannot be copied stops alone.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Cluster;
+use control::{Control, ControlStatus};
+use model::Routes;
+use pipeline::{Pipeline, PipelineError, StoreError};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use topology::NotCopiedReason;
+use tracing::{info, warn};
+
+use crate::connector::{Connector, Prepared};
+use crate::start_up::{ReachError, chain, reach};
+use crate::status::{FlowView, Routed, Verdict, WorkerStatus};
+use crate::stores::offset::OffsetFile;
+
+/// How often the connectors are looked at. A lane's own state changes no more often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was told to stop, and stopped cleanly.
+    Stopped,
+    /// Everything that was there at the start is copied.
+    CaughtUp,
+}
+
+/// Why a run did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The offsets file cannot be used. Nothing was started.
+    #[error(transparent)]
+    Offsets(StoreError),
+    /// A cluster cannot be used. Nothing was started.
+    #[error(transparent)]
+    Reach(ReachError),
+    /// A connector's data plane did not come up. Nothing was copied.
+    #[error("cannot start connector `{connector}`")]
+    Pipeline {
+        /// Its name.
+        connector: String,
+        /// Why.
+        #[source]
+        source: PipelineError,
+    },
+    /// Source and destination are one cluster, and the names are the same there.
+    #[error(
+        "connector `{connector}` would copy each topic to itself: source and destination are the same cluster `{cluster_id}`"
+    )]
+    Itself {
+        /// Its name.
+        connector: String,
+        /// The cluster.
+        cluster_id: String,
+    },
+    /// All that could be copied is, up to the ends seen at the start; the rest, with the reasons.
+    #[error("not everything could be copied:\n  {}", reasons.join("\n  "))]
+    Incomplete {
+        /// One for each topic or partition.
+        reasons: Vec<String>,
+    },
+    /// The stop was not clean. Nothing is lost by that.
+    #[error("connector `{connector}` did not stop cleanly")]
+    Stop {
+        /// Its name.
+        connector: String,
+        /// Why.
+        #[source]
+        source: PipelineError,
+    },
+}
+
+impl RunError {
+    /// Whether nothing was started at all.
+    pub fn is_at_start(&self) -> bool {
+        match self {
+            RunError::Offsets(_)
+            | RunError::Reach(_)
+            | RunError::Pipeline { .. }
+            | RunError::Itself { .. } => true,
+            RunError::Incomplete { .. } | RunError::Stop { .. } => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            RunError::Reach(error) => Some(error.hint()),
+            RunError::Itself { .. } => Some(String::from(
+                "give the copies other names with `topic.rename.format`, such as `${topic}.replica`",
+            )),
+            RunError::Incomplete { .. } => {
+                Some(String::from("remove the causes and run again: it goes on where it stopped"))
+            }
+            RunError::Stop { .. } => Some(String::from(
+                "nothing is lost: the next start looks at the destination and goes on at the exact record",
+            )),
+            RunError::Offsets(_) | RunError::Pipeline { .. } => None,
+        }
+    }
+}
+
+/// One connector at work.
+struct Flow {
+    name: String,
+    control: Control,
+    routes: watch::Receiver<Arc<Routes>>,
+    pipeline: Pipeline,
+    view: FlowView,
+}
+
+/// Runs every connector until `shutdown` resolves or, with `until_caught_up`, until what was there at the
+/// start is copied. `status` is told several times a second how far each of them is.
+///
+/// # Errors
+/// [`RunError`], which says by [`RunError::is_at_start`] whether anything was started.
+pub async fn run(
+    prepared: Prepared,
+    until_caught_up: bool,
+    shutdown: impl Future<Output = ()>,
+    status: watch::Sender<Arc<WorkerStatus>>,
+) -> Result<Outcome, RunError> {
+    tokio::pin!(shutdown);
+    let path = &prepared.worker.offset_file;
+    let file = OffsetFile::open(path).map_err(RunError::Offsets)?;
+    info!(path = %file.path().display(), "progress is kept here");
+
+    let mut flows = tokio::select! {
+        started = start(&prepared.connectors, &file) => started?,
+        () = &mut shutdown => return Ok(Outcome::Stopped),
+    };
+    let verdict = tokio::select! {
+        verdict = watch_over(&mut flows, until_caught_up, &status) => Some(verdict),
+        () = &mut shutdown => None,
+    };
+    let stopped = stop(flows).await;
+    match verdict {
+        Some(Verdict::Incomplete(reasons)) => Err(RunError::Incomplete { reasons }),
+        Some(_) => stopped.map(|()| Outcome::CaughtUp),
+        None => stopped.map(|()| Outcome::Stopped),
+    }
+}
+
+/// Both clusters of every connector, then its two planes. Clusters first: a wrong address of the last
+/// connector is told before the first one has copied anything.
+async fn start(connectors: &[Connector], file: &OffsetFile) -> Result<Vec<Flow>, RunError> {
+    let mut reached = Vec::new();
+    for connector in connectors {
+        reached.push(reach_both(connector).await?);
+    }
+    let mut flows = Vec::new();
+    for (connector, (source, destination)) in connectors.iter().zip(reached) {
+        let control = Control::start(source.clone(), destination.clone(), connector.control.clone());
+        let routes = control.routes();
+        let store = Box::new(file.store(&connector.name));
+        let pipeline =
+            Pipeline::start(source, destination, store, connector.pipeline.clone(), routes.clone()).await;
+        match pipeline {
+            Ok(pipeline) => {
+                let view = FlowView::new(connector.name.clone());
+                flows.push(Flow { name: connector.name.clone(), control, routes, pipeline, view });
+            }
+            Err(source) => {
+                control.stop().await;
+                // Whatever this one's error, the others' own stop has nothing to add to it.
+                let _ = stop(flows).await;
+                return Err(RunError::Pipeline { connector: connector.name.clone(), source });
+            }
+        }
+    }
+    Ok(flows)
+}
+
+async fn reach_both(connector: &Connector) -> Result<(Cluster, Cluster), RunError> {
+    let source = Cluster::new(connector.source.clone());
+    let destination = Cluster::new(connector.destination.clone());
+    let (at_source, at_destination) = tokio::try_join!(
+        reach(&source, &connector.source_end),
+        reach(&destination, &connector.destination_end)
+    )
+    .map_err(RunError::Reach)?;
+    info!(
+        connector = connector.name,
+        source = connector.source_end.bootstrap,
+        source_cluster = at_source.cluster_id.as_deref().unwrap_or("unknown"),
+        source_brokers = at_source.brokers.len(),
+        destination = connector.destination_end.bootstrap,
+        destination_cluster = at_destination.cluster_id.as_deref().unwrap_or("unknown"),
+        destination_brokers = at_destination.brokers.len(),
+        "clusters reached"
+    );
+    if let (Some(one), Some(other)) = (at_source.cluster_id, at_destination.cluster_id)
+        && one == other
+    {
+        if connector.control.naming.is_unchanged() {
+            return Err(RunError::Itself { connector: connector.name.clone(), cluster_id: one });
+        }
+        info!(connector = connector.name, cluster = one, "source and destination are the same cluster");
+    }
+    Ok((source, destination))
+}
+
+/// Looks at the connectors from time to time. Returns when there is a verdict, if one is asked for.
+async fn watch_over(
+    flows: &mut [Flow],
+    until_caught_up: bool,
+    status: &watch::Sender<Arc<WorkerStatus>>,
+) -> Verdict {
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let now = Instant::now().into_std();
+        let all = flows.iter_mut().map(|flow| flow.look(now)).collect();
+        status.send_replace(Arc::new(WorkerStatus { flows: all }));
+        if until_caught_up {
+            let verdict = together(flows.iter().map(|flow| flow.view.verdict(now)));
+            if verdict != Verdict::NotYet {
+                return verdict;
+            }
+        }
+    }
+}
+
+/// The verdict on all connectors: the last one to finish counts, and every reason.
+fn together(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    verdicts.fold(Verdict::CaughtUp, |all, one| match (all, one) {
+        (Verdict::NotYet, _) | (_, Verdict::NotYet) => Verdict::NotYet,
+        (Verdict::Incomplete(mut all), Verdict::Incomplete(more)) => {
+            all.extend(more);
+            Verdict::Incomplete(all)
+        }
+        (incomplete @ Verdict::Incomplete(_), _) | (_, incomplete @ Verdict::Incomplete(_)) => incomplete,
+        (Verdict::CaughtUp, Verdict::CaughtUp) => Verdict::CaughtUp,
+    })
+}
+
+/// Control first, so that no new route starts; then every data plane drains, all at the same time.
+async fn stop(flows: Vec<Flow>) -> Result<(), RunError> {
+    let mut stopping = tokio::task::JoinSet::new();
+    for Flow { name, control, pipeline, .. } in flows {
+        stopping.spawn(async move {
+            control.stop().await;
+            (name, pipeline.stop().await)
+        });
+    }
+    let mut first = Ok(());
+    while let Some(stopped) = stopping.join_next().await {
+        match stopped {
+            Ok((_, Ok(()))) => {}
+            Ok((connector, Err(source))) => {
+                warn!(connector, error = chain(&source), "connector did not stop cleanly");
+                first = first.and(Err(RunError::Stop { connector, source }));
+            }
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+    first
+}
+
+impl Flow {
+    fn look(&mut self, now: std::time::Instant) -> crate::status::FlowStatus {
+        let routed = routed(&self.control.status().borrow(), &self.routes.borrow());
+        let pipeline = Arc::clone(&self.pipeline.status().borrow());
+        self.view.update(now, &routed, &pipeline)
+    }
+}
+
+fn routed(control: &ControlStatus, routes: &Routes) -> Routed {
+    let trouble = |cluster: &str, error: &Option<String>| {
+        error.as_ref().map(|error| format!("the {cluster} cluster cannot be asked for its topics: {error}"))
+    };
+    let missing = control.not_copied.iter().filter(|not| {
+        // Named twice: left out because somebody wants it to be.
+        not.why != NotCopiedReason::Blacklisted
+    });
+    let missing = missing.map(|not| format!("topic `{}`: {} ({})", not.source, not.why, not.why.hint()));
+    let blocked = control.blocked.iter().map(|blocked| {
+        let from = match blocked.partitions_from {
+            0 => String::new(),
+            first => format!(" from partition {first} on"),
+        };
+        format!("topic `{}`{from}: {} ({})", blocked.source, blocked.why, blocked.why.hint())
+    });
+    Routed {
+        is_settled: control.is_first_observation_complete()
+            && control.generation <= routes.generation
+            && control.steps_left == 0,
+        generation: routes.generation,
+        routes: routes.routes.len(),
+        trouble: trouble("source", &control.source_error)
+            .or(trouble("destination", &control.destination_error)),
+        not_copied: missing.chain(blocked).collect(),
+    }
+}

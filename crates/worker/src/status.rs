@@ -1,0 +1,320 @@
+//! What a worker shows of itself: every connector's topics, summed up from its lanes.
+//!
+//! Also the one place that says when a copy "until caught up" is over: [`FlowView::verdict`].
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use model::{Offset, TopicName, TopicPartition};
+use pipeline::{LaneState, LaneStatus, Trouble};
+
+/// All connectors at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// In the order of the settings.
+    pub flows: Vec<FlowStatus>,
+}
+
+/// One connector at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowStatus {
+    /// The connector's name.
+    pub name: String,
+    /// Its topics that are copied, sorted.
+    pub topics: Vec<TopicStatus>,
+    /// What keeps the connector as a whole from working.
+    pub trouble: Option<String>,
+    /// Topics that are asked for and not copied, each with the reason.
+    pub not_copied: Vec<String>,
+    /// Both clusters were observed, and every lane of the routes in force knows what there is to copy.
+    pub is_settled: bool,
+}
+
+/// One topic at one moment: the sum of its lanes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicStatus {
+    /// Its name at the source.
+    pub source: TopicName,
+    /// Its name at the destination.
+    pub destination: TopicName,
+    /// Partitions that are copied.
+    pub partitions: usize,
+    /// Partitions that stand still for a reason.
+    pub stopped_partitions: usize,
+    /// The reason of the first of them.
+    pub trouble: Option<String>,
+    /// Records acknowledged in this process.
+    pub records: u64,
+    /// Bytes of batches acknowledged in this process.
+    pub bytes: u64,
+    /// Source offsets not copied yet; `None` before the source has answered for every partition.
+    pub lag_records: Option<u64>,
+    /// Source offsets passed since this process looked first.
+    pub copied: u64,
+    /// Source offsets there were to pass then; `None` before every partition has been looked at.
+    pub to_copy: Option<u64>,
+}
+
+/// Whether everything that was there at the start is copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not yet, and it may still come.
+    NotYet,
+    /// It is.
+    CaughtUp,
+    /// All that can be copied is; for the rest, the reasons.
+    Incomplete(Vec<String>),
+}
+
+/// Trouble that only an operator ends is given this long to turn out otherwise: the control plane may
+/// mend a topic, a right may be granted while the cluster's caches still refuse.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Damage may be on the way or on one replica: it is read again a few times.
+const PATIENCE_UNREADABLE: Duration = Duration::from_secs(60);
+
+/// What is remembered of a connector between two looks at it.
+#[derive(Debug)]
+pub(crate) struct FlowView {
+    name: String,
+    lanes: BTreeMap<TopicPartition, LaneView>,
+    not_copied: Vec<String>,
+    is_settled: bool,
+}
+
+#[derive(Debug)]
+struct LaneView {
+    /// Where the lane stood when it first knew.
+    start: Option<Offset>,
+    /// The trouble it is in, and since when.
+    trouble: Option<(Trouble, Instant)>,
+    has_caught_up: bool,
+}
+
+/// What the control plane says of a connector.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Routed {
+    /// Both clusters were observed, and what could be created is.
+    pub(crate) is_settled: bool,
+    /// The generation of the routes in force.
+    pub(crate) generation: u64,
+    /// How many routes there are.
+    pub(crate) routes: usize,
+    /// What keeps it from working.
+    pub(crate) trouble: Option<String>,
+    /// Topics that are asked for and not copied, with the reasons.
+    pub(crate) not_copied: Vec<String>,
+}
+
+impl FlowView {
+    pub(crate) fn new(name: String) -> FlowView {
+        FlowView { name, lanes: BTreeMap::new(), not_copied: Vec::new(), is_settled: false }
+    }
+
+    /// Takes in the present state and sums it up.
+    pub(crate) fn update(
+        &mut self,
+        now: Instant,
+        routed: &Routed,
+        pipeline: &pipeline::Status,
+    ) -> FlowStatus {
+        let present = |partition: &TopicPartition| {
+            pipeline.lanes.binary_search_by(|lane| lane.source.cmp(partition)).is_ok()
+        };
+        self.lanes.retain(|partition, _| present(partition));
+        let mut topics: BTreeMap<(TopicName, TopicName), TopicStatus> = BTreeMap::new();
+        for lane in &pipeline.lanes {
+            let view = self.lanes.entry(lane.source.clone()).or_insert(LaneView {
+                start: None,
+                trouble: None,
+                has_caught_up: false,
+            });
+            view.update(now, lane);
+            let key = (lane.source.topic.clone(), lane.destination.topic.clone());
+            let topic = topics.entry(key).or_insert_with_key(|(source, destination)| TopicStatus {
+                source: source.clone(),
+                destination: destination.clone(),
+                partitions: 0,
+                stopped_partitions: 0,
+                trouble: None,
+                records: 0,
+                bytes: 0,
+                lag_records: Some(0),
+                copied: 0,
+                to_copy: Some(0),
+            });
+            topic.add(lane, view);
+        }
+        self.not_copied.clone_from(&routed.not_copied);
+        self.is_settled = routed.is_settled
+            && pipeline.generation >= routed.generation
+            && pipeline.lanes.len() == routed.routes
+            && pipeline
+                .lanes
+                .iter()
+                .all(|lane| lane.source_end_at_start.is_some() || lane.state == LaneState::Blocked);
+        FlowStatus {
+            name: self.name.clone(),
+            topics: topics.into_values().collect(),
+            trouble: pipeline.trouble.as_ref().map(ToString::to_string).or_else(|| routed.trouble.clone()),
+            not_copied: routed.not_copied.clone(),
+            is_settled: self.is_settled,
+        }
+    }
+
+    /// Whether the copy is over, as far as what was there at the start goes.
+    pub(crate) fn verdict(&self, now: Instant) -> Verdict {
+        if !self.is_settled {
+            return Verdict::NotYet;
+        }
+        let mut reasons = self.not_copied.clone();
+        for (partition, lane) in &self.lanes {
+            if lane.has_caught_up {
+                continue;
+            }
+            let Some((trouble, since)) = &lane.trouble else { return Verdict::NotYet };
+            let patience = match trouble {
+                Trouble::Unreadable { .. } => PATIENCE_UNREADABLE,
+                other if !other.passes() => PATIENCE,
+                _ => return Verdict::NotYet,
+            };
+            if now.saturating_duration_since(*since) < patience {
+                return Verdict::NotYet;
+            }
+            let hint = trouble.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            reasons.push(format!("{partition}: {trouble}{hint}"));
+        }
+        if reasons.is_empty() { Verdict::CaughtUp } else { Verdict::Incomplete(reasons) }
+    }
+}
+
+impl LaneView {
+    fn update(&mut self, now: Instant, lane: &LaneStatus) {
+        if self.start.is_none() && lane.source_end_at_start.is_some() {
+            self.start = Some(lane.next_source);
+        }
+        self.has_caught_up = lane.has_reached_start_end();
+        self.trouble = match (&lane.trouble, self.trouble.take()) {
+            (Some(present), Some((known, since))) if known == *present => Some((known, since)),
+            (Some(present), _) => Some((present.clone(), now)),
+            (None, _) => None,
+        };
+    }
+}
+
+impl TopicStatus {
+    fn add(&mut self, lane: &LaneStatus, view: &LaneView) {
+        self.partitions += 1;
+        self.records = self.records.saturating_add(lane.records);
+        self.bytes = self.bytes.saturating_add(lane.bytes);
+        self.lag_records = self.lag_records.zip(lane.lag()).map(|(sum, lag)| sum.saturating_add(lag));
+        if lane.state == LaneState::Blocked {
+            self.stopped_partitions += 1;
+            if self.trouble.is_none() {
+                self.trouble = lane.trouble.as_ref().map(ToString::to_string);
+            }
+        }
+        let span = |from: Offset, to: Offset| u64::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
+        let share = view
+            .start
+            .zip(lane.source_end_at_start)
+            .map(|(start, end)| (span(start, lane.next_source.min(end)), span(start, end)));
+        self.copied = self.copied.saturating_add(share.map_or(0, |(copied, _)| copied));
+        self.to_copy = self.to_copy.zip(share).map(|(sum, (_, to_copy))| sum.saturating_add(to_copy));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // The clock is read once, as the zero of each test.
+mod tests {
+    use super::*;
+    use pipeline::Side;
+
+    fn lane(partition: i32, next: i64, end: i64) -> LaneStatus {
+        LaneStatus {
+            source: TopicPartition::new("t", partition),
+            destination: TopicPartition::new("t.replica", partition),
+            state: LaneState::Flowing,
+            trouble: None,
+            next_source: Offset(next),
+            source_end: Some(Offset(end + 5)),
+            source_end_at_start: Some(Offset(end)),
+            records: u64::try_from(next).unwrap(),
+            bytes: 10,
+            transcoded_batches: 0,
+        }
+    }
+
+    fn blocked(partition: i32, trouble: Trouble) -> LaneStatus {
+        LaneStatus { state: LaneState::Blocked, trouble: Some(trouble), ..lane(partition, 3, 10) }
+    }
+
+    fn status(lanes: Vec<LaneStatus>) -> pipeline::Status {
+        pipeline::Status { generation: 1, lanes, ..pipeline::Status::default() }
+    }
+
+    fn routed(routes: usize) -> Routed {
+        Routed { is_settled: true, generation: 1, routes, ..Routed::default() }
+    }
+
+    #[test]
+    fn lanes_add_up_to_topics() {
+        let now = Instant::now();
+        let mut view = FlowView::new("f".into());
+        view.update(now, &routed(2), &status(vec![lane(0, 2, 10), lane(1, 0, 4)]));
+        let flow = view.update(now, &routed(2), &status(vec![lane(0, 12, 10), blocked(1, Trouble::Fenced)]));
+        let [topic] = &flow.topics[..] else { panic!("{flow:?}") };
+        assert_eq!((topic.partitions, topic.stopped_partitions, topic.records), (2, 1, 15));
+        assert_eq!(topic.lag_records, Some(3 + 12));
+        assert_eq!((topic.copied, topic.to_copy), (8 + 3, Some(8 + 10)));
+        assert!(topic.trouble.as_deref().unwrap().contains("fenced"));
+    }
+
+    #[test]
+    fn the_copy_is_over_when_every_lane_has_passed_the_end_it_saw() {
+        let now = Instant::now();
+        let mut view = FlowView::new("f".into());
+        assert_eq!(view.verdict(now), Verdict::NotYet);
+        let cases = [
+            (routed(2), vec![lane(0, 10, 10)], Verdict::NotYet), // a lane is not there yet
+            (routed(2), vec![lane(0, 10, 10), lane(1, 3, 4)], Verdict::NotYet),
+            (Routed { generation: 2, ..routed(2) }, vec![lane(0, 10, 10), lane(1, 4, 4)], Verdict::NotYet),
+            (
+                Routed { is_settled: false, ..routed(2) },
+                vec![lane(0, 10, 10), lane(1, 4, 4)],
+                Verdict::NotYet,
+            ),
+            (routed(2), vec![lane(0, 10, 10), lane(1, 4, 4)], Verdict::CaughtUp),
+            (routed(0), vec![], Verdict::CaughtUp),
+        ];
+        for (routed, lanes, expected) in cases {
+            view.update(now, &routed, &status(lanes.clone()));
+            assert_eq!(view.verdict(now), expected, "{routed:?} {lanes:?}");
+        }
+        let unlooked = LaneStatus { source_end_at_start: None, ..lane(0, 0, 0) };
+        view.update(now, &routed(1), &status(vec![unlooked]));
+        assert_eq!(view.verdict(now), Verdict::NotYet);
+    }
+
+    #[test]
+    fn trouble_that_passes_is_waited_for_and_the_rest_is_told() {
+        let start = Instant::now();
+        let late = start + PATIENCE + Duration::from_secs(1);
+        let mut view = FlowView::new("f".into());
+        let passing = status(vec![lane(0, 10, 10), blocked(1, Trouble::NoLeader(Side::Source))]);
+        view.update(start, &routed(2), &passing);
+        view.update(late, &routed(2), &passing);
+        assert_eq!(view.verdict(late), Verdict::NotYet);
+
+        let lasting = status(vec![lane(0, 10, 10), blocked(1, Trouble::SourceRecreated)]);
+        let missing = Routed { not_copied: vec!["topic `x` is missing".into()], ..routed(2) };
+        view.update(start, &missing, &lasting);
+        assert_eq!(view.verdict(start), Verdict::NotYet);
+        view.update(late, &missing, &lasting);
+        let Verdict::Incomplete(reasons) = view.verdict(late) else { panic!("it never will be") };
+        assert_eq!(reasons[0], "topic `x` is missing");
+        assert!(
+            reasons[1].starts_with("t-1: the source topic was deleted and created anew ("),
+            "{reasons:?}"
+        );
+    }
+}

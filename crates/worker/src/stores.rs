@@ -1,0 +1,3 @@
+//! Where a worker keeps what must survive it.
+
+pub mod offset;
