@@ -7,7 +7,7 @@ use model::BrokerId;
 use crate::CallError;
 
 /// A host and port, given as bootstrap or advertised by a broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// Name or IP address, without brackets.
     pub host: String,

@@ -33,7 +33,7 @@ struct Inner {
     opener: Box<dyn Opener>,
     pool: BufferPool,
     known: Mutex<Known>,
-    shared: Mutex<HashMap<(String, u16), Arc<Slot>>>,
+    shared: Mutex<HashMap<Arc<Address>, Arc<Slot>>>,
     /// Counted up, so that not everybody begins with the same broker, nor again with one that hangs.
     turn: AtomicUsize,
 }
@@ -87,7 +87,7 @@ pub(crate) struct Answer<T> {
 }
 
 impl Cluster {
-    /// A handle; nothing is connected yet.
+    /// A handle; nothing is connected yet. Its calls need a tokio runtime, on which their connections live.
     pub fn new(options: Options) -> Cluster {
         Cluster::with_opener(options, Box::new(Tcp))
     }
@@ -279,8 +279,7 @@ impl Cluster {
     }
 
     async fn shared_at(&self, address: &Arc<Address>) -> Result<(Connection, Arc<Slot>), CallError> {
-        let key = (address.host.clone(), address.port);
-        let slot = Arc::clone(lock(&self.0.shared).entry(key).or_default());
+        let slot = Arc::clone(lock(&self.0.shared).entry(Arc::clone(address)).or_default());
         let came = Instant::now();
         let mut made = slot.made.lock().await;
         if let Some(live) = made.connection.as_ref().filter(|connection| !connection.is_dead()) {
@@ -344,11 +343,8 @@ impl Cluster {
             (id, Arc::new(Address { host, port, broker: Some(id) }))
         };
         known.brokers = metadata.brokers.iter().map(address).collect();
-        let listed = |key: &(String, u16)| {
-            known.brokers.values().any(|address| address.host == key.0 && address.port == key.1)
-        };
-        // Connections to addresses that are no broker's end when their last call does.
-        lock(&self.0.shared).retain(|key, _| listed(key));
+        // Connections to other addresses, the bootstrap list's among them, end when their last call does.
+        lock(&self.0.shared).retain(|address, _| known.brokers.values().any(|listed| listed == address));
     }
 }
 

@@ -89,6 +89,7 @@ impl Connection {
             pending: VecDeque::new(),
             queued_bytes: 0,
             written_bytes: 0,
+            has_answered: false,
         };
         tokio::spawn(driver.run(receiver));
         Connection(Arc::new(Inner {
@@ -215,11 +216,16 @@ struct Driver {
     /// All bytes ever put into `out`, and all that the socket has taken of them.
     queued_bytes: u64,
     written_bytes: u64,
+    /// The broker has answered a request.
+    has_answered: bool,
 }
 
 impl Driver {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
-        let cause = self.serve(&mut requests).await;
+        let mut cause = self.serve(&mut requests).await;
+        if matches!(cause, CloseCause::ByPeer) && !self.has_answered && self.written_bytes > 0 {
+            cause = CloseCause::AtFirst;
+        }
         // From here on callers find the queue closed, and the cause beside it.
         let _ = self.ended.cause.set(cause.clone());
         requests.close();
@@ -312,6 +318,7 @@ impl Driver {
             match self.pending.pop_front() {
                 // One that was not written whole cannot have an answer.
                 Some(front) if got == Some(front.correlation_id) => {
+                    self.has_answered = true;
                     // A caller that has gone does not want it any more.
                     let _ = front.reply.send(Ok(frame));
                 }

@@ -132,6 +132,9 @@ pub enum CloseCause {
     /// The broker closed it: it restarts, has idled us out, or takes offence at the request.
     #[error("closed by the broker")]
     ByPeer,
+    /// The same, before it answered anything but ApiVersions.
+    #[error("closed by the broker at the first request, as it does where it wants SASL or another version")]
+    AtFirst,
     /// The same, in the middle of an answer.
     #[error("closed by the broker in the middle of an answer")]
     MidFrame,

@@ -130,9 +130,12 @@ mod tests {
     async fn frames_are_cut_however_their_bytes_arrive() {
         let lengths = [0, 4, 100, 8187, 8188, 8189, 8192, 70_000, 1, 1 << 20, 12];
         let sent: Vec<u8> = lengths.iter().flat_map(|&length| frame(length)).collect();
-        for piece in [1, 3, 1000, 8192, 1 << 22] {
+        for piece in [37, 1000, 8192, 1 << 22] {
             assert_eq!(read_in_pieces(sent.clone(), piece).await, lengths, "pieces of {piece}");
         }
+        let lengths = [0, 4, 8188, 8189, 9000, 1];
+        let sent: Vec<u8> = lengths.iter().flat_map(|&length| frame(length)).collect();
+        assert_eq!(read_in_pieces(sent, 1).await, lengths, "byte by byte");
     }
 
     #[tokio::test]

@@ -59,7 +59,8 @@ impl ConfigSource {
 }
 
 impl Cluster {
-    /// All settings of each of `topics`, defaults included.
+    /// All settings of each of `topics`, defaults included. A broker of 1.1 says the defaults of a topic that
+    /// does not exist, too (measured).
     ///
     /// # Errors
     /// As for any call; each topic has its own besides.

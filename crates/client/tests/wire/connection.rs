@@ -112,7 +112,12 @@ async fn silence_fails_a_request_at_its_time_out_and_ends_the_connection() {
 
 #[tokio::test]
 async fn a_broker_that_closes_fails_all_that_waits_and_all_that_comes_later() {
-    let connection = connect(|_| Say::BytesAndClose(Bytes::new())).await;
+    let mut first = true;
+    let connection = connect(move |request| {
+        if std::mem::take(&mut first) { appended(request) } else { Say::BytesAndClose(Bytes::new()) }
+    })
+    .await;
+    connection.produce(vec![batch(0, 10)], PATIENCE).await.unwrap();
     let waiting = [1, 2, 3].map(|partition| connection.produce(vec![batch(partition, 10)], PATIENCE));
     for waiting in waiting {
         let error = waiting.await.unwrap_err();
@@ -123,6 +128,31 @@ async fn a_broker_that_closes_fails_all_that_waits_and_all_that_comes_later() {
     let error = connection.produce(vec![batch(4, 10)], PATIENCE).await.unwrap_err();
     assert!(matches!(cause(&error), CloseCause::ByPeer), "{error}");
     assert!(!error.maybe_written(), "the socket was closed before the request was made");
+}
+
+#[tokio::test]
+async fn a_broker_that_closes_at_the_first_request_is_told_as_such() {
+    let connection = connect(|_| Say::BytesAndClose(Bytes::new())).await;
+    let error = connection.produce(vec![batch(1, 10)], PATIENCE).await.unwrap_err();
+    assert!(matches!(cause(&error), CloseCause::AtFirst), "{error}");
+}
+
+/// The pipeline may be moved between threads by a runtime that has several.
+#[test]
+fn futures_can_be_sent_to_another_thread() {
+    fn is_send<T: Send>(_: T) {}
+    async fn never(cluster: client::Cluster, mut fetcher: Fetcher) {
+        is_send(cluster.metadata(client::Wanted::All));
+        is_send(cluster.connect(BrokerId(1)));
+        is_send(cluster.list_offsets(BrokerId(1), &[], client::OffsetSpec::Latest, true));
+        is_send(cluster.describe_producers(BrokerId(1), &[]));
+        is_send(cluster.init_producer_id());
+        is_send(cluster.create_topics(&[]));
+        is_send(cluster.alter_topic_configs(&[]));
+        is_send(cluster.commit_offsets("g", &[]));
+        is_send(fetcher.fetch(&[], 0, PATIENCE));
+    }
+    let _ = never;
 }
 
 /// Answers as broker 1 until a Produce request begins, of which it reads no more than the first bytes.
