@@ -9,7 +9,8 @@
 //! The one idea: a batch's header decides what happens to it, and a batch whose records may stay as they
 //! are is sent with another header and is never decompressed, nor its payload read. A function here
 //! takes bytes, header values and a rule. No I/O, no clock, no topic names; whatever the bytes, nothing
-//! panics, and no length read from them is allocated before that many bytes are there.
+//! panics, and no length read from them is allocated before that many bytes are there (zstd's window apart,
+//! 128 MiB at most).
 
 mod builder;
 mod checksum;
