@@ -7,6 +7,7 @@ mod compaction;
 mod configs;
 mod faults;
 mod fetching;
+mod hostile;
 mod idempotence;
 mod metadata;
 mod offsets;

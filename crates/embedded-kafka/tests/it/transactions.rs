@@ -1,1 +1,207 @@
+use std::time::Duration;
 
+use bytes::Bytes;
+use embedded_kafka::{ApiKey, Cluster, ErrorCode, Profile};
+use protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
+use protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse;
+use protocol::messages::end_txn_request::EndTxnRequest;
+use protocol::messages::end_txn_response::EndTxnResponse;
+use protocol::messages::init_producer_id_request::InitProducerIdRequest;
+use protocol::messages::init_producer_id_response::InitProducerIdResponse;
+use protocol::messages::{ProducerId, TransactionalId};
+use record_batch::{BatchBuilder, Codec, Header};
+
+use crate::client::{
+    Client, NOW_MS, batch, batch_of, fetch_request, produce_request, single, stamp, stamped, text, topic,
+};
+
+use ErrorCode as E;
+
+const ALL: [Profile; 4] = [Profile::V1_1, Profile::V2_8, Profile::V3_9, Profile::V4_3];
+
+fn id(name: &str) -> TransactionalId {
+    TransactionalId(text(name))
+}
+
+async fn init(client: &mut Client, name: &str) -> Result<(i64, i16), E> {
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(id(name)))
+        .with_transaction_timeout_ms(60_000);
+    let response: InitProducerIdResponse = client.call(ApiKey::InitProducerId, 0, &request).await;
+    match E(response.error_code) {
+        E::NONE => Ok((response.producer_id.0, response.producer_epoch)),
+        code => Err(code),
+    }
+}
+
+async fn add(client: &mut Client, (producer_id, epoch): (i64, i16), partitions: &[i32]) -> Vec<E> {
+    let topic = AddPartitionsToTxnTopic::default().with_name(topic("t")).with_partitions(partitions.to_vec());
+    let request = AddPartitionsToTxnRequest::default()
+        .with_v3_and_below_transactional_id(id("x"))
+        .with_v3_and_below_producer_id(ProducerId(producer_id))
+        .with_v3_and_below_producer_epoch(epoch)
+        .with_v3_and_below_topics(vec![topic]);
+    let response: AddPartitionsToTxnResponse = client.call(ApiKey::AddPartitionsToTxn, 0, &request).await;
+    let results = &response.results_by_topic_v3_and_below[0].results_by_partition;
+    results.iter().map(|result| E(result.partition_error_code)).collect()
+}
+
+async fn end(client: &mut Client, version: i16, (producer_id, epoch): (i64, i16), commit: bool) -> (E, i16) {
+    let request = EndTxnRequest::default()
+        .with_transactional_id(id("x"))
+        .with_producer_id(ProducerId(producer_id))
+        .with_producer_epoch(epoch)
+        .with_committed(commit);
+    let response: EndTxnResponse = client.call(ApiKey::EndTxn, version, &request).await;
+    (E(response.error_code), response.producer_epoch)
+}
+
+fn in_transaction((producer_id, epoch): (i64, i16), sequence: i32, count: i32) -> Bytes {
+    let builder = BatchBuilder::new(Codec::None).stamp(stamp(producer_id, epoch, sequence)).transactional();
+    batch_of(count, builder, NOW_MS)
+}
+
+async fn produce(client: &mut Client, batch: Bytes) -> (E, i64) {
+    let reply = client.produce_all(&produce_request(Some("x"), &[("t", 0, batch)])).await.remove(0);
+    (E(reply.error_code), reply.base_offset)
+}
+
+fn ends(cluster: &Cluster) -> (i64, i64) {
+    (cluster.end_offset("t", 0), cluster.last_stable_offset("t", 0))
+}
+
+#[tokio::test]
+async fn committed_and_aborted_data_are_told_apart_by_markers_and_the_aborted_list() {
+    for profile in ALL {
+        let (cluster, mut client) = single(profile).await;
+        let who = init(&mut client, "x").await.unwrap();
+        assert_eq!(add(&mut client, who, &[0]).await, [E::NONE]);
+        assert_eq!(produce(&mut client, in_transaction(who, 0, 10)).await, (E::NONE, 0));
+        assert_eq!(ends(&cluster), (10, 0));
+        client.offer(batch(5)).await;
+        assert_eq!(end(&mut client, 0, who, true).await.0, E::NONE);
+        assert_eq!(ends(&cluster), (16, 16));
+        let marker = cluster.log("t", 0).pop().unwrap();
+        assert_eq!((marker.len(), Header::read(&marker).unwrap().attributes), (78, 0x30));
+
+        add(&mut client, who, &[0]).await;
+        assert_eq!(produce(&mut client, in_transaction(who, 10, 10)).await, (E::NONE, 16));
+        assert_eq!(end(&mut client, 0, who, false).await.0, E::NONE);
+        assert_eq!(ends(&cluster), (27, 27));
+
+        let fetched = client.fetch_with(&fetch_request(0).with_isolation_level(1)).await;
+        let told = &fetched.responses[0].partitions[0];
+        let aborted = told.aborted_transactions.as_ref().unwrap();
+        assert_eq!(aborted.len(), 1);
+        assert_eq!((aborted[0].producer_id.0, aborted[0].first_offset), (who.0, 16));
+        assert_eq!(told.records.as_ref().unwrap().len(), cluster.log_bytes("t", 0));
+        assert_eq!(client.fetch(0).await.aborted_transactions, None);
+    }
+}
+
+#[tokio::test]
+async fn read_committed_ends_where_a_transaction_is_open() {
+    let (cluster, mut client) = single(Profile::V3_9).await;
+    client.offer(batch(5)).await;
+    let who = init(&mut client, "x").await.unwrap();
+    add(&mut client, who, &[0]).await;
+    produce(&mut client, in_transaction(who, 0, 10)).await;
+    let fetched = client.fetch_with(&fetch_request(0).with_isolation_level(1)).await;
+    let told = &fetched.responses[0].partitions[0];
+    assert_eq!((told.last_stable_offset, told.high_watermark), (5, 15));
+    assert_eq!(told.records.as_ref().unwrap().len(), cluster.log("t", 0)[0].len());
+    // A batch of the same producer outside the transaction.
+    assert_eq!(client.offer(stamped(who.0, who.1, 10, 1)).await.0, E::INVALID_TXN_STATE);
+}
+
+#[tokio::test]
+async fn an_empty_transaction_is_one_marker_and_keeps_the_sequence_of_its_epoch() {
+    for profile in ALL {
+        let (cluster, mut client) = single(profile).await;
+        let who = init(&mut client, "x").await.unwrap();
+        client.offer(stamped(who.0, who.1, 0, 10)).await;
+        add(&mut client, who, &[0]).await;
+        end(&mut client, 0, who, true).await;
+        assert_eq!(ends(&cluster), (11, 11));
+        assert_eq!(client.offer(stamped(who.0, who.1, 10, 10)).await, (E::NONE, 11));
+        // A new epoch's marker fences, and starts the sequence again.
+        let next = init(&mut client, "x").await.unwrap();
+        assert_eq!(next, (who.0, who.1 + 1));
+        assert_eq!(client.offer(stamped(who.0, who.1, 20, 10)).await.0, E::NONE);
+        add(&mut client, next, &[0]).await;
+        end(&mut client, 0, next, true).await;
+        assert_eq!(client.offer(stamped(who.0, who.1, 30, 10)).await.0, E::INVALID_PRODUCER_EPOCH);
+        assert_eq!(cluster.last_sequence("t", 0, who.0), Some(-1));
+        assert_eq!(client.offer(stamped(next.0, next.1, 30, 10)).await.0, E::OUT_OF_ORDER_SEQUENCE_NUMBER);
+        assert_eq!(client.offer(stamped(next.0, next.1, 0, 10)).await.0, E::NONE);
+    }
+}
+
+#[tokio::test]
+async fn ending_twice_is_a_repetition_or_a_mistake() {
+    let (_cluster, mut client) = single(Profile::V4_3).await;
+    let who = init(&mut client, "x").await.unwrap();
+    add(&mut client, who, &[0]).await;
+    assert_eq!(end(&mut client, 0, who, true).await.0, E::NONE);
+    assert_eq!(end(&mut client, 0, who, true).await.0, E::NONE);
+    assert_eq!(end(&mut client, 0, who, false).await.0, E::INVALID_TXN_STATE);
+    assert_eq!(end(&mut client, 5, who, false).await, (E::NONE, 1));
+    assert_eq!(end(&mut client, 0, who, true).await.0, E::PRODUCER_FENCED);
+}
+
+#[tokio::test]
+async fn the_second_kind_of_transaction_raises_the_epoch_and_adds_partitions_itself() {
+    let (cluster, client) = single(Profile::V4_3).await;
+    let mut client = client.produce_version(12);
+    let who = init(&mut client, "x").await.unwrap();
+    assert_eq!(produce(&mut client, in_transaction(who, 0, 3)).await, (E::NONE, 0));
+    assert_eq!(end(&mut client, 5, who, true).await, (E::NONE, 1));
+    assert_eq!(ends(&cluster), (4, 4));
+    assert_eq!(produce(&mut client, in_transaction((who.0, 1), 0, 3)).await, (E::NONE, 4));
+}
+
+#[tokio::test]
+async fn a_batch_outside_its_transaction_is_refused_by_newer_versions_and_hangs_in_older_ones() {
+    for profile in ALL {
+        let (cluster, mut client) = single(profile).await;
+        let who = init(&mut client, "x").await.unwrap();
+        let offered = produce(&mut client, in_transaction(who, 0, 3)).await;
+        if profile >= Profile::V3_9 {
+            assert_eq!(offered.0, E::INVALID_TXN_STATE);
+        } else {
+            assert_eq!((offered.0, ends(&cluster)), (E::NONE, (3, 0)));
+        }
+    }
+    let (_cluster, client) = single(Profile::V4_3).await;
+    let mut client = client.produce_version(11);
+    assert_eq!(produce(&mut client, in_transaction((5, 0), 0, 3)).await.0, E::NOT_ENOUGH_REPLICAS);
+    let who = init(&mut client, "x").await.unwrap();
+    assert_eq!(produce(&mut client, in_transaction(who, 0, 3)).await.0, E::TRANSACTION_ABORTABLE);
+}
+
+#[tokio::test]
+async fn one_unknown_partition_stops_all_from_being_added() {
+    let (_cluster, mut client) = single(Profile::V4_3).await;
+    let who = init(&mut client, "x").await.unwrap();
+    let codes = add(&mut client, who, &[0, 7]).await;
+    assert_eq!(codes, [E::OPERATION_NOT_ATTEMPTED, E::UNKNOWN_TOPIC_OR_PARTITION]);
+    assert_eq!(add(&mut client, (who.0 + 1, 0), &[0]).await, [E::INVALID_PRODUCER_ID_MAPPING]);
+    assert_eq!(add(&mut client, (who.0, 5), &[0]).await, [E::PRODUCER_FENCED]);
+}
+
+#[tokio::test]
+async fn a_new_owner_aborts_what_is_open_and_so_does_time() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    let who = init(&mut client, "x").await.unwrap();
+    add(&mut client, who, &[0]).await;
+    produce(&mut client, in_transaction(who, 0, 3)).await;
+    assert_eq!(init(&mut client, "x").await, Err(E::CONCURRENT_TRANSACTIONS));
+    assert_eq!(ends(&cluster), (4, 4));
+    let next = init(&mut client, "x").await.unwrap();
+    assert!(next.1 > who.1);
+    add(&mut client, next, &[0]).await;
+    produce(&mut client, in_transaction(next, 0, 3)).await;
+    cluster.advance(Duration::from_secs(61));
+    assert_eq!(ends(&cluster), (8, 8));
+    assert_eq!(end(&mut client, 0, next, true).await.0, E::PRODUCER_FENCED);
+}
