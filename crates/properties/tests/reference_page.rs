@@ -11,5 +11,8 @@ fn the_reference_page_says_what_the_table_says() {
         std::fs::write(&page, &expected).expect("the page can be written");
     }
     let found = std::fs::read_to_string(&page).expect("the page can be read");
-    assert!(found == expected, "docs/reference/properties.md is stale: UPDATE_GOLDEN=1 cargo test -p properties");
+    assert!(
+        found == expected,
+        "docs/reference/properties.md is stale: UPDATE_GOLDEN=1 cargo test -p properties"
+    );
 }
