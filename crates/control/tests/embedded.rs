@@ -1,0 +1,383 @@
+//! The control plane against clusters in this process, in paused time.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Address, Opener, Stream};
+use control::{Control, ControlStatus, Options, plan_once};
+use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
+use model::{Routes, TimestampRule};
+use tokio::time::timeout;
+use topology::{Naming, Pattern, Selection};
+
+/// Opens connections to a cluster in memory.
+#[derive(Debug)]
+struct InMemory(Cluster);
+
+impl Opener for InMemory {
+    fn open(&self, address: Arc<Address>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
+        let opened = self.0.connect(address.port).map(|stream| {
+            let (reader, writer) = tokio::io::split(stream);
+            Stream { reader: Box::new(reader), writer: Box::new(writer) }
+        });
+        Box::pin(async { opened })
+    }
+}
+
+/// Two clusters and what is to be copied from one to the other.
+struct Flow {
+    source: Cluster,
+    destination: Cluster,
+    options: Options,
+}
+
+async fn cluster(id: &str, brokers: usize, profile: Profile) -> Cluster {
+    let mut config = Config::new(brokers, profile).in_memory();
+    config.cluster_id = id.to_owned();
+    Cluster::start(config).await.expect("nothing to listen on")
+}
+
+async fn flow(whitelist: &[&str]) -> Flow {
+    flow_between(whitelist, Profile::V4_3, Profile::V4_3).await
+}
+
+async fn flow_between(whitelist: &[&str], source: Profile, destination: Profile) -> Flow {
+    let selection = Selection {
+        whitelist: whitelist.iter().map(|name| (*name).into()).collect(),
+        ..Selection::default()
+    };
+    Flow {
+        source: cluster("source", 2, source).await,
+        destination: cluster("destination", 2, destination).await,
+        options: Options {
+            selection,
+            naming: Naming::new("${topic}.replica").expect("a format"),
+            poll_interval: Duration::from_secs(60),
+            create_backoff: Duration::from_secs(10),
+            ..Options::default()
+        },
+    }
+}
+
+impl Flow {
+    fn clients(&self) -> [client::Cluster; 2] {
+        [("source", &self.source), ("destination", &self.destination)].map(|(name, cluster)| {
+            let options = client::Options::new(name, cluster.bootstrap());
+            client::Cluster::with_opener(options, Box::new(InMemory(cluster.clone())))
+        })
+    }
+
+    fn start(&self) -> Running {
+        let [source, destination] = self.clients();
+        let control = Control::start(source, destination, self.options.clone());
+        Running { routes: control.routes(), status: control.status(), control }
+    }
+}
+
+struct Running {
+    routes: tokio::sync::watch::Receiver<Arc<Routes>>,
+    status: tokio::sync::watch::Receiver<Arc<ControlStatus>>,
+    control: Control,
+}
+
+impl Running {
+    /// Waits for a status that holds, an hour of the paused clock at most.
+    async fn until(&mut self, holds: impl Fn(&ControlStatus) -> bool) -> Arc<ControlStatus> {
+        let mut seen = self.status.clone();
+        let status = timeout(Duration::from_secs(3600), seen.wait_for(|status| holds(status))).await;
+        match status {
+            Ok(status) => Arc::clone(&status.expect("control runs")),
+            Err(_) => panic!("never so: {:#?}", self.status.borrow()),
+        }
+    }
+
+    async fn first(&mut self) -> Arc<ControlStatus> {
+        self.until(ControlStatus::is_first_observation_complete).await
+    }
+
+    /// The next whole observation that begins after now.
+    async fn next(&mut self) -> Arc<ControlStatus> {
+        let seen = self.status.borrow().observations;
+        self.until(|status| status.observations > seen).await
+    }
+
+    /// The partitions copied, as `topic-partition`, of the source.
+    fn copied(&self) -> Vec<String> {
+        self.routes.borrow().routes.iter().map(|route| route.source.to_string()).collect()
+    }
+}
+
+fn settings(cluster: &Cluster, topic: &str) -> Vec<String> {
+    cluster.topic_configs(topic).iter().map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_created_ready_for_its_data_whatever_the_versions() {
+    let wide = "9223372036854775807";
+    let limits = |destination| match destination {
+        Profile::V1_1 | Profile::V2_8 => Vec::new(),
+        Profile::V3_9 | Profile::V4_3 => vec![
+            format!("message.timestamp.after.max.ms={wide}"),
+            format!("message.timestamp.before.max.ms={wide}"),
+        ],
+    };
+    for (from, to) in [
+        (Profile::V4_3, Profile::V4_3),
+        (Profile::V2_8, Profile::V4_3),
+        (Profile::V1_1, Profile::V3_9),
+        (Profile::V3_9, Profile::V1_1),
+        (Profile::V4_3, Profile::V2_8),
+    ] {
+        let flow = flow_between(&["t"], from, to).await;
+        flow.source.create_topic("t", 3, &[("retention.ms", "-1"), ("min.insync.replicas", "2")]);
+        let mut running = flow.start();
+        let status = running.first().await;
+        assert_eq!(
+            (status.blocked.as_slice(), status.warnings.as_slice()),
+            (&[][..], &[][..]),
+            "{from:?} {to:?}"
+        );
+        assert_eq!(running.copied(), ["t-0", "t-1", "t-2"]);
+        let mut expected = vec!["compression.type=producer".to_owned()];
+        // Before 2.4 the default is smaller.
+        if to == Profile::V1_1 {
+            expected.push("max.message.bytes=1048588".to_owned());
+        }
+        expected.extend(limits(to));
+        expected.push("message.timestamp.type=CreateTime".to_owned());
+        expected.push("retention.ms=-1".to_owned());
+        assert_eq!(settings(&flow.destination, "t.replica"), expected, "{from:?} {to:?}");
+        let routes = running.routes.borrow().clone();
+        assert_eq!(
+            routes.routes[0].source_topic_id,
+            flow.source.topic_id("t").filter(|_| from >= Profile::V2_8)
+        );
+        let id = flow.destination.topic_id("t.replica").filter(|_| to >= Profile::V2_8);
+        assert_eq!(routes.routes[0].destination_topic_id, id);
+        assert_eq!(routes.routes[0].rule.timestamps, TimestampRule::AsAtSource);
+        assert_eq!(routes.routes[0].rule.zstd, to >= Profile::V2_8);
+        running.control.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn observations_that_find_nothing_new_change_nothing() {
+    let flow = flow(&["t"]).await;
+    flow.source.create_topic("t", 1, &[]);
+    let mut running = flow.start();
+    running.first().await;
+    let generation = running.routes.borrow().generation;
+    let changes = [ApiKey::CreateTopics, ApiKey::CreatePartitions, ApiKey::IncrementalAlterConfigs];
+    let before = changes.map(|api| flow.destination.requests(api));
+    for _ in 0..5 {
+        running.next().await;
+    }
+    assert_eq!(running.routes.borrow().generation, generation);
+    assert_eq!(changes.map(|api| flow.destination.requests(api)), before);
+    assert_eq!(flow.source.requests(ApiKey::CreateTopics), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_topics_and_partitions_are_followed_and_deleted_ones_are_left_alone() {
+    let mut flow = flow(&["listed"]).await;
+    flow.options.selection.regex = Some(Pattern::new("(?!secret)[a-z]+").expect("a pattern"));
+    flow.source.create_topic("listed", 1, &[]);
+    flow.source.create_topic("secret", 1, &[]);
+    let mut running = flow.start();
+    running.first().await;
+    assert_eq!(running.copied(), ["listed-0"]);
+    flow.source.add_partitions("listed", 3);
+    flow.source.create_topic("matching", 1, &[]);
+    running.next().await;
+    assert_eq!(running.copied(), ["listed-0", "listed-1", "listed-2", "matching-0"]);
+    assert_eq!(flow.destination.partitions("listed.replica"), 3);
+
+    flow.source.delete_topic("matching");
+    let status = running.until(|status| !status.gone.is_empty()).await;
+    assert_eq!(status.gone, ["matching".into()]);
+    assert_eq!(running.copied(), ["listed-0", "listed-1", "listed-2"]);
+    assert!(flow.destination.topics().contains(&"matching.replica".into()));
+
+    flow.source.create_topic("matching", 1, &[]);
+    let status = running.until(|status| status.gone.is_empty()).await;
+    assert_eq!(status.partitions, 4);
+    assert_eq!(running.routes.borrow().routes[3].source_topic_id, flow.source.topic_id("matching"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listed_topic_that_is_missing_is_reported_and_copied_once_it_is_there() {
+    let flow = flow(&["there", "late", "__consumer_offsets"]).await;
+    flow.source.create_topic("there", 1, &[]);
+    let mut running = flow.start();
+    let status = running.first().await;
+    let reasons: Vec<String> =
+        status.not_copied.iter().map(|not| format!("{}: {}", not.source, not.why)).collect();
+    let expected = [
+        "__consumer_offsets: it belongs to the source cluster itself",
+        "late: it is in topic.whitelist and not at the source",
+    ];
+    assert_eq!(reasons, expected);
+    assert_eq!(running.copied(), ["there-0"]);
+    flow.source.create_topic("late", 1, &[]);
+    running.next().await;
+    assert_eq!(running.copied(), ["late-0", "there-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_with_more_replicas_than_brokers_waits_for_brokers_and_the_others_do_not() {
+    let flow = flow(&["two", "one"]).await;
+    flow.source.create_topic_replicated("two", 1, 2, &[]);
+    flow.source.create_topic_replicated("one", 1, 1, &[]);
+    flow.destination.broker(1).stop().await;
+    let mut running = flow.start();
+    let status = running.first().await;
+    assert_eq!(status.blocked[0].why.to_string(), "2 replicas are wanted, the destination has 1 broker");
+    assert_eq!(running.copied(), ["one-0"]);
+    flow.destination.broker(1).start().await.expect("in memory");
+    let start = tokio::time::Instant::now();
+    running.until(|status| status.blocked.is_empty()).await;
+    assert_eq!(running.copied(), ["one-0", "two-0"]);
+    assert!(start.elapsed() <= flow.options.create_backoff + Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_the_destination_refuses_is_left_alone_for_a_while_and_tried_again() {
+    let flow = flow(&["a", "b"]).await;
+    flow.source.create_topic("a", 1, &[]);
+    flow.source.create_topic("b", 1, &[]);
+    let refusing = flow
+        .destination
+        .on(ApiKey::CreateTopics)
+        .topic("a.replica")
+        .always()
+        .fail(ErrorCode::POLICY_VIOLATION);
+    let mut running = flow.start();
+    let status = running.first().await;
+    assert_eq!(status.blocked.len(), 1);
+    let why = status.blocked[0].why.to_string();
+    assert!(why.starts_with("the destination refused: POLICY_VIOLATION (44)"), "{why}");
+    let tries = refusing.hits();
+    running.until(|status| status.observations == 4).await;
+    assert_eq!(refusing.hits(), tries + 3, "one try each create_backoff");
+    refusing.clear();
+    running.until(|status| status.blocked.is_empty()).await;
+    assert_eq!(running.copied(), ["a-0", "b-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_whose_answer_is_lost_is_a_creation() {
+    let flow = flow(&["t"]).await;
+    flow.source.create_topic("t", 2, &[]);
+    flow.destination.on(ApiKey::CreateTopics).drop_reply();
+    let mut running = flow.start();
+    let status = running.first().await;
+    assert_eq!((status.partitions, status.steps_left, status.blocked.len()), (2, 0, 0));
+    assert_eq!(flow.destination.requests(ApiKey::CreateTopics), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_existing_copy_is_set_to_let_batches_through_as_far_as_the_destination_lets_it() {
+    let flow = flow(&["t"]).await;
+    flow.source.create_topic("t", 2, &[]);
+    let copy = [("compression.type", "gzip"), ("max.message.bytes", "1000"), ("retention.bytes", "5")];
+    flow.destination.create_topic("t.replica", 1, &copy);
+    let mut running = flow.start();
+    let status = running.first().await;
+    assert_eq!(flow.destination.partitions("t.replica"), 2);
+    let set = settings(&flow.destination, "t.replica");
+    assert!(set.contains(&"compression.type=producer".to_owned()), "{set:?}");
+    assert!(set.contains(&"max.message.bytes=1048588".to_owned()), "{set:?}");
+    assert!(set.contains(&"retention.bytes=5".to_owned()), "{set:?}");
+    assert_eq!(running.routes.borrow().routes[0].rule.batch_bytes_max, 1_048_588);
+    let told: Vec<String> = status.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "`t.replica`: retention.bytes=5, -1 at the source: the copy deletes records that the source still has"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_may_not_be_changed_are_warned_about_and_the_copy_goes_on() {
+    let flow = flow(&["t"]).await;
+    flow.source.create_topic("t", 1, &[]);
+    flow.destination.create_topic("t.replica", 1, &[("max.message.bytes", "1000")]);
+    flow.destination.on(ApiKey::IncrementalAlterConfigs).always().fail(ErrorCode::POLICY_VIOLATION);
+    let mut running = flow.start();
+    let status = running.first().await;
+    assert_eq!(running.copied(), ["t-0"]);
+    assert_eq!(running.routes.borrow().routes[0].rule.batch_bytes_max, 1000);
+    let about: BTreeSet<&str> =
+        status.warnings.iter().filter_map(|warning| warning.text.split('=').next()).collect();
+    assert_eq!(about, BTreeSet::from(["max.message.bytes", "message.timestamp.after.max.ms"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clusters_that_cannot_be_reached_are_told_apart_and_tried_until_they_can() {
+    let flow = flow(&["t"]).await;
+    flow.source.create_topic("t", 1, &[]);
+    for broker in [0, 1] {
+        flow.source.broker(broker).stop().await;
+    }
+    let mut running = flow.start();
+    let status = running.until(|status| status.failures == 2).await;
+    let error = status.source_error.as_deref().expect("an error");
+    assert!(error.starts_with("no broker of cluster `source` can be reached: "), "{error}");
+    assert_eq!((status.destination_error.as_ref(), status.observations), (None, 0));
+    for broker in [0, 1] {
+        flow.source.broker(broker).start().await.expect("in memory");
+    }
+    let status = running.first().await;
+    assert_eq!((status.failures, status.source_error.as_ref()), (0, None));
+    assert_eq!(running.copied(), ["t-0"]);
+    for broker in [0, 1] {
+        flow.destination.broker(broker).stop().await;
+    }
+    running.until(|status| status.destination_error.is_some()).await;
+    // What is copied stays so: the lanes have their own eyes.
+    assert_eq!(running.copied(), ["t-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_knows_no_topics_for_a_moment_stops_no_copy() {
+    let flow = flow(&["t"]).await;
+    flow.source.create_topic("t", 1, &[]);
+    let mut running = flow.start();
+    running.first().await;
+    let generation = running.routes.borrow().generation;
+    let forgetful = flow.source.on(ApiKey::Metadata).topic("t").fail(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    let status = running.next().await;
+    assert_eq!(forgetful.hits(), 1);
+    assert_eq!((status.gone.len(), status.not_copied.len()), (0, 0));
+    assert_eq!(running.routes.borrow().generation, generation);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_changes_nothing() {
+    let flow = flow(&["t", "missing"]).await;
+    flow.source.create_topic("t", 1, &[]);
+    let [source, destination] = flow.clients();
+    let plan = plan_once(&source, &destination, &flow.options).await.expect("both are there").to_string();
+    assert!(
+        plan.starts_with("create `t.replica` with 1 partition, 2 replicas: `t` has no copy yet\n"),
+        "{plan}"
+    );
+    assert!(plan.ends_with("    `t` -> `t.replica`  (1 partition)\n"), "{plan}");
+    assert_eq!(flow.destination.topics(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_waits_for_no_cluster() {
+    let flow = flow(&["t"]).await;
+    flow.source.on(ApiKey::Metadata).always().hang();
+    let running = flow.start();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stopping = tokio::time::Instant::now();
+    running.control.stop().await;
+    assert_eq!(stopping.elapsed(), Duration::ZERO);
+}
