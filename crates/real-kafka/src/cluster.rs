@@ -303,6 +303,7 @@ impl Cluster {
         set("num.io.threads", "4".to_owned());
         // The default of 128 MB would be a third of the heap.
         set("log.cleaner.dedupe.buffer.size", "8388608".to_owned());
+        set("log.segment.delete.delay.ms", "1000".to_owned()); // a deleted topic's disk is wanted back
         set("group.initial.rebalance.delay.ms", "0".to_owned());
         let replicas = brokers.to_string();
         set("offsets.topic.replication.factor", replicas.clone());

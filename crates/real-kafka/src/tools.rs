@@ -42,7 +42,8 @@ impl Distribution {
         } else {
             "kafka.tools.ConsoleConsumer"
         };
-        let mut command = self.java(main, 128);
+        // In 4.x what is logged would go where the records go.
+        let mut command = self.java_with(main, 128, &["-Dlog4j2.level=OFF".to_owned()]);
         command.args(["--bootstrap-server", bootstrap, "--topic", topic, "--from-beginning"]);
         command.args(["--max-messages", &count.to_string(), "--timeout-ms", "30000"]);
         for property in properties {

@@ -147,8 +147,11 @@ impl Desk {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new(env!("CARGO_BIN_EXE_paralog"));
         command.args(arguments).current_dir(&self.folder);
-        Process::start(format!("paralog, run {run}"), command, self.folder.join(format!("paralog-{run}.log")))
-            .unwrap()
+        Process::start(format!("paralog, run {run}"), command, self.log(run)).unwrap()
+    }
+
+    fn log(&self, run: u32) -> PathBuf {
+        self.folder.join(format!("paralog-{run}.log"))
     }
 
     /// Starts `paralog run` on the worker file and this connector file.
@@ -159,8 +162,7 @@ impl Desk {
     /// Runs the program until it ends by itself.
     pub(crate) fn run_to_end<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Outcome {
         let mut process = self.start(arguments);
-        let status =
-            process.wait(PATIENCE * 3).unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+        let status = process.wait(PATIENCE * 3).unwrap();
         Outcome { code: status.code(), output: fs::read_to_string(process.log()).unwrap() }
     }
 
@@ -180,7 +182,12 @@ impl Desk {
 impl Drop for Desk {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("the files of this test stay in {}", self.folder.display());
+            println!("the files of this test stay in {}; the program's last words:", self.folder.display());
+            for run in (0..self.runs.load(Ordering::Relaxed)).rev().take(3) {
+                let log = fs::read_to_string(self.log(run)).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                println!("run {run}:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            }
         } else {
             let _ = fs::remove_dir_all(&self.folder);
         }
@@ -190,8 +197,6 @@ impl Drop for Desk {
 /// Stops the program as an operator does; it must drain and end well.
 pub(crate) fn stop_cleanly(mut process: Process) {
     process.signal("TERM");
-    let status = process
-        .wait(Duration::from_secs(30))
-        .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+    let status = process.wait(Duration::from_secs(30)).unwrap();
     assert_eq!(status.code(), Some(0), "{}", process.log_tail());
 }

@@ -30,10 +30,7 @@ fn a_missing_topic_is_reported_and_the_others_go_on() {
     let desk = Desk::new("missing", &source.bootstrap, &destination.bootstrap);
     let connector = desk.connector_of("missing", "topic.whitelist=present,not-there");
     let process = desk.run(&connector);
-    destination
-        .session()
-        .wait_for_records(&destination.bootstrap, "present", 10, PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+    destination.session().wait_for_records(&destination.bootstrap, "present", 10, PATIENCE).unwrap();
     wait_until("the missing topic to be named", PATIENCE, || {
         Ok(fs::read_to_string(process.log()).is_ok_and(|log| log.contains("not-there")).then_some(()))
     })
@@ -45,7 +42,7 @@ fn a_missing_topic_is_reported_and_the_others_go_on() {
 #[cfg_attr(not(feature = "real-kafka"), ignore = "needs real Kafka: cargo xtask test")]
 fn a_topic_refused_by_policy_is_reported_and_the_others_go_on() {
     let policy = Config::brokers(1).with("create.topic.policy.class.name", "realkafka.RefusePolicy");
-    let pair = Pair::start(("3.9.2", Config::brokers(1)), ("4.3.1", policy));
+    let pair = Pair::start(("3.9.2", &Config::brokers(1)), ("4.3.1", &policy));
     let (source, destination) = (&pair.source, &pair.destination);
     let mut source_session = source.session();
     for topic in ["accepted", "refused"] {
@@ -55,16 +52,14 @@ fn a_topic_refused_by_policy_is_reported_and_the_others_go_on() {
     let desk = Desk::new("policy", &source.bootstrap, &destination.bootstrap);
     let process = desk.run(&desk.connector("policy", "accepted|refused", ""));
     let mut session = destination.session();
-    session
-        .wait_for_records(&destination.bootstrap, "accepted", 10, PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+    session.wait_for_records(&destination.bootstrap, "accepted", 10, PATIENCE).unwrap();
     wait_until("the policy's word to be told", PATIENCE, || {
         let told = fs::read_to_string(process.log()).is_ok_and(|log| {
             log.contains("POLICY_VIOLATION") && log.contains("that begin with refused are refused")
         });
         Ok(told.then_some(()))
     })
-    .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+    .unwrap();
     assert_eq!(session.topics(&destination.bootstrap).unwrap(), ["accepted"]);
     stop_cleanly(process);
 }
@@ -118,7 +113,7 @@ fn two_topics_are_never_mixed_into_one() {
 
 /// The broker of one side, or both in turn, is killed and comes back while records flow.
 fn brokers_killed(name: &str, source_version: &str, destination_version: &str) {
-    let pair = Pair::start((source_version, Config::brokers(1)), (destination_version, Config::brokers(1)));
+    let pair = Pair::start((source_version, &Config::brokers(1)), (destination_version, &Config::brokers(1)));
     let (source, destination) = (&pair.source, &pair.destination);
     let mut writing = source.session();
     let mut session = destination.session();
@@ -129,15 +124,11 @@ fn brokers_killed(name: &str, source_version: &str, destination_version: &str) {
         let fill =
             Fill::varied(20_000, 4).first(part as u64 * 20_000).codec("lz4").with("batch.size", "4000");
         writing.fill(&source.bootstrap, name, &fill).unwrap();
-        session
-            .wait_for_records(&destination.bootstrap, name, part as u64 * 20_000 + 1, PATIENCE)
-            .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+        session.wait_for_records(&destination.bootstrap, name, part as u64 * 20_000 + 1, PATIENCE).unwrap();
         side.cluster().kill(0).unwrap();
         thread::sleep(Duration::from_millis(500)); // long enough for it to be noticed
         side.cluster().start_again(0).unwrap();
-        session
-            .wait_for_records(&destination.bootstrap, name, (part as u64 + 1) * 20_000, PATIENCE)
-            .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+        session.wait_for_records(&destination.bootstrap, name, (part as u64 + 1) * 20_000, PATIENCE).unwrap();
     }
     stop_cleanly(process);
     let original = writing.digest(&source.bootstrap, name, false).unwrap();

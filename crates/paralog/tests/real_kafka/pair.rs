@@ -60,14 +60,14 @@ impl Side {
 
 impl Pair {
     /// Two clusters of this test's own, so that it may do with them what it likes.
-    pub(crate) fn start(source: (&str, Config), destination: (&str, Config)) -> Hold {
+    pub(crate) fn start(source: (&str, &Config), destination: (&str, &Config)) -> Hold {
         Hold(Arc::new(Pair::both(source, destination)))
     }
 
-    fn both(source: (&str, Config), destination: (&str, Config)) -> Pair {
+    fn both(source: (&str, &Config), destination: (&str, &Config)) -> Pair {
         thread::scope(|scope| {
-            let source = scope.spawn(|| Side::start(source.0, &source.1));
-            let destination = Side::start(destination.0, &destination.1);
+            let source = scope.spawn(|| Side::start(source.0, source.1));
+            let destination = Side::start(destination.0, destination.1);
             Pair { source: source.join().unwrap(), destination }
         })
     }
@@ -83,7 +83,7 @@ impl Pair {
         // The source compacts as soon as it can, the destination not at all: a copy is to be looked at first.
         let compacting = Config::brokers(1).with("log.cleaner.backoff.ms", "200");
         let keeping = Config::brokers(1).with("log.cleaner.backoff.ms", "3600000");
-        let pair = Arc::new(Pair::both((source, compacting), (destination, keeping)));
+        let pair = Arc::new(Pair::both((source, &compacting), (destination, &keeping)));
         *held = Arc::downgrade(&pair);
         Hold(pair)
     }

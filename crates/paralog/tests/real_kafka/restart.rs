@@ -48,9 +48,7 @@ fn ended_often(name: &str, source_version: &str, destination_version: &str, end:
             // One more, unless nothing is left to copy: then the program is ended while it waits.
             let left = !written.load(Ordering::Acquire);
             if left {
-                session
-                    .wait_for_records(&destination.bootstrap, name, copied + 1, PATIENCE)
-                    .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+                session.wait_for_records(&destination.bootstrap, name, copied + 1, PATIENCE).unwrap();
             }
             match end(ends) {
                 End::Stop => stop_cleanly(process),

@@ -57,9 +57,7 @@ fn a_topic_is_made_like_its_source_and_grows_with_it() {
 
     source_session.grow_topic(&source.bootstrap, topic, 5).unwrap();
     source_session.fill(&source.bootstrap, topic, &Fill::varied(1_000, 5).first(1_000)).unwrap();
-    destination_session
-        .wait_for_records(&destination.bootstrap, topic, 2_000, PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+    destination_session.wait_for_records(&destination.bootstrap, topic, 2_000, PATIENCE).unwrap();
     let original = source_session.digest(&source.bootstrap, topic, false).unwrap();
     assert_eq!(original.len(), 5);
     assert_same(&original, &destination_session.digest(&destination.bootstrap, topic, false).unwrap());
@@ -69,7 +67,7 @@ fn a_topic_is_made_like_its_source_and_grows_with_it() {
 #[test]
 #[cfg_attr(not(feature = "real-kafka"), ignore = "needs real Kafka: cargo xtask test")]
 fn a_topic_that_wants_more_brokers_is_made_when_they_are_there() {
-    let pair = Pair::start(("3.9.2", Config::brokers(1)), ("4.3.1", Config::brokers(2)));
+    let pair = Pair::start(("3.9.2", &Config::brokers(1)), ("4.3.1", &Config::brokers(2)));
     let (source, destination) = (&pair.source, &pair.destination);
     let mut source_session = source.session();
     source_session.create_topic(&source.bootstrap, "wide", 1, 1, &[]).unwrap();
@@ -92,9 +90,6 @@ fn a_topic_that_wants_more_brokers_is_made_when_they_are_there() {
         "wide",
         "dest.topic.replication.factor=2\ntopic.create.backoff.ms=1000",
     ));
-    destination
-        .session()
-        .wait_for_records(&destination.bootstrap, "wide", 10, PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", process.log_tail()));
+    destination.session().wait_for_records(&destination.bootstrap, "wide", 10, PATIENCE).unwrap();
     stop_cleanly(process);
 }
