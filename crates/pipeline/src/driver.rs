@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use crate::budget::Budget;
 use crate::engine::Engine;
 use crate::events::{Action, ConnectionId, Event, Leader, Now, SendError};
-use crate::look::{look_at_destination, look_at_source, read_tail};
+use crate::look::{look_at_destination, look_at_source, read_contents, read_tail};
 use crate::options::{Isolation, Options};
 use crate::reader::{FetchCommand, read};
 use crate::status::Status;
@@ -250,6 +250,14 @@ impl Driver {
                 self.spawn(async move {
                     let tail = read_tail(&cluster, broker, &partition, producer, from, evidence.latest).await;
                     Event::TailRead { lane, evidence, tail }
+                });
+            }
+            Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
+                let cluster = self.destination.clone();
+                self.spawn(async move {
+                    let contents =
+                        read_contents(&cluster, broker, &partition, from, evidence.latest, timed).await;
+                    Event::ContentsRead { lane, evidence, contents }
                 });
             }
             Action::Fetch { broker, wanted, bytes_max, wait_max } => {

@@ -12,6 +12,7 @@ use offsets::{Producer, Stored};
 use record_batch::{BatchError, Entry, Piece, Transcode};
 
 use crate::budget::Charge;
+use crate::contents::RecordHash;
 use crate::place::{Evidence, Tail};
 use crate::store::StoreError;
 use crate::trouble::{Side, Trouble};
@@ -100,6 +101,12 @@ pub(crate) enum Event {
         evidence: Evidence,
         tail: Result<Tail, Trouble>,
     },
+    /// The destination's records after the lane's checkpoint.
+    ContentsRead {
+        lane: LaneKey,
+        evidence: Evidence,
+        contents: Result<Vec<RecordHash>, Trouble>,
+    },
     Fetched {
         broker: BrokerId,
         reply: Result<FetchReply, CallError>,
@@ -123,12 +130,54 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) enum Action {
     AllocateProducer,
-    FindLeaders { side: Side, topics: Vec<TopicName>, after: Duration },
-    LookAtSource { broker: BrokerId, lanes: Vec<(LaneKey, TopicPartition)> },
-    LookAtDestination { broker: BrokerId, lanes: Vec<(LaneKey, TopicPartition)> },
-    ReadTail { lane: LaneKey, broker: BrokerId, partition: TopicPartition, from: Offset, evidence: Evidence },
-    Fetch { broker: BrokerId, wanted: Vec<FetchPartition>, bytes_max: usize, wait_max: Duration },
-    Transcode { lane: LaneKey, ticket: u64, entry: Entry, how: Transcode, charge: Charge },
-    Send { broker: BrokerId, connection: ConnectionId, request: RequestId, batches: Vec<ProduceBatch> },
+    FindLeaders {
+        side: Side,
+        topics: Vec<TopicName>,
+        after: Duration,
+    },
+    LookAtSource {
+        broker: BrokerId,
+        lanes: Vec<(LaneKey, TopicPartition)>,
+    },
+    LookAtDestination {
+        broker: BrokerId,
+        lanes: Vec<(LaneKey, TopicPartition)>,
+    },
+    ReadTail {
+        lane: LaneKey,
+        broker: BrokerId,
+        partition: TopicPartition,
+        from: Offset,
+        evidence: Evidence,
+    },
+    /// The destination's records from `from` on, up to the end that `evidence` names. `timed`: their times
+    /// are those of the source.
+    ReadContents {
+        lane: LaneKey,
+        broker: BrokerId,
+        partition: TopicPartition,
+        from: Offset,
+        evidence: Evidence,
+        timed: bool,
+    },
+    Fetch {
+        broker: BrokerId,
+        wanted: Vec<FetchPartition>,
+        bytes_max: usize,
+        wait_max: Duration,
+    },
+    Transcode {
+        lane: LaneKey,
+        ticket: u64,
+        entry: Entry,
+        how: Transcode,
+        charge: Charge,
+    },
+    Send {
+        broker: BrokerId,
+        connection: ConnectionId,
+        request: RequestId,
+        batches: Vec<ProduceBatch>,
+    },
     Save(Stored),
 }

@@ -22,6 +22,7 @@ use record_batch::{
 };
 
 use crate::budget::Charge;
+use crate::contents::{Comparison, RecordHash, hashes};
 use crate::events::{ConnectionId, LaneId, LaneKey, Leader, RequestId};
 use crate::options::Isolation;
 use crate::place::sequence_after;
@@ -52,7 +53,7 @@ pub(crate) enum Opening {
     Source,
     /// The destination's leader was asked what is there.
     Destination,
-    /// The destination's tail is being read.
+    /// The destination's tail is being read, its headers or its records.
     Tail,
     /// The position is being stored, because it must be known after a crash before anything is sent.
     Saving,
@@ -183,6 +184,8 @@ pub(crate) struct Lane {
     read_epoch: LeaderEpoch,
     /// Selected records from `read_from` on that are at the destination already.
     to_skip: i64,
+    /// Set while the position is found by comparing records instead of counting them.
+    comparison: Option<Comparison>,
     /// The offset of the next append, once `to_skip` is done.
     placed_end: Offset,
     verify: Option<Fingerprint>,
@@ -261,6 +264,7 @@ impl Lane {
             read_from: acked.next_source,
             read_epoch: acked.source_leader_epoch,
             to_skip: 0,
+            comparison: None,
             placed_end: acked.destination_end,
             verify: acked.fingerprint,
             tickets: 0,
@@ -337,6 +341,7 @@ impl Lane {
         self.held_bytes -= self.queue.iter().map(Item::bytes).sum::<usize>();
         self.queue.clear();
         self.to_skip = 0;
+        self.comparison = None;
         self.looked_at = None;
     }
 
@@ -369,6 +374,39 @@ impl Lane {
         }
     }
 
+    /// Finds the position by content, after [`Lane::placed`]: `destination` are its records after the
+    /// acknowledged position, as far as cleaning left them.
+    pub(crate) fn compare(&mut self, destination: Vec<RecordHash>) {
+        let sent = usize::try_from(self.to_skip).unwrap_or(0);
+        self.comparison = Some(Comparison::new(sent, destination));
+    }
+
+    /// Takes an entry while comparing. True once the position is known.
+    fn compare_entry(&mut self, entry: &Entry) -> Result<bool, Trouble> {
+        let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
+        let found = hashes(entry, self.read_from, timed).map_err(|error| self.unreadable(&error))?;
+        self.read_from = entry.next_offset();
+        Ok(self.comparison.as_mut().is_some_and(|comparison| comparison.take(found)))
+    }
+
+    /// Ends the comparison: everything that can still be told apart was seen.
+    pub(crate) fn end_comparison(&mut self) {
+        let Some(comparison) = self.comparison.take() else { return };
+        let position = comparison.position().unwrap_or(self.acked.next_source);
+        self.acked.sequence = sequence_after(self.acked.sequence, self.to_skip);
+        self.acked.destination_end = self.placed_end;
+        self.acked.next_source = position;
+        self.acked.fingerprint = None;
+        self.dirty = true;
+        self.to_skip = 0;
+        self.read_from = position;
+        self.start_sending();
+    }
+
+    pub(crate) fn is_comparing(&self) -> bool {
+        self.comparison.is_some()
+    }
+
     fn start_sending(&mut self) {
         self.next_sequence = self.acked.sequence;
         self.next_destination = self.placed_end;
@@ -379,7 +417,12 @@ impl Lane {
     pub(crate) fn accept(&mut self, fetched: &Fetched, reading: &Reading<'_>) -> Vec<Job> {
         let mut jobs = Vec::new();
         let mut aborted = AbortedSet::new(fetched.aborted.clone());
+        let comparing = self.comparison.is_some();
         for entry in split(fetched.records.clone()) {
+            if comparing && self.comparison.is_none() {
+                // The position may lie before what follows here: it is read again from there.
+                break;
+            }
             let taken = entry
                 .map_err(|error| self.unreadable(&error))
                 .and_then(|entry| self.accept_entry(entry, &mut aborted, reading));
@@ -453,8 +496,16 @@ impl Lane {
                 // A skipped batch is checked by nobody else; damage must not hide records.
                 batch.verify_crc().map_err(|error| self.unreadable(&error))?;
             }
-            self.skip_to(next_source);
+            if self.comparison.is_none() {
+                self.skip_to(next_source);
+            }
             self.read_from = next_source;
+            return Ok(None);
+        }
+        if self.comparison.is_some() {
+            if self.compare_entry(&entry)? {
+                self.end_comparison();
+            }
             return Ok(None);
         }
         let mut from = self.read_from;

@@ -12,6 +12,7 @@
 //! created nor configured here.
 
 mod budget;
+mod contents;
 mod driver;
 mod engine;
 mod events;

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use client::{
-    CallError, Class, Cluster, Connection, ErrorCode, FetchOptions, FetchPartition, Fetcher, OffsetSpec,
-    ProducerState, classify,
+    CallError, Class, Cluster, ErrorCode, FetchOptions, FetchPartition, Fetcher, OffsetSpec, ProducerState,
+    classify,
 };
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition};
 use record_batch::{Entry, split};
 use std::time::Duration;
 
+use crate::contents::{RecordHash, hashes};
 use crate::events::{LaneKey, SourceEvidence};
 use crate::place::{Evidence, ProducerEvidence, Tail};
 use crate::trouble::{Side, Trouble};
@@ -19,6 +20,8 @@ use crate::trouble::{Side, Trouble};
 const TAIL_BYTES_MAX: usize = 1 << 30;
 /// Bytes of one fetch of the tail.
 const TAIL_FETCH_BYTES: usize = 4 << 20;
+/// How long such a fetch may wait: the records are there.
+const TAIL_WAIT: Duration = Duration::from_millis(500);
 
 type Lanes = [(LaneKey, TopicPartition)];
 type Looked<T> = Vec<(LaneKey, Result<T, Trouble>)>;
@@ -135,17 +138,10 @@ pub(crate) async fn read_tail(
     from: Offset,
     latest: Offset,
 ) -> Result<Tail, Trouble> {
-    let failed = |error: &CallError| Trouble::from_call(Side::Destination, "Fetch", error);
-    let connection: Connection = cluster.connect(broker).await.map_err(|error| failed(&error))?;
-    let options = FetchOptions {
-        wait_max: Duration::from_millis(500),
-        bytes_min: 1,
-        committed_only: false,
-        rack: None,
-    };
-    let mut fetcher = Fetcher::new(connection, options);
+    let mut fetcher = tail_fetcher(cluster, broker).await?;
     // A partition that only we write to ends with a batch of ours.
-    let (newest, _) = scan(&mut fetcher, partition, producer, Offset(latest.0 - 1), latest).await?;
+    let at = Offset(latest.0 - 1);
+    let (newest, _) = newest_of(fetch_at(&mut fetcher, partition, at).await?, producer, at, latest);
     if let Some(last) = newest {
         return Ok(Tail::Ours(last));
     }
@@ -153,14 +149,12 @@ pub(crate) async fn read_tail(
     let mut read = 0;
     let mut ours = None;
     while position < latest {
-        let (found, (next, bytes)) = scan(&mut fetcher, partition, producer, position, latest).await?;
+        let records = fetch_at(&mut fetcher, partition, position).await?;
+        let (found, (next, bytes)) = newest_of(records, producer, position, latest);
         ours = found.or(ours);
         read += bytes;
         if next <= position {
-            return Err(Trouble::Unreadable {
-                at: position,
-                why: "the destination's log cannot be read".into(),
-            });
+            return Err(unreadable_log(position));
         }
         if read > TAIL_BYTES_MAX {
             return Ok(Tail::TooFar);
@@ -170,14 +164,53 @@ pub(crate) async fn read_tail(
     Ok(ours.map_or(Tail::NoneOurs, Tail::Ours))
 }
 
-/// One fetch at `at`: the last sequence of ours in it, the offset after it and its bytes.
-async fn scan(
-    fetcher: &mut Fetcher,
+/// The destination's records from `from` to `latest`, in order, as far as they are there.
+pub(crate) async fn read_contents(
+    cluster: &Cluster,
+    broker: BrokerId,
     partition: &TopicPartition,
-    producer: ProducerId,
-    at: Offset,
+    from: Offset,
     latest: Offset,
-) -> Result<(Option<i32>, (Offset, usize)), Trouble> {
+    timed: bool,
+) -> Result<Vec<RecordHash>, Trouble> {
+    let mut fetcher = tail_fetcher(cluster, broker).await?;
+    let mut position = from;
+    let mut contents = Vec::new();
+    while position < latest {
+        let records = fetch_at(&mut fetcher, partition, position).await?;
+        let mut next = position;
+        for entry in split(records).map_while(Result::ok).take_while(|entry| entry.base_offset() < latest) {
+            next = next.max(entry.next_offset());
+            if matches!(&entry, Entry::Batch(batch) if batch.header.is_control()) {
+                continue;
+            }
+            let found = hashes(&entry, position, timed)
+                .map_err(|error| Trouble::Unreadable { at: position, why: error.to_string() })?;
+            contents.extend(found.into_iter().map(|(hash, _)| hash));
+        }
+        if next <= position {
+            return Err(unreadable_log(position));
+        }
+        position = next;
+    }
+    Ok(contents)
+}
+
+fn unreadable_log(at: Offset) -> Trouble {
+    Trouble::Unreadable { at, why: String::from("the destination's log gives no whole batch") }
+}
+
+async fn tail_fetcher(cluster: &Cluster, broker: BrokerId) -> Result<Fetcher, Trouble> {
+    let connection = cluster
+        .connect(broker)
+        .await
+        .map_err(|error| Trouble::from_call(Side::Destination, "Fetch", &error))?;
+    let options = FetchOptions { wait_max: TAIL_WAIT, bytes_min: 1, committed_only: false, rack: None };
+    Ok(Fetcher::new(connection, options))
+}
+
+/// What one fetch of `partition` at `at` brings.
+async fn fetch_at(fetcher: &mut Fetcher, partition: &TopicPartition, at: Offset) -> Result<Bytes, Trouble> {
     let wanted = FetchPartition {
         partition: partition.clone(),
         topic_id: None,
@@ -187,16 +220,17 @@ async fn scan(
         bytes_max: TAIL_FETCH_BYTES,
     };
     let reply = fetcher
-        .fetch(std::slice::from_ref(&wanted), TAIL_FETCH_BYTES, Duration::from_millis(500))
+        .fetch(std::slice::from_ref(&wanted), TAIL_FETCH_BYTES, TAIL_WAIT)
         .await
         .map_err(|error| Trouble::from_call(Side::Destination, "Fetch", &error))?;
     let Some(fetched) = reply.partitions.into_iter().find(|fetched| fetched.partition == *partition) else {
         return Err(Trouble::Unanswered(Side::Destination, "Fetch"));
     };
-    if !fetched.error.is_ok() {
-        return Err(refusal(Side::Destination, "Fetch", fetched.error));
+    if fetched.error.is_ok() {
+        Ok(fetched.records)
+    } else {
+        Err(refusal(Side::Destination, "Fetch", fetched.error))
     }
-    Ok(newest_of(fetched.records, producer, at, latest))
 }
 
 /// The last sequence of `producer` in `records`, and where they end.

@@ -192,6 +192,7 @@ impl Engine {
                 self.destination_looked(broker, connection, lanes);
             }
             Event::TailRead { lane, evidence, tail } => self.tail_read(lane, evidence, tail),
+            Event::ContentsRead { lane, evidence, contents } => self.contents_read(lane, &evidence, contents),
             Event::Fetched { broker, reply } => self.fetched(broker, reply),
             Event::Transcoded { lane, ticket, pieces } => self.transcoded(lane, ticket, pieces),
             Event::Produced { request, reply } => self.produced(request, reply),

@@ -8,11 +8,12 @@
 
 use std::time::Duration;
 
-use model::{BrokerId, Offset};
+use model::{BrokerId, Offset, TimestampRule};
 use offsets::Producer;
 use tracing::{info, warn};
 
 use super::{Engine, Identity, backoff_of};
+use crate::contents::RecordHash;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Opening, State, selection_of};
 use crate::options::{ExistingRecords, Isolation};
@@ -242,7 +243,7 @@ impl Engine {
                 continue;
             }
             match result {
-                Ok(evidence) => self.place_lane(key.id, broker, &evidence),
+                Ok(evidence) => self.place_lane(key.id, broker, &evidence, None),
                 Err(trouble) => {
                     self.destination.wanted = true;
                     self.doubt(key.id, Some(trouble), false);
@@ -260,15 +261,39 @@ impl Engine {
         match (tail, leader) {
             (Ok(tail), Some(leader)) => {
                 evidence.tail = Some(tail);
-                self.place_lane(key.id, leader.broker, &evidence);
+                self.place_lane(key.id, leader.broker, &evidence, None);
             }
             (Ok(_), None) => self.doubt(key.id, Some(Trouble::NoLeader(Side::Destination)), false),
             (Err(trouble), _) => self.doubt(key.id, Some(trouble), false),
         }
     }
 
+    pub(super) fn contents_read(
+        &mut self,
+        key: LaneKey,
+        evidence: &Evidence,
+        contents: Result<Vec<RecordHash>, Trouble>,
+    ) {
+        let Some(lane) = self.lane_at(key).filter(|lane| lane.state == State::Opening(Opening::Tail)) else {
+            return;
+        };
+        let destination = lane.route.destination.clone();
+        match (contents, self.destination.leaders.get(&destination).copied()) {
+            (Ok(contents), Some(leader)) => self.place_lane(key.id, leader.broker, evidence, Some(contents)),
+            (Ok(_), None) => self.doubt(key.id, Some(Trouble::NoLeader(Side::Destination)), false),
+            (Err(trouble), _) => self.doubt(key.id, Some(trouble), false),
+        }
+    }
+
     /// Decides where a lane stands, by what its destination's leader showed.
-    fn place_lane(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence) {
+    /// `contents`: the destination's records after the checkpoint, where they were read.
+    fn place_lane(
+        &mut self,
+        id: LaneId,
+        broker: BrokerId,
+        evidence: &Evidence,
+        contents: Option<Vec<RecordHash>>,
+    ) {
         let instant = self.now.instant;
         let existing = self.options.existing_records;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
@@ -329,6 +354,18 @@ impl Engine {
                         "others write to the copy's partition: offsets of the two sides drift apart");
                 }
                 lane.acked.selection = selection_of(self.options.isolation);
+                if records > 0 && lane.route.rule.source_compacted && contents.is_none() {
+                    lane.state = State::Opening(Opening::Tail);
+                    self.actions.push_back(Action::ReadContents {
+                        lane: lane.key(),
+                        broker,
+                        partition: lane.route.destination.clone(),
+                        from: lane.acked.destination_end,
+                        evidence: evidence.clone(),
+                        timed: lane.route.rule.timestamps == TimestampRule::AsAtSource,
+                    });
+                    return;
+                }
                 lane.placed(
                     records,
                     evidence.latest,
@@ -337,6 +374,13 @@ impl Engine {
                     self.options.replica_lag_max,
                     instant,
                 );
+                if let Some(contents) = contents
+                    && records > 0
+                {
+                    info!(source = %lane.route.source, records,
+                        "the source is compacted: finding the position by comparing records");
+                    lane.compare(contents);
+                }
                 self.ready_after_walk(id);
             }
             Placement::ReadTail => {
@@ -357,7 +401,7 @@ impl Engine {
                     self.look_again(id, Trouble::OutcomeUnknown, pause);
                 } else {
                     lane.unsettled = false;
-                    self.place_lane(id, broker, evidence);
+                    self.place_lane(id, broker, evidence, contents);
                 }
             }
             Placement::Blocked(Trouble::DestinationLost { .. })

@@ -159,6 +159,9 @@ impl Engine {
             });
         }
         let at_end = end.is_some_and(|end| lane.read_from() >= end);
+        if lane.is_comparing() && at_end && fetched.records.is_empty() {
+            lane.end_comparison();
+        }
         if lane.is_walking() && at_end && fetched.records.is_empty() {
             // The destination has records of ours that the source cannot show any more.
             let at = lane.read_from();

@@ -1,0 +1,120 @@
+//! Finding a lane's position by what records say, where counting them cannot be trusted.
+//!
+//! Cleaning takes records out of a compacted source at any time, so that the number of records sent since
+//! the checkpoint no longer says where the source goes on. What was sent is at the destination: the
+//! position is behind the last source record that is there too. Records that are gone at the source
+//! cannot be sent again and need no position.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use model::Offset;
+use record_batch::{BatchError, DECOMPRESSED_BYTES_MAX, Entry, Record, records};
+
+/// What tells one record from another: its time, key, value and headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RecordHash(u64);
+
+/// `timed`: the two sides show the same time for a record.
+fn hash(record: &Record<'_>, timed: bool) -> RecordHash {
+    // The same seed in every process and on both sides; nobody gains by a collision.
+    let mut hasher = DefaultHasher::new();
+    if timed {
+        record.timestamp.hash(&mut hasher);
+    }
+    record.key.hash(&mut hasher);
+    record.value.hash(&mut hasher);
+    record.headers.hash(&mut hasher);
+    RecordHash(hasher.finish())
+}
+
+/// The records of `entry` from `from` on, each with the offset after it.
+///
+/// # Errors
+/// [`BatchError`] where it cannot be read.
+pub(crate) fn hashes(
+    entry: &Entry,
+    from: Offset,
+    timed: bool,
+) -> Result<Vec<(RecordHash, Offset)>, BatchError> {
+    entry.verify_crc()?;
+    let decoded = records(entry, DECOMPRESSED_BYTES_MAX)?;
+    let mut hashes = Vec::new();
+    for record in &decoded {
+        let record = record?;
+        if record.offset >= from {
+            hashes.push((hash(&record, timed), Offset(record.offset.0 + 1)));
+        }
+    }
+    Ok(hashes)
+}
+
+/// The destination's records after the checkpoint, and the source's as they are read.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    /// Records sent since the checkpoint, by their sequences.
+    sent: usize,
+    destination: Vec<RecordHash>,
+    source: Vec<(RecordHash, Offset)>,
+}
+
+impl Comparison {
+    /// `sent` records were sent since the checkpoint; `destination` is what is left of them there.
+    pub(crate) fn new(sent: usize, destination: Vec<RecordHash>) -> Comparison {
+        Comparison { sent, destination, source: Vec::new() }
+    }
+
+    /// Takes more of the source's selected records after the checkpoint. True once there are enough: the
+    /// source has at most as many of those sent as were sent.
+    pub(crate) fn take(&mut self, records: Vec<(RecordHash, Offset)>) -> bool {
+        self.source.extend(records);
+        self.source.truncate(self.sent);
+        self.source.len() == self.sent
+    }
+
+    /// Where the source goes on: after the last record that is at the destination, or `None` if none of
+    /// those read is.
+    pub(crate) fn position(&self) -> Option<Offset> {
+        // Nothing was cleaned: the count is right, also among records that are all alike.
+        if let (Some(last), Some((hash, next))) = (self.destination.last(), self.source.last())
+            && self.source.len() == self.sent
+            && hash == last
+        {
+            return Some(*next);
+        }
+        self.destination.iter().rev().find_map(|wanted| {
+            self.source.iter().rev().find(|(hash, _)| hash == wanted).map(|(_, next)| *next)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sent: usize, destination: &[u64], source: &[(u64, i64)], expected: Option<i64>) {
+        let destination = destination.iter().map(|hash| RecordHash(*hash)).collect();
+        let mut comparison = Comparison::new(sent, destination);
+        comparison
+            .take(source.iter().map(|(hash, offset)| (RecordHash(*hash), Offset(offset + 1))).collect());
+        assert_eq!(comparison.position().map(|next| next.0 - 1), expected);
+    }
+
+    #[test]
+    fn the_position_is_behind_the_last_record_that_both_sides_have() {
+        // Nothing was cleaned.
+        check(3, &[1, 2, 3], &[(1, 10), (2, 11), (3, 12)], Some(12));
+        // Alike records are counted.
+        check(3, &[1, 1, 1], &[(1, 10), (1, 11), (1, 12), (1, 13)], Some(12));
+        // Some of those sent are gone at the source; those behind were not sent.
+        check(3, &[1, 2, 3], &[(3, 12), (4, 13), (5, 14)], Some(12));
+        // The last one sent is gone, the one before is not.
+        check(3, &[1, 2, 3], &[(2, 11), (4, 13), (5, 14)], Some(11));
+        // All are gone.
+        check(3, &[1, 2, 3], &[(4, 13), (5, 14), (6, 15)], None);
+        // The destination was cleaned as well.
+        check(4, &[2, 4], &[(2, 11), (3, 12), (4, 13), (5, 14)], Some(13));
+        // The source ends early.
+        check(3, &[1, 2, 3], &[(3, 12)], Some(12));
+        check(3, &[1, 2, 3], &[], None);
+    }
+}
