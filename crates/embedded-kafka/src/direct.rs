@@ -4,10 +4,12 @@
 //! test, so it panics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{TopicId, TopicName};
-use record_batch::BatchError;
+use record_batch::{BatchError, DECOMPRESSED_BYTES_MAX, Entry, Record};
+use tokio::sync::Notify;
 
 use crate::cluster::Cluster;
 use crate::log::StoredEntry;
@@ -37,6 +39,34 @@ pub enum AppendError {
         /// The log's end.
         end_offset: i64,
     },
+}
+
+/// A record of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Its offset.
+    pub offset: i64,
+    /// Milliseconds since 1970, as a consumer sees them.
+    pub timestamp: i64,
+    /// The key; null is not empty.
+    pub key: Option<Vec<u8>>,
+    /// The value; null is not empty.
+    pub value: Option<Vec<u8>>,
+    /// The headers in their order.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl From<Record<'_>> for LogRecord {
+    fn from(record: Record<'_>) -> LogRecord {
+        let headers = record.headers.iter().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)));
+        LogRecord {
+            offset: record.offset.0,
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: headers.collect(),
+        }
+    }
 }
 
 impl Cluster {
@@ -172,6 +202,58 @@ impl Cluster {
                 left_bytes => Err(AppendError::Incomplete { left_bytes, given_bytes }),
             }
         })
+    }
+
+    /// Appends one v2 batch as a leader does: at the log's end and under its epoch, whatever the batch says
+    /// of those. Nothing else is changed or checked.
+    ///
+    /// # Errors
+    /// [`AppendError`] if it is not one whole batch.
+    pub fn place(&self, topic: &str, partition: i32, batch: Bytes) -> Result<i64, AppendError> {
+        let given_bytes = batch.len();
+        let mut entries = stored_entries(batch)?;
+        let (Some(entry), true) = (entries.pop(), entries.is_empty()) else {
+            return Err(AppendError::Incomplete { left_bytes: given_bytes, given_bytes });
+        };
+        self.with(topic, partition, |partition| {
+            let base_offset = partition.log.end_offset();
+            let leader_epoch = partition.leader_epoch;
+            partition.append(entry.moved_to(base_offset, leader_epoch));
+            Ok(base_offset)
+        })
+    }
+
+    /// Every data record of a log, in order; markers are left out, aborted records are not.
+    ///
+    /// # Panics
+    /// If the log holds an entry that cannot be read, or there is no such partition.
+    pub fn records(&self, topic: &str, partition: i32) -> Vec<LogRecord> {
+        let mut found = Vec::new();
+        for bytes in self.log(topic, partition) {
+            let entry =
+                record_batch::split(bytes).next().expect("entries are not empty").expect("was read before");
+            if matches!(&entry, Entry::Batch(batch) if batch.header.is_control()) {
+                continue;
+            }
+            let records = record_batch::records(&entry, DECOMPRESSED_BYTES_MAX).expect("records can be read");
+            found.extend(records.iter().map(|record| LogRecord::from(record.expect("a record can be read"))));
+        }
+        found
+    }
+
+    /// Waits until a log reaches `end_offset`.
+    pub async fn reached(&self, topic: &str, partition: i32, end_offset: i64) {
+        let changed = Arc::new(Notify::new());
+        loop {
+            let reached = self.with(topic, partition, |partition| {
+                partition.watch(&changed);
+                partition.log.end_offset() >= end_offset
+            });
+            if reached {
+                return;
+            }
+            changed.notified().await;
+        }
     }
 
     /// Every entry of a log, as a fetch reply carries it.

@@ -5,6 +5,12 @@
 //! answers as that version was measured to: the same refusals, the same forgetfulness of producers. What
 //! real clusters do rarely it does when asked: holes, old formats, elections, lost replies ([`Cluster::on`]).
 //!
+//! Known differences from Kafka, beside what is not answered at all: versions that the message library does
+//! not have are not listed (ListOffsets 11, OffsetCommit and OffsetFetch 10) or close the connection (Produce
+//! 0 to 2 and the like); groups have no members; followers copy at once unless told otherwise, and a broker that
+//! stops leaves the in-sync sets at once; retention, expiry and cleaning happen when asked
+//! ([`Cluster::sweep`], [`Cluster::compact`]); transactions end as soon as they are asked to.
+//!
 //! It is not durable, not replicated for safety, not secure, and answers only loopback.
 //!
 //! ```ignore
@@ -42,7 +48,7 @@ mod walk;
 pub use broker::Broker;
 pub use cluster::{Cluster, StartError};
 pub use config::{Config, Transport};
-pub use direct::AppendError;
+pub use direct::{AppendError, LogRecord};
 pub use faults::{Fault, Held, On};
 pub use profile::Profile;
 pub use protocol::{ApiKey, ErrorCode};

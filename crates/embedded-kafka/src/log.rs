@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use model::{LeaderEpoch, Offset};
 use record_batch::{HEADER_BYTES, Header};
 
 /// One batch or old-format message in the log.
@@ -45,6 +46,18 @@ impl StoredEntry {
         bytes: Bytes,
     ) -> StoredEntry {
         StoredEntry { base_offset, last_offset, header: None, max_timestamp, head: Bytes::new(), body: bytes }
+    }
+
+    /// The same batch at another offset and under another leader epoch, neither of which is under the checksum.
+    pub(crate) fn moved_to(self, base_offset: i64, leader_epoch: i32) -> StoredEntry {
+        match self.header {
+            Some(mut header) => {
+                header.base_offset = Offset(base_offset);
+                header.partition_leader_epoch = LeaderEpoch(leader_epoch);
+                StoredEntry::batch(header, Bytes::copy_from_slice(&header.write()), self.body)
+            }
+            None => self,
+        }
     }
 
     pub(crate) fn size_bytes(&self) -> usize {

@@ -6,7 +6,7 @@
 //! exactly where they differ.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use model::ProducerId;
@@ -56,7 +56,7 @@ pub(crate) struct Partition {
     /// Each epoch with the offset where it began, ascending.
     epochs: Vec<(i32, i64)>,
     aborted: Vec<AbortedTransaction>,
-    waiting: Vec<Arc<Notify>>,
+    waiting: Vec<Weak<Notify>>,
 }
 
 impl Partition {
@@ -196,13 +196,15 @@ impl Partition {
 
     /// Whoever waits for this partition to change is told by `notify`, once.
     pub(crate) fn watch(&mut self, notify: &Arc<Notify>) {
-        if !self.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, notify)) {
-            self.waiting.push(Arc::clone(notify));
+        // Whoever waited and was answered for another reason is still in the list.
+        self.waiting.retain(|waiting| waiting.strong_count() > 0);
+        if !self.waiting.iter().any(|waiting| std::ptr::eq(waiting.as_ptr(), Arc::as_ptr(notify))) {
+            self.waiting.push(Arc::downgrade(notify));
         }
     }
 
     pub(crate) fn wake(&mut self) {
-        for waiting in self.waiting.drain(..) {
+        for waiting in self.waiting.drain(..).filter_map(|waiting| waiting.upgrade()) {
             waiting.notify_one();
         }
     }

@@ -3,7 +3,7 @@
 //! One lock around this is the cluster's "controller, metadata log and disks". The handlers in `requests/`
 //! are given it, with the time and who asks, and give the answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<TopicName, Topic>,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
+    /// The topic that has an id.
+    ids: HashMap<[u8; 16], TopicName>,
     topics_created: u64,
     next_producer_id: i64,
     seed: u64,
@@ -73,6 +75,7 @@ impl State {
             topics: BTreeMap::new(),
             transactions: Transactions::default(),
             groups: Groups::default(),
+            ids: HashMap::new(),
             topics_created: 0,
             next_producer_id: config.first_producer_id,
             seed: config.seed,
@@ -98,7 +101,7 @@ impl State {
     }
 
     pub(crate) fn topic_by_id(&self, id: [u8; 16]) -> Option<(&TopicName, &Topic)> {
-        self.topics.iter().find(|(_, topic)| topic.id == id)
+        self.topics.get_key_value(self.ids.get(&id)?)
     }
 
     pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
@@ -244,6 +247,7 @@ impl State {
         let min_insync_replicas = self.min_insync_replicas(&overrides);
         let topic = Topic { id, internal, overrides, rules, min_insync_replicas, partitions };
         self.topics.insert(name.clone(), topic);
+        self.ids.insert(id, name.clone());
         Ok(())
     }
 
@@ -351,6 +355,7 @@ impl State {
     pub(crate) fn delete_topic(&mut self, name: &str) -> bool {
         let Some(mut topic) = self.topics.remove(name) else { return false };
         topic.partitions.iter_mut().for_each(Partition::wake);
+        self.ids.remove(&topic.id);
         self.groups.forget_topic(name);
         true
     }

@@ -200,7 +200,8 @@ impl State {
         let bytes = record_batch::control_batch(end_offset, ProducerId(producer_id), epoch, commit, now_ms);
         let entries = crate::partition::stored_entries(bytes).expect("a marker built here can be read here");
         for entry in entries {
-            partition.append(entry);
+            let leader_epoch = partition.leader_epoch;
+            partition.append(entry.moved_to(end_offset.0, leader_epoch));
         }
     }
 }

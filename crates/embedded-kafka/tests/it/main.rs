@@ -5,6 +5,7 @@
 mod client;
 mod compaction;
 mod configs;
+mod direct;
 mod faults;
 mod fetching;
 mod hostile;
