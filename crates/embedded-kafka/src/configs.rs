@@ -150,7 +150,7 @@ pub(crate) fn split_list(value: &str) -> impl Iterator<Item = &str> {
 const LONG_MAX: &str = "9223372036854775807";
 
 /// The topic settings of Kafka's `TopicConfig` and `QuotaConfig`.
-static TOPIC_SETTINGS: [Setting; 35] = [
+static TOPIC_SETTINGS: [Setting; 36] = [
     setting("cleanup.policy", Kind::List, "delete", &["log.cleanup.policy"]).one_of(&["compact", "delete"]),
     setting("compression.gzip.level", Kind::Int, "-1", &["compression.gzip.level"]).since(Profile::V3_9),
     setting("compression.lz4.level", Kind::Int, "9", &["compression.lz4.level"]).since(Profile::V3_9),
@@ -221,6 +221,8 @@ static TOPIC_SETTINGS: [Setting; 35] = [
     .at_least(-1),
     setting("segment.bytes", Kind::Int, "1073741824", &["log.segment.bytes"]).at_least(14),
     setting("segment.index.bytes", Kind::Int, "10485760", &["log.index.size.max.bytes"]).at_least(4),
+    setting("segment.jitter.ms", Kind::Long, "0", &["log.roll.jitter.ms", "log.roll.jitter.hours"])
+        .at_least(0),
     setting("segment.ms", Kind::Long, "604800000", &["log.roll.ms", "log.roll.hours"]).at_least(1),
     setting("unclean.leader.election.enable", Kind::Boolean, "false", &["unclean.leader.election.enable"]),
 ];
