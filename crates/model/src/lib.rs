@@ -7,5 +7,7 @@
 mod ids;
 mod route;
 
-pub use ids::{BrokerId, ClusterName, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicName, TopicPartition};
+pub use ids::{
+    BrokerId, ClusterName, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicName, TopicPartition,
+};
 pub use route::{RewriteRule, Route, Routes, TimestampRule};

@@ -350,7 +350,9 @@ mod tests {
         assert_eq!(text[0].0, r#"["replicator-source",{"paralog":"producer"}]"#);
         assert_eq!(
             text[0].1.as_deref(),
-            Some(r#"{"paralog":1,"producer_id":4001,"producer_epoch":0,"stopped_cleanly":true,"destination_cluster_id":"west"}"#)
+            Some(
+                r#"{"paralog":1,"producer_id":4001,"producer_epoch":0,"stopped_cleanly":true,"destination_cluster_id":"west"}"#
+            )
         );
         assert_eq!(text[1].0, r#"["replicator-source",{"topic":"t","partition":0}]"#);
         assert_eq!(
