@@ -84,6 +84,12 @@ impl Setting {
         (self.since..=self.until).contains(&profile)
     }
 
+    /// Whether the broker's own default is told as a synonym: not where it is null and computed.
+    pub(crate) fn tells_default(&self) -> bool {
+        let computed = ["flush.ms", "retention.ms", "segment.jitter.ms", "segment.ms"];
+        !self.synonyms.is_empty() && !computed.contains(&self.name)
+    }
+
     /// The built-in default, which versions disagree about in a few places.
     pub(crate) fn default(&self, profile: Profile) -> &'static str {
         match self.name {
@@ -136,6 +142,8 @@ impl Setting {
                 Ok(_) => refuse("Value must be no more than 1".to_owned()),
                 Err(_) => refuse("Not a number of type DOUBLE".to_owned()),
             },
+            // 1.1 does not look at it.
+            Kind::String if self.name == "message.timestamp.type" && profile < Profile::V2_8 => Ok(()),
             Kind::String => word(value.trim()),
             Kind::List => split_list(value).try_for_each(word),
         }
@@ -181,7 +189,8 @@ static TOPIC_SETTINGS: [Setting; 36] = [
         .at_least(1),
     setting("max.message.bytes", Kind::Int, "1048588", &["message.max.bytes"]).at_least(0),
     setting("message.downconversion.enable", Kind::Boolean, "true", &["log.message.downconversion.enable"])
-        .since(Profile::V2_8),
+        .since(Profile::V2_8)
+        .until(Profile::V3_9),
     setting("message.format.version", Kind::String, "", &["log.message.format.version"]).until(Profile::V3_9),
     setting("message.timestamp.after.max.ms", Kind::Long, LONG_MAX, &["log.message.timestamp.after.max.ms"])
         .since(Profile::V3_9)

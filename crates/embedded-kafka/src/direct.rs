@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{TopicId, TopicName};
+use protocol::ErrorCode;
 use record_batch::{BatchError, DECOMPRESSED_BYTES_MAX, Entry, Record};
 use tokio::sync::Notify;
 
@@ -150,7 +151,7 @@ impl Cluster {
             Some(value) => overrides.insert(key.to_owned(), value.to_owned()),
             None => overrides.remove(key),
         };
-        if let Err((code, message)) = state.check_overrides(&overrides) {
+        if let Err((code, message)) = state.check_overrides(&overrides, ErrorCode::INVALID_CONFIG) {
             panic!("cannot set {key} of topic {name}: {code}: {message}");
         }
         state.topics.get_mut(name).expect("found above").overrides = overrides;

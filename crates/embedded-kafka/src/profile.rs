@@ -89,6 +89,34 @@ impl Profile {
         if self >= Profile::V2_8 { ErrorCode::INVALID_RECORD } else { ErrorCode::CORRUPT_MESSAGE }
     }
 
+    /// What a setting's wrong value is called when a topic is created.
+    pub(crate) fn wrong_value_at_creation(self) -> ErrorCode {
+        if self >= Profile::V2_8 { ErrorCode::INVALID_CONFIG } else { ErrorCode::UNKNOWN_SERVER_ERROR }
+    }
+
+    /// What a change of settings that cannot be made is called: ZooKeeper brokers take it for a bad request.
+    pub(crate) fn wrong_change(self) -> ErrorCode {
+        if self.is_kraft() { ErrorCode::INVALID_CONFIG } else { ErrorCode::INVALID_REQUEST }
+    }
+
+    /// Requests about topics and partitions that do not exist are refused one by one, and names are checked;
+    /// 1.1 is more careless about both.
+    pub(crate) fn looks_closely(self) -> bool {
+        self >= Profile::V2_8
+    }
+
+    /// Whether an answer to a batch that is refused with `code` after it was looked at tells the log start.
+    pub(crate) fn tells_log_start(self, code: ErrorCode) -> bool {
+        let untold = [
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::MESSAGE_TOO_LARGE,
+            ErrorCode::RECORD_LIST_TOO_LARGE,
+            ErrorCode::CORRUPT_MESSAGE,
+        ];
+        !untold.contains(&code) && (self >= Profile::V2_8 || code != ErrorCode::INVALID_TIMESTAMP)
+    }
+
     /// A partition without state for a producer id takes any sequence of it (KIP-360, 2.5).
     pub(crate) fn stateless_accepts_any_sequence(self) -> bool {
         self >= Profile::V2_8

@@ -70,6 +70,11 @@ impl State {
             brokers: BTreeMap::new(),
             values: BrokerValues {
                 fixed: config.broker_settings.iter().cloned().collect(),
+                // Where leaders may come from outside the in-sync set (KIP-966), the cluster has this as its own.
+                for_all: (config.profile >= Profile::V4_3)
+                    .then(|| ("min.insync.replicas".to_owned(), "1".to_owned()))
+                    .into_iter()
+                    .collect(),
                 ..BrokerValues::default()
             },
             topics: BTreeMap::new(),
@@ -268,7 +273,7 @@ impl State {
             let message = format!("Topic '{name}' collides with existing topics: {other}");
             return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, message));
         }
-        self.check_overrides(overrides)?;
+        self.check_overrides(overrides, self.profile.wrong_value_at_creation())?;
         if !assignments.is_empty() {
             return self.check_assignments(assignments);
         }
@@ -330,13 +335,15 @@ impl State {
         Ok(assignments.to_vec())
     }
 
-    pub(crate) fn check_overrides(&self, overrides: &BTreeMap<String, String>) -> Result<(), Denied> {
-        overrides.iter().try_for_each(|(name, value)| {
-            let checked = match configs::topic_setting(self.profile, name) {
-                Some(setting) => setting.check(self.profile, value),
-                None => Err(format!("Unknown topic config name: {name}")),
-            };
-            checked.map_err(|message| (ErrorCode::INVALID_CONFIG, message))
+    /// Whether a topic may have these settings; `wrong_value` is what a wrong value is called.
+    pub(crate) fn check_overrides(
+        &self,
+        overrides: &BTreeMap<String, String>,
+        wrong_value: ErrorCode,
+    ) -> Result<(), Denied> {
+        overrides.iter().try_for_each(|(name, value)| match configs::topic_setting(self.profile, name) {
+            Some(setting) => setting.check(self.profile, value).map_err(|message| (wrong_value, message)),
+            None => Err((ErrorCode::INVALID_CONFIG, format!("Unknown topic config name: {name}"))),
         })
     }
 

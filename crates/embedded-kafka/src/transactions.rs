@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Offset, ProducerId, TopicPartition};
 use protocol::ErrorCode;
 
-use crate::profile::Profile;
 use crate::state::State;
 
 /// The epoch after which a producer id is used up.
@@ -39,23 +38,20 @@ impl Transactions {
         self.by_id.get(transactional_id)
     }
 
-    /// The transaction, if the request's producer id and epoch are its present ones.
+    /// The transaction, if the request's producer id and epoch are its present ones. PRODUCER_FENCED is only
+    /// said in versions of a request that know it (2.7).
     pub(crate) fn of_producer(
         &mut self,
-        profile: Profile,
         transactional_id: &str,
-        producer_id: i64,
-        epoch: i16,
+        (producer_id, epoch): Identity,
+        knows_fencing: bool,
     ) -> Result<&mut Transaction, ErrorCode> {
         let found = self.by_id.get_mut(transactional_id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
         if found.producer_id != producer_id {
             return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
         }
-        // PRODUCER_FENCED exists since 2.7.
-        let fenced = match profile {
-            Profile::V1_1 => ErrorCode::INVALID_PRODUCER_EPOCH,
-            Profile::V2_8 | Profile::V3_9 | Profile::V4_3 => ErrorCode::PRODUCER_FENCED,
-        };
+        let fenced =
+            if knows_fencing { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
         if found.epoch == epoch { Ok(found) } else { Err(fenced) }
     }
 
@@ -94,6 +90,7 @@ impl State {
         transactional_id: &str,
         timeout_ms: i64,
         expected: Option<Identity>,
+        knows_fencing: bool,
     ) -> Result<Identity, ErrorCode> {
         if timeout_ms <= 0 || timeout_ms > self.broker_number("transaction.max.timeout.ms") {
             return Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT);
@@ -114,7 +111,9 @@ impl State {
             return Ok((producer_id, 0));
         };
         if expected.is_some_and(|expected| expected != (found.producer_id, found.epoch)) {
-            return Err(ErrorCode::PRODUCER_FENCED);
+            let fenced =
+                if knows_fencing { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
+            return Err(fenced);
         }
         found.timeout_ms = timeout_ms;
         if found.open {
@@ -133,18 +132,19 @@ impl State {
         Ok((found.producer_id, found.epoch))
     }
 
-    /// Commits or aborts: a marker to each partition, the offsets to their groups. `second_kind` is the
-    /// protocol of EndTxn v5 (KIP-890), which gives the epoch to go on with.
+    /// Commits or aborts: a marker to each partition, the offsets to their groups. From EndTxn v5 on it is a
+    /// transaction of the second kind (KIP-890), whatever the cluster's features say; it gives the epoch to go
+    /// on with.
     pub(crate) fn end_txn(
         &mut self,
         now_ms: i64,
         transactional_id: &str,
         identity: Identity,
         commit: bool,
-        second_kind: bool,
+        version: i16,
     ) -> Result<Identity, ErrorCode> {
-        let profile = self.profile;
-        let found = self.transactions.of_producer(profile, transactional_id, identity.0, identity.1)?;
+        let second_kind = version >= 5;
+        let found = self.transactions.of_producer(transactional_id, identity, version >= 2)?;
         if !found.open {
             // A repeated request is answered as before; an abort of nothing only by the second kind.
             return match (found.last_committed, second_kind) {

@@ -84,10 +84,9 @@ impl Offered {
         let Some(size) =
             usize::try_from(length).ok().map(|length| length + 12).filter(|size| *size >= HEADER_BYTES)
         else {
-            return Err(Refusal::new(
-                ErrorCode::CORRUPT_MESSAGE,
-                "Record batch is smaller than the minimum record overhead",
-            ));
+            let why = "Record batch is smaller than the minimum record overhead";
+            let closes = profile.closes_on_bad_message_set();
+            return Err(Refusal { closes, ..Refusal::new(ErrorCode::CORRUPT_MESSAGE, why) });
         };
         if bytes.len() < size {
             return refuse("Produce requests must have at least one record batch per partition");
@@ -172,17 +171,12 @@ pub(crate) fn validate(
     if header.producer_id.0 >= 0 && header.base_sequence < 0 {
         return Err(invalid("Invalid sequence number in record batch with producerId"));
     }
-    if header.is_log_append_time() && (rules.append_time || !profile.takes_append_time_bit()) {
-        return Err(Refusal::new(
-            ErrorCode::INVALID_TIMESTAMP,
-            "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime.",
-        ));
-    }
-    let max_timestamp = check_records(profile, rules, now_ms, &header, codec, &bytes)?;
+    let seen = check_records(profile, rules, now_ms, &header, codec, &bytes)?;
     let mut accepted =
         Accepted { header, body: bytes.slice(HEADER_BYTES..), changed: false, append_time_ms: None };
-    if rules.codec.is_some_and(|wanted| wanted != codec) {
-        accepted = recompress(&header, bytes, rules.codec.unwrap_or(codec))?;
+    let wanted = rules.codec.unwrap_or(codec);
+    if wanted != codec || !seen.in_place {
+        accepted = recompress(&header, bytes, wanted)?;
         if HEADER_BYTES + accepted.body.len() > rules.batch_bytes_max {
             return Err(Refusal::new(
                 ErrorCode::MESSAGE_TOO_LARGE,
@@ -190,7 +184,7 @@ pub(crate) fn validate(
             ));
         }
     }
-    let settled = settle_times(rules, now_ms, max_timestamp, &mut accepted.header);
+    let settled = settle_times(rules, now_ms, seen.max_timestamp, &mut accepted.header);
     accepted.changed |= settled;
     accepted.append_time_ms = rules.append_time.then_some(now_ms);
     if HEADER_BYTES + accepted.body.len() > rules.segment_bytes {
@@ -234,7 +228,14 @@ fn check_counts(header: &Header) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Walks the records; gives the highest time among them.
+/// What the records of a batch are like.
+struct Seen {
+    max_timestamp: i64,
+    /// Their offset deltas count 0, 1, 2, …, as far as brokers look.
+    in_place: bool,
+}
+
+/// Walks the records.
 fn check_records(
     profile: Profile,
     rules: &TopicRules,
@@ -242,8 +243,16 @@ fn check_records(
     header: &Header,
     codec: Codec,
     bytes: &Bytes,
-) -> Result<i64, Refusal> {
-    let mut check = RecordChecks { rules, now_ms, max_timestamp: -1, keyless: Vec::new(), out_of_time: None };
+) -> Result<Seen, Refusal> {
+    let mut check = RecordChecks {
+        rules,
+        now_ms,
+        append_time: header.is_log_append_time() && (rules.append_time || !profile.takes_append_time_bit()),
+        max_timestamp: -1,
+        keyless: Vec::new(),
+        out_of_time: Vec::new(),
+    };
+    let mut in_place = true;
     if codec == Codec::None {
         walk(&bytes[HEADER_BYTES..], header.record_count, |index, record| {
             let timestamp = match header.is_log_append_time() {
@@ -266,24 +275,27 @@ fn check_records(
         for (due, record) in (0..).zip(&records) {
             let record = record.map_err(refuse)?;
             // Compressed batches are stored as they are when their deltas count 0, 1, 2, …. Otherwise Kafka
-            // would rebuild them from records it has read without their keys, which fails since 2.4.
-            if record.offset.0 != i64::from(due) && profile >= Profile::V2_8 {
+            // rebuilds them, since 2.4 from records it has read without their keys, which fails.
+            in_place &= record.offset.0 == i64::from(due);
+            if !in_place && profile >= Profile::V2_8 {
                 let why = "key is skipped in PartialDefaultRecord";
                 return Err(Refusal::new(ErrorCode::UNKNOWN_SERVER_ERROR, why));
             }
             check.look(due, record.timestamp, record.key.is_some());
         }
     }
-    check.verdict(profile)
+    Ok(Seen { max_timestamp: check.verdict(profile)?, in_place })
 }
 
 /// What is asked of every record of a batch.
 struct RecordChecks<'a> {
     rules: &'a TopicRules,
     now_ms: i64,
+    /// The batch has LogAppendTime set, and may not.
+    append_time: bool,
     max_timestamp: i64,
     keyless: Vec<(i32, String)>,
-    out_of_time: Option<(i32, i64)>,
+    out_of_time: Vec<(i32, String)>,
 }
 
 impl RecordChecks<'_> {
@@ -293,8 +305,14 @@ impl RecordChecks<'_> {
             self.keyless.push((index, why.to_owned()));
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
+        if self.append_time {
+            let why = "Producer should not set timestamp type to LogAppendTime.";
+            self.out_of_time.push((index, why.to_owned()));
+            return;
+        }
         if !self.rules.append_time && timestamp != -1 && !self.rules.allows_time(self.now_ms, timestamp) {
-            self.out_of_time.get_or_insert((index, timestamp));
+            let why = format!("Timestamp {timestamp} of message with offset {index} is out of range");
+            self.out_of_time.push((index, why));
         }
     }
 
@@ -303,11 +321,12 @@ impl RecordChecks<'_> {
             let why = "One or more records have been rejected";
             return Err(Refusal { records: self.keyless, ..Refusal::new(profile.invalid_record(), why) });
         }
-        let Some((index, timestamp)) = self.out_of_time else { return Ok(self.max_timestamp) };
-        let why = "One or more records have been rejected due to invalid timestamp";
-        let record = format!("Timestamp {timestamp} of message with offset {index} is out of range");
-        let refusal = Refusal::new(ErrorCode::INVALID_TIMESTAMP, why);
-        Err(Refusal { records: vec![(index, record)], ..refusal })
+        if !self.out_of_time.is_empty() {
+            let why = "One or more records have been rejected due to invalid timestamp";
+            let refusal = Refusal::new(ErrorCode::INVALID_TIMESTAMP, why);
+            return Err(Refusal { records: self.out_of_time, ..refusal });
+        }
+        Ok(self.max_timestamp)
     }
 }
 

@@ -13,13 +13,16 @@ pub(super) fn answer(
     request: &AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
     let id = request.transactional_id.0.as_str();
-    let profile = state.profile;
     let code = if let Some(code) = ask.fired.fails_whole() {
         code
     } else if state.coordinator(id) != Some(ask.broker) {
         ErrorCode::NOT_COORDINATOR
     } else {
-        match state.transactions.of_producer(profile, id, request.producer_id.0, request.producer_epoch) {
+        match state.transactions.of_producer(
+            id,
+            (request.producer_id.0, request.producer_epoch),
+            ask.version >= 2,
+        ) {
             Ok(transaction) => {
                 transaction.add_group(ask.now_ms, request.group_id.0.as_str());
                 ErrorCode::NONE

@@ -53,9 +53,13 @@ fn add(
     } else if state.coordinator(transactional_id) != Some(ask.broker) {
         Some(ErrorCode::NOT_COORDINATOR)
     } else {
-        state.transactions.of_producer(profile, transactional_id, identity.0, identity.1).err()
+        state.transactions.of_producer(transactional_id, identity, ask.version >= 2).err()
     };
-    let unknown: Vec<bool> = named.iter().map(|at| state.partition_of(at).is_none()).collect();
+    let is_unknown = |at: &TopicPartition| match profile.looks_closely() {
+        true => state.partition(at.topic.as_str(), at.partition.0).is_none(),
+        false => !state.topics.contains_key(&at.topic),
+    };
+    let unknown: Vec<bool> = named.iter().map(is_unknown).collect();
     let failing: Vec<Option<ErrorCode>> = named
         .iter()
         .zip(&unknown)
@@ -86,7 +90,7 @@ fn add(
         .collect();
     drop(codes);
     if refused_whole.is_none() && !any_fails && !verify_only {
-        let found = state.transactions.of_producer(profile, transactional_id, identity.0, identity.1);
+        let found = state.transactions.of_producer(transactional_id, identity, ask.version >= 2);
         if let Ok(transaction) = found {
             transaction.add(ask.now_ms, named);
         }

@@ -46,7 +46,7 @@ fn replace(state: &mut State, resource: &AlterConfigsResource, validate_only: bo
             if !state.topics.contains_key(name) {
                 return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new()));
             }
-            state.check_overrides(&values)?;
+            state.check_overrides(&values, state.profile.wrong_change())?;
             if !validate_only && let Some(topic) = state.topics.get_mut(name) {
                 topic.overrides = values;
             }

@@ -1,5 +1,7 @@
 //! DescribeConfigs: settings of topics and brokers, where each value comes from, and what would be next.
 
+use std::collections::BTreeMap;
+
 use protocol::ErrorCode;
 use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use protocol::messages::describe_configs_response::{
@@ -8,7 +10,7 @@ use protocol::messages::describe_configs_response::{
 
 use crate::configs::{self, Kind, Source, Sourced};
 use crate::requests::{Ask, text};
-use crate::state::{Denied, State};
+use crate::state::{Denied, State, is_invalid_topic_name};
 
 /// Resource types.
 pub(super) const TOPIC: i8 = 2;
@@ -51,15 +53,23 @@ fn describe(
     let name = resource.resource_name.as_str();
     match resource.resource_type {
         TOPIC => {
-            let topic = state
-                .topics
-                .get(name)
-                .ok_or_else(|| (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new()))?;
+            if is_invalid_topic_name(name) {
+                return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, String::new()));
+            }
+            let none = BTreeMap::new();
+            let overrides = match state.topics.get(name) {
+                Some(topic) => &topic.overrides,
+                None if profile.looks_closely() => {
+                    return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new()));
+                }
+                None => &none,
+            };
             let settings = configs::topic_settings(profile).filter(|setting| is_asked(setting.name));
             Ok(settings
                 .map(|setting| {
-                    let values = state.values.topic_values(profile, ask.broker, &topic.overrides, setting);
-                    told(ask, setting.name, setting.kind, values, synonyms, false)
+                    let values = state.values.topic_values(profile, ask.broker, overrides, setting);
+                    let listed = synonyms.then_some(setting.tells_default());
+                    told(ask, setting.name, setting.kind, values, listed)
                 })
                 .collect())
         }
@@ -74,7 +84,8 @@ fn describe(
                         // The defaults of the cluster are only what was set for all brokers.
                         values.retain(|found| found.source == Source::DefaultBroker);
                     }
-                    (!values.is_empty()).then(|| told(ask, name, setting.kind, values, synonyms, false))
+                    (!values.is_empty())
+                        .then(|| told(ask, name, setting.kind, values, synonyms.then_some(true)))
                 })
                 .collect())
         }
@@ -91,31 +102,34 @@ pub(super) fn broker_id(state: &State, name: &str) -> Result<i32, Denied> {
     id.ok_or_else(|| (ErrorCode::INVALID_REQUEST, format!("Unexpected broker id {name}")))
 }
 
+/// One setting; `synonyms` says whether they are wanted, and the default among them.
 fn told(
     ask: &Ask,
     name: &str,
     kind: Kind,
     values: Vec<Sourced>,
-    synonyms: bool,
-    read_only: bool,
+    synonyms: Option<bool>,
 ) -> DescribeConfigsResourceResult {
     let in_force = values.first();
     let mut result = DescribeConfigsResourceResult::default()
         .with_name(text(name))
         .with_value(in_force.map(|found| text(found.value.clone())))
-        .with_config_source(in_force.map_or(Source::Default, |found| found.source) as i8)
-        .with_read_only(read_only);
+        .with_config_source(in_force.map_or(Source::Default, |found| found.source) as i8);
     if ask.version >= 3 {
         result = result.with_config_type(kind as i8).with_documentation(None);
     }
-    if synonyms {
+    if let Some(with_default) = synonyms {
         let synonym = |found: Sourced| {
             DescribeConfigsSynonym::default()
                 .with_name(text(found.name))
                 .with_value(Some(text(found.value)))
                 .with_source(found.source as i8)
         };
-        result.synonyms = values.into_iter().map(synonym).collect();
+        result.synonyms = values
+            .into_iter()
+            .filter(|found| with_default || found.source != Source::Default)
+            .map(synonym)
+            .collect();
     }
     result
 }

@@ -16,8 +16,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: &EndTxnRequest) -> E
         Err(ErrorCode::NOT_COORDINATOR)
     } else {
         let identity = (request.producer_id.0, request.producer_epoch);
-        // From v5 on the broker infers the second kind of transaction, whatever the cluster's features say.
-        state.end_txn(ask.now_ms, id, identity, request.committed, ask.version >= 5)
+        state.end_txn(ask.now_ms, id, identity, request.committed, ask.version)
     };
     let response = EndTxnResponse::default();
     match ended {

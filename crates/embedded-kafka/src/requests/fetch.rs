@@ -272,7 +272,9 @@ fn read(state: &State, ask: &Ask, plan: &Plan, wanted: &Wanted, left: usize, one
     let high_watermark = partition.high_watermark().min(replica.end_offset);
     let last_stable_offset = partition.last_stable_offset().min(high_watermark);
     let log_start = partition.log.start_offset();
-    let mut fetched = Fetched::empty(ErrorCode::NONE, high_watermark, last_stable_offset, log_start);
+    // 1.1 tells it only to those who read what is committed.
+    let told_stable = if plan.committed || state.profile.looks_closely() { last_stable_offset } else { -1 };
+    let mut fetched = Fetched::empty(ErrorCode::NONE, high_watermark, told_stable, log_start);
     if let Some(diverging) = diverging(partition, wanted) {
         return match diverging {
             Some(diverging) => Fetched { diverging: Some(diverging), ..fetched },
@@ -280,7 +282,7 @@ fn read(state: &State, ask: &Ask, plan: &Plan, wanted: &Wanted, left: usize, one
         };
     }
     if wanted.offset < log_start || wanted.offset > replica.end_offset {
-        return Fetched::empty(ErrorCode::OFFSET_OUT_OF_RANGE, high_watermark, -1, log_start);
+        return Fetched::refused(ErrorCode::OFFSET_OUT_OF_RANGE);
     }
     if leads && let Some(preferred) = preferred(state, ask, plan, partition, wanted.offset) {
         fetched.preferred_replica = Some(preferred);

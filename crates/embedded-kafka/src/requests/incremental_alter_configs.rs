@@ -11,6 +11,7 @@ use protocol::messages::incremental_alter_configs_response::{
 };
 
 use crate::configs::{self, Kind, Setting, split_list};
+use crate::profile::Profile;
 use crate::requests::describe_configs::{BROKER, TOPIC, broker_id};
 use crate::requests::{Ask, text};
 use crate::state::{Denied, State};
@@ -62,9 +63,15 @@ fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool
             let mut values = topic.overrides.clone();
             for config in &resource.configs {
                 let setting = configs::topic_setting(profile, config.name.as_str());
-                change(&mut values, setting, setting.map_or("", |setting| setting.default(profile)), config)?;
+                change(
+                    profile,
+                    &mut values,
+                    setting,
+                    setting.map_or("", |setting| setting.default(profile)),
+                    config,
+                )?;
             }
-            state.check_overrides(&values)?;
+            state.check_overrides(&values, profile.wrong_change())?;
             if !validate_only && let Some(topic) = state.topics.get_mut(name) {
                 topic.overrides = values;
             }
@@ -78,6 +85,7 @@ fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool
             for config in &resource.configs {
                 let found = configs::broker_setting(profile, config.name.as_str());
                 change(
+                    profile,
                     &mut values,
                     found.map(|(setting, _)| setting),
                     found.map_or("", |(_, default)| default),
@@ -103,6 +111,7 @@ fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool
 }
 
 fn change(
+    profile: Profile,
     values: &mut BTreeMap<String, String>,
     setting: Option<&Setting>,
     default: &str,
@@ -138,7 +147,7 @@ fn change(
         APPEND | SUBTRACT => {
             let what = if config.config_operation == APPEND { "APPEND" } else { "SUBTRACT" };
             let message = format!("Can't {what} to key {name} because its type is not LIST.");
-            return Err((ErrorCode::INVALID_CONFIG, message));
+            return Err((profile.wrong_change(), message));
         }
         other => return Err((ErrorCode::INVALID_REQUEST, format!("Unknown operation type {other}"))),
     }

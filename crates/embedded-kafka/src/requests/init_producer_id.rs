@@ -23,7 +23,7 @@ pub(super) fn answer(
             let expected =
                 (request.producer_id.0 >= 0).then_some((request.producer_id.0, request.producer_epoch));
             let timeout_ms = i64::from(request.transaction_timeout_ms);
-            state.init_transactional(ask.now_ms, id.0.as_str(), timeout_ms, expected)
+            state.init_transactional(ask.now_ms, id.0.as_str(), timeout_ms, expected, ask.version >= 4)
         }
     };
     let response = InitProducerIdResponse::default();

@@ -58,7 +58,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: MetadataRequest) -> 
         response.topics.push(match state.topics.get(&name) {
             Some(topic) => describe(state, ask, &name, topic),
             None => {
-                let code = match is_invalid_topic_name(name.as_str()) {
+                let code = match state.profile.looks_closely() && is_invalid_topic_name(name.as_str()) {
                     true => ErrorCode::INVALID_TOPIC_EXCEPTION,
                     false => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                 };

@@ -35,7 +35,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: OffsetCommitRequest)
             let metadata = asked.committed_metadata.map(|text| text.to_string()).unwrap_or_default();
             let code = if let Some(code) = refused.or_else(|| ask.fails(at.topic.as_str(), at.partition.0)) {
                 code
-            } else if state.partition_of(&at).is_none() {
+            } else if state.profile.looks_closely() && state.partition_of(&at).is_none() {
                 ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             } else if i64::try_from(metadata.len()).unwrap_or(i64::MAX) > metadata_bytes_max {
                 ErrorCode::OFFSET_METADATA_TOO_LARGE

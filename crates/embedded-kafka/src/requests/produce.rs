@@ -155,9 +155,8 @@ fn append_all(
     Ok(outcomes)
 }
 
-/// Kafka looks for a producer id as well: without one the bit means nothing.
 fn is_transactional(bytes: &Bytes) -> bool {
-    Header::read(bytes).is_ok_and(|header| header.is_transactional() && header.producer_id.0 >= 0)
+    Header::read(bytes).is_ok_and(|header| header.is_transactional())
 }
 
 fn append(
@@ -185,17 +184,24 @@ fn append(
         return Ok(Outcome::refused(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     }
     if acks == -1 && partition.in_sync_count() < min_insync {
-        return Ok(Outcome::refused(ErrorCode::NOT_ENOUGH_REPLICAS));
+        let log_start = partition.log.start_offset();
+        return Ok(Outcome { log_start, ..Outcome::refused(ErrorCode::NOT_ENOUGH_REPLICAS) });
     }
+    let log_start = partition.log.start_offset();
     if let Err((code, message)) =
         check_transaction(state, ask, transactional_id, name, index, &offered.header)
     {
         return Ok(Outcome { message: Some(message.to_owned()), ..Outcome::refused(code) });
     }
-    let accepted = validate(profile, &rules, ask.now_ms, offered)?;
+    let accepted = match validate(profile, &rules, ask.now_ms, offered) {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            let log_start = if profile.tells_log_start(refusal.code) { log_start } else { -1 };
+            return Ok(Outcome { log_start, ..refusal.into() });
+        }
+    };
     let append_time_ms = accepted.append_time_ms.unwrap_or(-1);
     let partition = state.partition_mut(name.as_str(), index).expect("found above, and nothing was removed");
-    let log_start = partition.log.start_offset();
     let verdict = match partition.leading_producers() {
         Some(producers) => producers.judge(profile, &accepted.header),
         None => Verdict::Refused(ErrorCode::NOT_LEADER_OR_FOLLOWER),
@@ -216,10 +222,7 @@ fn append(
             safe_at: batch.last_offset.saturating_add(1),
             ..Outcome::refused(ErrorCode::NONE)
         },
-        Verdict::Refused(ErrorCode::UNKNOWN_PRODUCER_ID) => {
-            Outcome { log_start, ..Outcome::refused(ErrorCode::UNKNOWN_PRODUCER_ID) }
-        }
-        Verdict::Refused(code) => Outcome::refused(code),
+        Verdict::Refused(code) => Outcome { log_start, ..Outcome::refused(code) },
     })
 }
 
@@ -251,7 +254,7 @@ fn check_transaction(
     }
     let found = state
         .transactions
-        .of_producer(profile, id, header.producer_id.0, header.producer_epoch)
+        .of_producer(id, (header.producer_id.0, header.producer_epoch), false)
         .map_err(|_| (ErrorCode::INVALID_PRODUCER_EPOCH, "the producer's epoch is not the coordinator's"))?;
     if found.open && found.partitions.contains(&at) {
         return Ok(());

@@ -59,14 +59,10 @@ fn check(
     if state.coordinator(group) != Some(ask.broker) {
         return Err(ErrorCode::NOT_COORDINATOR);
     }
-    let profile = state.profile;
     let id = request.transactional_id.0.as_str();
     let identity = (request.producer_id.0, request.producer_epoch);
-    let transaction =
-        state.transactions.of_producer(profile, id, identity.0, identity.1).map_err(|code| {
-            // The group's coordinator knows producers by their epoch only.
-            if code == ErrorCode::PRODUCER_FENCED { ErrorCode::INVALID_PRODUCER_EPOCH } else { code }
-        })?;
+    // The group's coordinator knows producers by their epoch only.
+    let transaction = state.transactions.of_producer(id, identity, false)?;
     if transaction.open && transaction.groups.contains(group) {
         return Ok(());
     }

@@ -52,8 +52,13 @@ pub(crate) async fn single(profile: Profile) -> (Cluster, Client) {
 
 impl Client {
     pub(crate) async fn connect(cluster: &Cluster, broker: i32) -> Client {
-        let stream = TcpStream::connect(cluster.broker(broker).address()).await.unwrap();
-        let (produce_version, fetch_version) = match cluster.profile() {
+        Client::open(&cluster.broker(broker).address().to_string(), cluster.profile()).await
+    }
+
+    /// A connection to whatever listens at `address` and is of that version.
+    pub(crate) async fn open(address: &str, profile: Profile) -> Client {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (produce_version, fetch_version) = match profile {
             Profile::V1_1 => (5, 7),
             Profile::V2_8 => (8, 12),
             Profile::V3_9 => (8, 12),

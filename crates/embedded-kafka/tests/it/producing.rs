@@ -107,15 +107,15 @@ async fn attributes_that_clients_may_not_set_are_refused_and_unknown_ones_are_ke
         for bit in [6, 7, 8, 14] {
             check(profile, with_field(&batch(1), 21, &(1_i16 << bit).to_be_bytes()), ErrorCode::NONE).await;
         }
-        let transactional =
-            batch_of(1, BatchBuilder::new(Codec::None).stamp(stamp(7, 0, 0)).transactional(), NOW_MS);
+        let in_transaction = BatchBuilder::new(Codec::None).stamp(stamp(7, 0, 0)).transactional();
+        let transactional = batch_of(1, in_transaction, NOW_MS);
         let expected = match profile {
             Profile::V1_1 => ErrorCode::NONE,
             _ => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         };
         check(profile, transactional, expected).await;
-        check(profile, batch_of(1, BatchBuilder::new(Codec::None).transactional(), NOW_MS), ErrorCode::NONE)
-            .await;
+        let without_producer = batch_of(1, BatchBuilder::new(Codec::None).transactional(), NOW_MS);
+        check(profile, without_producer, expected).await;
     }
 }
 

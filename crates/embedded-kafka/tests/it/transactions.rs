@@ -146,7 +146,8 @@ async fn ending_twice_is_a_repetition_or_a_mistake() {
     assert_eq!(end(&mut client, 0, who, true).await.0, E::NONE);
     assert_eq!(end(&mut client, 0, who, false).await.0, E::INVALID_TXN_STATE);
     assert_eq!(end(&mut client, 5, who, false).await, (E::NONE, 1));
-    assert_eq!(end(&mut client, 0, who, true).await.0, E::PRODUCER_FENCED);
+    assert_eq!(end(&mut client, 0, who, true).await.0, E::INVALID_PRODUCER_EPOCH);
+    assert_eq!(end(&mut client, 2, who, true).await.0, E::PRODUCER_FENCED);
 }
 
 #[tokio::test]
@@ -186,7 +187,7 @@ async fn one_unknown_partition_stops_all_from_being_added() {
     let codes = add(&mut client, who, &[0, 7]).await;
     assert_eq!(codes, [E::OPERATION_NOT_ATTEMPTED, E::UNKNOWN_TOPIC_OR_PARTITION]);
     assert_eq!(add(&mut client, (who.0 + 1, 0), &[0]).await, [E::INVALID_PRODUCER_ID_MAPPING]);
-    assert_eq!(add(&mut client, (who.0, 5), &[0]).await, [E::PRODUCER_FENCED]);
+    assert_eq!(add(&mut client, (who.0, 5), &[0]).await, [E::INVALID_PRODUCER_EPOCH]);
 }
 
 #[tokio::test]
@@ -203,5 +204,5 @@ async fn a_new_owner_aborts_what_is_open_and_so_does_time() {
     produce(&mut client, in_transaction(next, 0, 3)).await;
     cluster.advance(Duration::from_secs(61));
     assert_eq!(ends(&cluster), (8, 8));
-    assert_eq!(end(&mut client, 0, next, true).await.0, E::PRODUCER_FENCED);
+    assert_eq!(end(&mut client, 2, next, true).await.0, E::PRODUCER_FENCED);
 }
