@@ -3,6 +3,7 @@
 // A chore prints, and waits for other programs.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod bench;
 mod golden;
 mod kafka;
 mod test;
@@ -24,6 +25,9 @@ usage: cargo xtask COMMAND
                    run a real Kafka cluster (4.3.1, 3.9.2, 2.8.2, 1.1.1, ...) until ctrl-c; prints its addresses.
                    KEY=VALUE are broker settings; {id} in a value stands for the broker's id
   golden           capture the log segments in crates/record-batch/tests/golden anew from real brokers
+  bench race [--help | OPTION...]
+                   race Paralog against MirrorMaker 2 and a bare relay; writes docs/performance.md
+  bench page       write that page again from the runs the last race kept
   java VERSION MAIN [ARGUMENT]...
                    run a main class of that Kafka version, such as org.apache.kafka.tools.TopicCommand
 ";
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["test" | "ci"] => test::run(),
+        ["bench", rest @ ..] => bench::run(rest),
         ["golden"] => golden::run(),
         ["tidy"] => tidy::run().map(|tidy| if tidy { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         ["kafka", version, rest @ ..] => kafka::run(version, rest),

@@ -1,0 +1,88 @@
+//! The race: Paralog, MirrorMaker 2 and a bare relay copy the same log, one after the other, on one machine.
+//!
+//! ```text
+//! fill ──▶ (relay | Paralog | MirrorMaker 2 …) × rounds ──▶ verify ──▶ runs (TSV) ──▶ page, chart
+//! shape    contender, process, relay           race        race      record         page, chart
+//! ```
+//!
+//! Whatever is measured is a process of its own, so that the operating system's account of it is the whole
+//! truth; the relay is therefore this same program, started with another command. `cargo xtask bench` builds
+//! this and Paralog in release and runs it; nothing here uses a crate of the product.
+
+// It prints, reads clocks and waits for other processes: it is a chore, not the product.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
+mod chart;
+mod contender;
+mod figures;
+mod latency;
+mod machine;
+mod page;
+mod process;
+mod race;
+mod record;
+mod relay;
+mod shape;
+mod targets;
+
+use anyhow::Context;
+use clap::Parser;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "bench",
+    about = "The race against MirrorMaker 2 and a bare relay",
+    disable_help_subcommand = true
+)]
+enum Cli {
+    /// Fill a topic, let everyone copy it in turn, verify every copy, write the page and its chart
+    Race(race::Options),
+    /// Write the page and its chart again from the runs that an earlier race kept
+    Page {
+        /// The folder with performance.tsv; the page goes beside it
+        #[arg(long, default_value = "docs")]
+        out: PathBuf,
+    },
+    /// Copy one connection to another and end: what the race runs as its physical floor
+    #[command(hide = true)]
+    Relay {
+        /// Where to connect to
+        sink: SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse() {
+        Cli::Race(options) => race::run(&options),
+        Cli::Page { out } => write_page(&out),
+        Cli::Relay { sink } => relay::serve(sink),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes `performance.md` and `performance.svg` beside the `performance.tsv` that is there.
+fn write_page(folder: &Path) -> anyhow::Result<()> {
+    let runs = folder.join("performance.tsv");
+    let text = std::fs::read_to_string(&runs).with_context(|| format!("cannot read {}", runs.display()))?;
+    let record = text.parse::<record::Record>().with_context(|| format!("in {}", runs.display()))?;
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    write("performance.md", page::page(&record))?;
+    write("performance.svg", chart::chart(&record))?;
+    println!("{}", page::tables(&record));
+    println!("written: {}", folder.join("performance.md").display());
+    Ok(())
+}
