@@ -36,10 +36,10 @@ impl Failure {
     }
 
     /// A run that did not come up, or did not do all it was asked to.
-    pub(crate) fn run(error: RunError) -> Failure {
+    pub(crate) fn run(error: &RunError) -> Failure {
         let code = if error.is_at_start() { Failure::START } else { Failure::INCOMPLETE };
         let hint = error.hint();
-        let mut text = format!("error: {:#}\n", anyhow::Error::new(error));
+        let mut text = format!("error: {}\n", worker::chain(&error));
         if let Some(hint) = hint {
             writeln!(text, "hint: {hint}").expect("a string takes whatever is written");
         }

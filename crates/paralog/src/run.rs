@@ -8,7 +8,7 @@ use properties::{Problem, Report, RunOptions, Settings, Severity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
-use worker::{Outcome, Prepared, RunError, WorkerStatus};
+use worker::{Outcome, Prepared, WorkerStatus};
 
 use crate::cli::Run;
 use crate::failure::Failure;
@@ -18,6 +18,19 @@ use crate::{files, logs};
 
 /// Runs what the command line asks for until it is done or told to stop.
 pub(crate) fn run(run: &Run) -> Result<(), Failure> {
+    // Sockets on one thread: a batch that passes costs a header and two system calls, so that a second
+    // thread would only move it between caches. Transcoding and files have the pool.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(worker::blocking_threads_max())
+        .build()
+        .context("cannot start the runtime");
+    let runtime = runtime.map_err(|error| Failure::start(&error))?;
+    // Before anything else is done or said: who sees a sign of life may stop it cleanly.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new().context("cannot listen for signals").map_err(|error| Failure::start(&error))?
+    };
     let screen = Screen::new();
     logs::start(&run.logs, &screen);
     let (settings, report) = settings(run)?;
@@ -33,15 +46,7 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
     for problem in report.problems() {
         log(problem);
     }
-    // Sockets on one thread: a batch that passes costs a header and two system calls, so that a second
-    // thread would only move it between caches. Transcoding and files have the pool.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(prepared.blocking_threads_max())
-        .build()
-        .context("cannot start the runtime");
-    let runtime = runtime.map_err(|error| Failure::start(&error))?;
-    let result = runtime.block_on(work(prepared, run.until_caught_up, run.logs.quiet, screen));
+    let result = runtime.block_on(work(prepared, run, signals, screen));
     // What still blocks, such as the look-up of a name, is not waited for.
     runtime.shutdown_background();
     result
@@ -72,8 +77,8 @@ fn settings(run: &Run) -> Result<(Option<Settings>, Report), Failure> {
 }
 
 fn log(problem: &Problem) {
-    let place = problem.place.to_string();
-    let hint = problem.hint.as_deref().unwrap_or_default();
+    let place = Some(problem.place.to_string()).filter(|place| !place.is_empty());
+    let hint = problem.hint.as_deref();
     match problem.severity {
         Severity::Error | Severity::Warning => warn!(place, hint, "{}", problem.message),
         Severity::Info => info!(place, hint, "{}", problem.message),
@@ -81,13 +86,11 @@ fn log(problem: &Problem) {
 }
 
 #[allow(clippy::disallowed_methods)] // How long it took is for people.
-async fn work(prepared: Prepared, until_caught_up: bool, quiet: bool, screen: Screen) -> Result<(), Failure> {
+async fn work(prepared: Prepared, run: &Run, signals: Signals, screen: Screen) -> Result<(), Failure> {
     let started = Instant::now();
-    let signals =
-        Signals::new().context("cannot listen for signals").map_err(|error| Failure::start(&error))?;
     let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
-    let shown = (!quiet).then(|| tokio::spawn(show(screen, status.clone(), until_caught_up)));
-    let result = worker::run(prepared, until_caught_up, signals.first(), sender).await;
+    let shown = (!run.logs.quiet).then(|| tokio::spawn(show(screen, status.clone(), run.until_caught_up)));
+    let result = worker::run(prepared, run.until_caught_up, signals.first(), sender).await;
     if let Some(shown) = shown {
         // Its last line stands before anything that is said now; it only draws, so a panic there is no end.
         let _ = shown.await;
@@ -100,13 +103,9 @@ async fn work(prepared: Prepared, until_caught_up: bool, quiet: bool, screen: Sc
     match result {
         Ok(Outcome::CaughtUp) => info!(%records, %bytes, %seconds, "caught up, stopped"),
         Ok(Outcome::Stopped) => info!(%records, %bytes, %seconds, "stopped"),
-        Err(error) => return Err(failure(error)),
+        Err(error) => return Err(Failure::run(&error)),
     }
     Ok(())
-}
-
-fn failure(error: RunError) -> Failure {
-    Failure::run(error)
 }
 
 /// SIGTERM and SIGINT: the first asks for a clean stop, the second ends the process.

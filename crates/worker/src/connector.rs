@@ -36,12 +36,10 @@ pub struct Prepared {
 /// Writing the offsets file must not wait for the transcoding of a large batch.
 const OTHER_BLOCKING_THREADS: usize = 2;
 
-impl Prepared {
-    /// How many threads the run wants for work that blocks: transcoding, files and the look-up of names.
-    pub fn blocking_threads_max(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        cores + OTHER_BLOCKING_THREADS
-    }
+/// How many threads a run wants for work that blocks: transcoding, files and the look-up of names.
+pub fn blocking_threads_max() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    cores + OTHER_BLOCKING_THREADS
 }
 
 /// Turns settings into what can be started; connects to nothing.

@@ -10,7 +10,7 @@ mod start_up;
 mod status;
 pub mod stores;
 
-pub use connector::{Prepared, prepare};
+pub use connector::{Prepared, blocking_threads_max, prepare};
 pub use run::{Outcome, RunError, run};
-pub use start_up::{End, ReachError};
+pub use start_up::{End, ReachError, chain};
 pub use status::{FlowStatus, TopicStatus, WorkerStatus};

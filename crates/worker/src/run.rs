@@ -147,6 +147,7 @@ pub async fn run(
         verdict = watch_over(&mut flows, until_caught_up, &status) => Some(verdict),
         () = &mut shutdown => None,
     };
+    look(&mut flows, &status);
     let stopped = stop(flows).await;
     match verdict {
         Some(Verdict::Incomplete(reasons)) => Err(RunError::Incomplete { reasons }),
@@ -224,9 +225,7 @@ async fn watch_over(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let now = Instant::now().into_std();
-        let all = flows.iter_mut().map(|flow| flow.look(now)).collect();
-        status.send_replace(Arc::new(WorkerStatus { flows: all }));
+        let now = look(flows, status);
         if until_caught_up {
             let verdict = together(flows.iter().map(|flow| flow.view.verdict(now)));
             if verdict != Verdict::NotYet {
@@ -234,6 +233,14 @@ async fn watch_over(
             }
         }
     }
+}
+
+/// Tells how far each connector is, as of the time returned.
+fn look(flows: &mut [Flow], status: &watch::Sender<Arc<WorkerStatus>>) -> std::time::Instant {
+    let now = Instant::now().into_std();
+    let all = flows.iter_mut().map(|flow| flow.look(now)).collect();
+    status.send_replace(Arc::new(WorkerStatus { flows: all }));
+    now
 }
 
 /// The verdict on all connectors: the last one to finish counts, and every reason.
@@ -297,9 +304,7 @@ fn routed(control: &ControlStatus, routes: &Routes) -> Routed {
         format!("topic `{}`{from}: {} ({})", blocked.source, blocked.why, blocked.why.hint())
     });
     Routed {
-        is_settled: control.is_first_observation_complete()
-            && control.generation <= routes.generation
-            && control.steps_left == 0,
+        is_settled: control.is_first_observation_complete() && control.generation <= routes.generation,
         generation: routes.generation,
         routes: routes.routes.len(),
         trouble: trouble("source", &control.source_error)

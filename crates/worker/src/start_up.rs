@@ -165,8 +165,8 @@ fn first_cause(error: &CallError) -> &CallError {
     }
 }
 
-/// An error and its sources, joined as they are printed.
-pub(crate) fn chain(error: &dyn Error) -> String {
+/// An error and its sources, joined as they are printed: each of ours leaves out what its source says.
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

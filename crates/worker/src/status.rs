@@ -66,11 +66,13 @@ pub(crate) enum Verdict {
     Incomplete(Vec<String>),
 }
 
-/// Trouble that only an operator ends is given this long to turn out otherwise: the control plane may
-/// mend a topic, a right may be granted while the cluster's caches still refuse.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A refusal is given this long to turn out otherwise: the control plane may mend the topic, and a right that
+/// was granted takes a moment to reach every broker.
+const PATIENCE_REFUSED: Duration = Duration::from_secs(10);
 /// Damage may be on the way or on one replica: it is read again a few times.
 const PATIENCE_UNREADABLE: Duration = Duration::from_secs(60);
+/// What only an operator ends.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is remembered of a connector between two looks at it.
 #[derive(Debug)]
@@ -174,6 +176,7 @@ impl FlowView {
             let Some((trouble, since)) = &lane.trouble else { return Verdict::NotYet };
             let patience = match trouble {
                 Trouble::Unreadable { .. } => PATIENCE_UNREADABLE,
+                Trouble::Refused(..) | Trouble::BatchRefused { .. } => PATIENCE_REFUSED,
                 other if !other.passes() => PATIENCE,
                 _ => return Verdict::NotYet,
             };

@@ -4,8 +4,9 @@ use crate::{
     desk::{Desk, PATIENCE, stop_cleanly},
     pair::{Pair, assert_same, count},
 };
-use real_kafka::Fill;
+use real_kafka::{Fill, wait_until};
 use std::{
+    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -49,6 +50,12 @@ fn ended_often(name: &str, source_version: &str, destination_version: &str, end:
             let left = !written.load(Ordering::Acquire);
             if left {
                 session.wait_for_records(&destination.bootstrap, name, copied + 1, PATIENCE).unwrap();
+            } else {
+                // Not before it can listen: what is stopped before that ends by the signal.
+                wait_until("a sign of life", PATIENCE, || {
+                    Ok(fs::metadata(process.log()).is_ok_and(|log| log.len() > 0).then_some(()))
+                })
+                .unwrap();
             }
             match end(ends) {
                 End::Stop => stop_cleanly(process),

@@ -1,0 +1,310 @@
+//! A worker from its property files on, between two clusters in this process.
+
+// Clusters and files are waited for against the clock.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
+use model::{Offset, TopicPartition};
+use offsets::StoredLane;
+use pipeline::OffsetStore;
+use record_batch::{Batch, BatchBuilder, Codec, Entry, records};
+use tokio::sync::{oneshot, watch};
+use worker::stores::offset::OffsetFile;
+use worker::{Outcome, RunError, WorkerStatus, prepare};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const NOW_MS: i64 = 1_790_000_000_000;
+
+struct Desk {
+    folder: tempfile::TempDir,
+    source: Cluster,
+    destination: Cluster,
+    /// Lines of the connector's file, beside those that every one has.
+    connector: String,
+}
+
+impl Desk {
+    async fn new(source: Profile, destination: Profile) -> Desk {
+        let start = |profile, name: &str| {
+            Cluster::start(Config { cluster_id: name.to_owned(), ..Config::new(1, profile) })
+        };
+        Desk {
+            folder: tempfile::tempdir().unwrap(),
+            source: start(source, "east").await.unwrap(),
+            destination: start(destination, "west").await.unwrap(),
+            connector: "topic.whitelist=test-topic\ntopic.rename.format=${topic}.replica\n".into(),
+        }
+    }
+
+    fn offsets(&self) -> PathBuf {
+        self.folder.path().join("connect.offsets")
+    }
+
+    fn prepared(&self) -> worker::Prepared {
+        let worker = format!(
+            "bootstrap.servers={}\noffset.storage.file.filename={}\noffset.flush.interval.ms=100\n\
+             key.converter=org.apache.kafka.connect.json.JsonConverter\n\
+             value.converter=org.apache.kafka.connect.json.JsonConverter\n",
+            self.destination.bootstrap_servers(),
+            self.offsets().display()
+        );
+        let connector = format!(
+            "name=replicator-source\nconnector.class=io.confluent.connect.replicator.ReplicatorSourceConnector\n\
+             key.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n\
+             value.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n\
+             src.kafka.bootstrap.servers={}\ntopic.poll.interval.ms=200\n{}",
+            self.source.bootstrap_servers(),
+            self.connector
+        );
+        let parse = |file, text| {
+            let (entries, problems) = properties::parse(file, text);
+            assert!(problems.is_empty(), "{problems:?}");
+            entries
+        };
+        let (settings, report) =
+            properties::load(&parse("w.properties", &worker), &[parse("c.properties", &connector)]);
+        prepare(&settings.unwrap_or_else(|()| panic!("{report}"))).unwrap_or_else(|report| panic!("{report}"))
+    }
+
+    /// Copies what is there, then stops.
+    async fn catch_up(&self) -> Result<Outcome, RunError> {
+        let (status, _kept) = watch::channel(Arc::new(WorkerStatus::default()));
+        let run = worker::run(self.prepared(), true, std::future::pending(), status);
+        tokio::time::timeout(PATIENCE, run).await.expect("the worker ends by itself")
+    }
+
+    /// Runs until `is_enough` says so, then stops cleanly.
+    async fn run_until(&self, is_enough: impl Fn(&WorkerStatus) -> bool) {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
+        let run = worker::run(self.prepared(), false, async { drop(stopped.await) }, sender);
+        let watched = async {
+            wait_until(|| is_enough(&status.borrow())).await;
+            drop(stop);
+        };
+        let (outcome, ()) = tokio::join!(run, watched);
+        assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    }
+
+    fn fill(&self, topic: &str, partition: i32, numbers: std::ops::Range<usize>) {
+        fill(&self.source, topic, partition, numbers);
+    }
+
+    fn copied(&self, topic: &str, partition: i32) -> Vec<usize> {
+        numbers(&self.destination, topic, partition)
+    }
+
+    /// What the offsets file remembers of a source partition.
+    fn remembered(&self, topic: &str, partition: i32) -> Option<StoredLane> {
+        let mut store = OffsetFile::open(&self.offsets()).unwrap().store("replicator-source");
+        store.load().unwrap().lanes.remove(&TopicPartition::new(topic, partition))
+    }
+}
+
+async fn wait_until(is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it has not come to that");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Appends the numbers, ten to a batch.
+fn fill(cluster: &Cluster, topic: &str, partition: i32, numbers: std::ops::Range<usize>) {
+    for chunk in numbers.collect::<Vec<_>>().chunks(10) {
+        let base = Offset(cluster.end_offset(topic, partition));
+        let mut batch = BatchBuilder::new(Codec::Lz4).base_offset(base);
+        for number in chunk {
+            batch.append(NOW_MS, None, Some(number.to_string().as_bytes()), &[]);
+        }
+        cluster.append(topic, partition, batch.build()).unwrap();
+    }
+}
+
+fn numbers(cluster: &Cluster, topic: &str, partition: i32) -> Vec<usize> {
+    if !cluster.topics().iter().any(|name| name.as_str() == topic) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for bytes in cluster.log(topic, partition) {
+        let entry = Entry::Batch(Batch::read(bytes).unwrap());
+        for record in &records(&entry, 1 << 20).unwrap() {
+            found.push(std::str::from_utf8(record.unwrap().value.unwrap()).unwrap().parse().unwrap());
+        }
+    }
+    found
+}
+
+fn up_to(end: usize) -> Vec<usize> {
+    (0..end).collect()
+}
+
+fn exists(path: &Path) -> bool {
+    path.try_exists().unwrap()
+}
+
+#[tokio::test]
+async fn the_quick_start_copies_its_numbers_in_order() {
+    for (source, destination) in [(Profile::V4_3, Profile::V4_3), (Profile::V1_1, Profile::V3_9)] {
+        let desk = Desk::new(source, destination).await;
+        desk.source.create_topic("test-topic", 2, &[]);
+        desk.fill("test-topic", 0, 0..1000);
+        desk.fill("test-topic", 1, 0..7);
+        assert_eq!(desk.catch_up().await.unwrap(), Outcome::CaughtUp);
+        assert_eq!(desk.destination.partitions("test-topic.replica"), 2);
+        assert_eq!(desk.copied("test-topic.replica", 0), up_to(1000));
+        assert_eq!(desk.copied("test-topic.replica", 1), up_to(7));
+        let Some(StoredLane::Ours(checkpoint)) = desk.remembered("test-topic", 0) else { panic!("nothing") };
+        assert_eq!((checkpoint.next_source, checkpoint.destination_end), (Offset(1000), Offset(1000)));
+
+        // Again with nothing to do, then with something.
+        desk.catch_up().await.unwrap();
+        assert_eq!(desk.copied("test-topic.replica", 0), up_to(1000));
+        desk.fill("test-topic", 0, 1000..1500);
+        desk.catch_up().await.unwrap();
+        assert_eq!(desk.copied("test-topic.replica", 0), up_to(1500));
+    }
+}
+
+#[tokio::test]
+async fn a_topic_created_after_the_start_is_copied_too() {
+    let desk = Desk::new(Profile::V2_8, Profile::V4_3).await;
+    let started = desk.run_until(|status| {
+        if status.flows.iter().any(|flow| flow.is_settled) && desk.source.topics().is_empty() {
+            let [missing] = &status.flows[0].not_copied[..] else { panic!("{status:?}") };
+            assert!(missing.starts_with("topic `test-topic`: "), "{missing}");
+            desk.source.create_topic("test-topic", 1, &[]);
+            desk.fill("test-topic", 0, 0..100);
+        }
+        status.flows.iter().flat_map(|flow| &flow.topics).any(|topic| {
+            assert_eq!(
+                (topic.source.as_str(), topic.destination.as_str()),
+                ("test-topic", "test-topic.replica")
+            );
+            topic.records == 100 && topic.lag_records == Some(0)
+        })
+    });
+    started.await;
+    assert_eq!(desk.copied("test-topic.replica", 0), up_to(100));
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_drains_and_the_next_start_goes_on() {
+    let desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.source.create_topic("test-topic", 1, &[]);
+    desk.fill("test-topic", 0, 0..5000);
+    for end in [1, 1000, 2500] {
+        desk.run_until(|_| desk.copied("test-topic.replica", 0).len() >= end).await;
+        let Some(StoredLane::Ours(checkpoint)) = desk.remembered("test-topic", 0) else { panic!("nothing") };
+        let there = desk.copied("test-topic.replica", 0).len();
+        assert_eq!(checkpoint.next_source, Offset(i64::try_from(there).unwrap()));
+    }
+    desk.catch_up().await.unwrap();
+    assert_eq!(desk.copied("test-topic.replica", 0), up_to(5000));
+}
+
+#[tokio::test]
+async fn a_lost_offsets_file_stops_the_copy_rather_than_doubling_it() {
+    let mut desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.source.create_topic("test-topic", 1, &[]);
+    desk.fill("test-topic", 0, 0..50);
+    desk.connector.push_str("offset.topic.commit=false\n");
+    desk.catch_up().await.unwrap();
+    std::fs::remove_file(desk.offsets()).unwrap();
+    let error = desk.catch_up().await.unwrap_err();
+    let RunError::Incomplete { reasons } = &error else { panic!("{error:?}") };
+    assert!(reasons[0].starts_with("test-topic-0: "), "{reasons:?}");
+    assert_eq!(desk.copied("test-topic.replica", 0), up_to(50));
+}
+
+#[tokio::test]
+async fn connects_own_progress_is_taken_over() {
+    let desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.source.create_topic("test-topic", 1, &[]);
+    desk.fill("test-topic", 0, 0..50);
+    let mut store = OffsetFile::open(&desk.offsets()).unwrap().store("replicator-source");
+    let lanes =
+        [(TopicPartition::new("test-topic", 0), StoredLane::Foreign { last_copied: Offset(19) })].into();
+    store.save(&offsets::Stored { producer: None, lanes }).unwrap();
+    drop(store);
+    desk.catch_up().await.unwrap();
+    assert_eq!(desk.copied("test-topic.replica", 0), (20..50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_cannot_be_copied_is_told_and_the_rest_is_copied() {
+    let mut desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.connector = "topic.whitelist=present,missing,refused\n".into();
+    for topic in ["present", "refused"] {
+        desk.source.create_topic(topic, 1, &[]);
+        desk.fill(topic, 0, 0..30);
+    }
+    desk.destination.on(ApiKey::CreateTopics).topic("refused").always().fail(ErrorCode::POLICY_VIOLATION);
+    let error = desk.catch_up().await.unwrap_err();
+    let RunError::Incomplete { reasons } = &error else { panic!("{error:?}") };
+    assert!(!error.is_at_start());
+    let told = |text: &[&str]| reasons.iter().any(|reason| text.iter().all(|text| reason.contains(text)));
+    assert!(told(&["topic `missing`", "not at the source"]), "{reasons:?}");
+    assert!(told(&["topic `refused`", "POLICY_VIOLATION"]), "{reasons:?}");
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert_eq!(desk.copied("present", 0), up_to(30));
+}
+
+#[tokio::test]
+async fn a_source_that_goes_away_is_waited_for() {
+    let desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.source.create_topic("test-topic", 1, &[]);
+    desk.fill("test-topic", 0, 0..50);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (sender, _status) = watch::channel(Arc::new(WorkerStatus::default()));
+    let run = worker::run(desk.prepared(), false, async { drop(stopped.await) }, sender);
+    let watched = async {
+        wait_until(|| desk.copied("test-topic.replica", 0).len() == 50).await;
+        desk.source.broker(0).stop().await;
+        tokio::time::sleep(Duration::from_millis(500)).await; // long enough for it to be noticed
+        desk.source.broker(0).start().await.unwrap();
+        desk.fill("test-topic", 0, 50..100);
+        wait_until(|| desk.copied("test-topic.replica", 0).len() == 100).await;
+        drop(stop);
+    };
+    let (outcome, ()) = tokio::join!(run, watched);
+    assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    assert_eq!(desk.copied("test-topic.replica", 0), up_to(100));
+}
+
+#[tokio::test]
+async fn a_cluster_is_not_copied_to_itself_whatever_its_address() {
+    let mut desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.source.create_topic("test-topic", 1, &[]);
+    desk.fill("test-topic", 0, 0..10);
+    // By another name, so that only the cluster itself can tell.
+    let address = desk.source.bootstrap_servers().replace("127.0.0.1", "localhost");
+    let itself = format!("dest.kafka.bootstrap.servers={address}\n");
+    desk.connector = format!("topic.whitelist=test-topic\n{itself}");
+    let error = desk.catch_up().await.unwrap_err();
+    assert!(matches!(error, RunError::Itself { .. }) && error.is_at_start(), "{error:?}");
+    assert_eq!(numbers(&desk.source, "test-topic", 0), up_to(10));
+
+    // Under another name it may be.
+    desk.connector = format!("topic.whitelist=test-topic\ntopic.rename.format=${{topic}}.replica\n{itself}");
+    desk.catch_up().await.unwrap();
+    assert_eq!(numbers(&desk.source, "test-topic.replica", 0), up_to(10));
+}
+
+#[tokio::test]
+async fn nothing_is_started_when_a_cluster_is_out_of_reach() {
+    let desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.source.broker(0).stop().await;
+    let error = desk.catch_up().await.unwrap_err();
+    assert!(error.is_at_start(), "{error:?}");
+    let message = worker::chain(&error);
+    let address = desk.source.bootstrap_servers();
+    let expected = format!("cannot reach the source cluster of connector `replicator-source` at {address}: ");
+    assert!(message.starts_with(&expected) && message.contains("refused"), "{message}");
+    assert!(error.hint().unwrap().contains("src.kafka.bootstrap.servers"));
+    assert!(!exists(&desk.offsets()) && desk.destination.topics().is_empty());
+}
