@@ -139,6 +139,8 @@ pub(crate) struct Lane {
     pub(crate) route: Route,
     pub(crate) state: State,
     pub(crate) trouble: Option<Trouble>,
+    /// The trouble was told in the log. One that is over within its first retry is not worth a line.
+    pub(crate) told: bool,
     /// Counted up whenever the lane starts over; answers to earlier questions are ignored.
     pub(crate) opening: u64,
     /// Everything before it is at the destination (`checkpoint_never_early`).
@@ -260,6 +262,7 @@ impl Lane {
             route,
             state: State::Opening(Opening::Ready),
             trouble: None,
+            told: false,
             opening: 0,
             read_from: acked.next_source,
             read_epoch: acked.source_leader_epoch,

@@ -297,16 +297,21 @@ impl Engine {
         }
     }
 
-    /// Sets what keeps a lane, and remembers to say so where it is new.
+    /// Sets what keeps a lane, and remembers to say so: at once where somebody must do something, else
+    /// when it has lasted for longer than a first retry.
     fn set_trouble(&mut self, id: LaneId, trouble: Trouble) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if lane.trouble.as_ref() != Some(&trouble) {
+            lane.told = false;
+        }
+        if !lane.told && (!trouble.passes() || lane.attempts > 2) {
+            lane.told = true;
             let hint = trouble.hint().filter(|_| !trouble.passes());
             let news =
                 self.news.entry(trouble.to_string()).or_insert_with(|| (lane.route.source.clone(), 0, hint));
             news.1 += 1;
-            lane.trouble = Some(trouble);
         }
+        lane.trouble = Some(trouble);
     }
 
     fn fresh_id(&mut self) -> u64 {
@@ -566,7 +571,7 @@ impl Engine {
     fn healed(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.attempts = 0;
-        if lane.trouble.take().is_some() {
+        if lane.trouble.take().is_some() && std::mem::take(&mut lane.told) {
             self.healed.0 += 1;
             self.healed.1.get_or_insert_with(|| lane.route.source.clone());
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use client::{CallError, Class, ErrorCode, FetchPartition, FetchReply, Fetched, classify};
 use model::{BrokerId, TopicPartition};
 use record_batch::{BatchError, Piece};
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::{Engine, FetchUnderWay, backoff_of};
 use crate::budget::Charge;
@@ -102,12 +102,18 @@ impl Engine {
                 self.fetch_not_before.insert(broker, (self.now.instant + pause, failures + 1));
                 self.source.wanted = true;
                 let trouble = Trouble::from_call(Side::Source, "Fetch", &error);
+                if failures == 0 {
+                    warn!(%broker, reason = %trouble, "cannot read from this source broker, retrying");
+                }
                 for (key, _) in &under_way.lanes {
                     self.source_trouble(*key, trouble.clone(), false);
                 }
                 return;
             }
         };
+        if self.fetch_not_before.get(&broker).is_some_and(|(_, failures)| *failures > 0) {
+            info!(%broker, "the source broker answers again");
+        }
         if reply.throttle.is_zero() {
             self.fetch_not_before.remove(&broker);
         } else {

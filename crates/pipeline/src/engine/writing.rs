@@ -7,6 +7,7 @@
 use client::{Class, ErrorCode, ProduceReply, Produced, classify};
 use model::{BrokerId, Offset, TimestampRule, TopicPartition};
 use std::collections::{HashMap, VecDeque};
+use tracing::warn;
 
 use super::{Engine, Request};
 use crate::events::{Action, LaneId, RequestId, SendError};
@@ -180,6 +181,9 @@ impl Engine {
                     self.connections.remove(&broker);
                 }
                 self.destination.wanted = true;
+                if let Some(reason) = &trouble {
+                    warn!(%broker, lanes = lanes.len(), %reason, "no answer to what was sent, looking what is there");
+                }
                 for id in lanes {
                     let Some(lane) = self.lanes.get_mut(&id) else { continue };
                     let Some((_, current)) = lane.answered(request) else { continue };
