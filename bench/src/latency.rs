@@ -7,8 +7,8 @@ use crate::{
 use anyhow::{Context, ensure};
 use std::{collections::BTreeMap, fs, io::Read, time::Duration};
 
-/// What a copy must have done before it counts: JVMs compile for a while.
-const WARM_SECONDS: u32 = 15;
+/// How long a copy must have kept up before it counts: JVMs, the measuring one too, compile for a while.
+const WARM_SECONDS: u32 = 30;
 
 /// Sends and receives while a contender copies; percentiles in ms at the source and at the destination, by name.
 pub(crate) fn measure(task: &Task<'_>, rate: u32, seconds: u32) -> anyhow::Result<BTreeMap<String, f64>> {

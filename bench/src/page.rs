@@ -31,8 +31,7 @@ What the columns say: *first record* is from the start of the process until a co
 destination; *whole copy* until it could read the last. *MB/s* counts from the first record to the last (for the relay from its
 first byte). *CPU* is user and system time of the whole process as the operating system accounts it (`wait4`), for a gigabyte
 (10⁹ bytes) of the source's log as it lies on disk; *warm* leaves out what was taken before the first record arrived. *Brokers*
-is the CPU of the source's and the destination's broker meanwhile. Each figure is the median of {rounds} runs, with the least and
-the most where they differ.
+is the CPU of the source's and the destination's broker meanwhile. {medians}
 
 {latency}
 ## Held against the targets
@@ -76,7 +75,7 @@ partitions, long distances, TLS, and drains of more than fits the page cache.
 ## Again
 
 ```console
-$ cargo xtask bench race                  # all of it; about half an hour
+$ cargo xtask bench race                  # all of it; three quarters of an hour
 $ cargo xtask bench race --records 64MiB --rounds 1 --latency-rate 0 --out target/bench
 $ cargo xtask bench race --help           # shapes, contenders, rounds
 $ cargo xtask bench page                  # the page again from performance.tsv
@@ -87,6 +86,10 @@ Java 17, Maven and a release build are all it needs.
         summary = summary(record),
         drains = drains(record),
         rounds = fact("rounds"),
+        medians = match fact("rounds") {
+            "1" => "Each figure is of one run: a hint, no more.",
+            _ => "Each figure is the median of the rounds, with the least and the most where they differ.",
+        },
         latency = latency(record),
         targets = target_table(record),
         date = fact("date"),
@@ -137,7 +140,21 @@ fn summary(record: &Record) -> String {
             }
         }
         if !parts.is_empty() {
-            let _ = writeln!(text, "- `{shape}`: Paralog takes {}.", parts.join("; "));
+            let _ = write!(text, "- `{shape}`: Paralog takes {}.", parts.join("; "));
+            let cores = record.fact("cores").parse().unwrap_or(f64::NAN);
+            let share = |figure: &dyn Fn(&Line) -> f64| {
+                100.0 * of(Contender::Paralog, &|line| figure(line) / (line.number("copy_s") * cores))
+            };
+            let brokers = share(&|line| line.number("source_cpu_s") + line.number("destination_cpu_s"));
+            if brokers.is_finite() {
+                let _ = write!(
+                    text,
+                    " While it copied, the two brokers took {} % of the machine and Paralog {} %.",
+                    digits(brokers),
+                    digits(share(&|line| line.number("cpu_s")))
+                );
+            }
+            text.push('\n');
         }
     }
     if !text.is_empty() {
@@ -197,8 +214,9 @@ fn latency(record: &Record) -> String {
     for shape in record.shapes(Kind::Latency) {
         let _ = writeln!(
             text,
-            "## Latency\n\n{} records of 1 KiB a second into 8 partitions, from the producer's call until a consumer has the record; in \
-             milliseconds. *Added* is\nwhat the copy's consumer saw above what one at the source saw in the same run.\n",
+            "## Latency\n\n{} records of 1 KiB a second into 8 partitions, from the producer's call until a consumer has the \
+             record, in milliseconds.\n*Added* is a percentile at the copy less the same percentile of a consumer at the source in the same \
+             run. Counting starts\nwhen the copy has kept up for 30 s.\n",
             digits(record.fact("latency rate").parse().unwrap_or(f64::NAN)),
         );
         text += "| | source p50 | p99 | p99.9 | destination p50 | p99 | p99.9 | added p50 | p99 | p99.9 |\n";
@@ -311,6 +329,24 @@ mod tests {
             page.contains("0 of 1 were; **not**: Paralog as shipped over `1KiB/none/full`, round 1."),
             "{page}"
         );
+    }
+
+    #[test]
+    fn the_summary_shows_who_is_the_limit() {
+        let text = summary(&example());
+        assert!(text.contains("Paralog takes 1.50 × the CPU of a bare relay; 1/80 of the CPU"), "{text}");
+        assert!(text.contains("the two brokers took 55.0 % of the machine and Paralog 4.12 %"), "{text}");
+    }
+
+    #[test]
+    fn latency_is_told_as_what_the_copy_adds() {
+        let mut record = example();
+        record.lines[1].kind = Kind::Latency;
+        for (name, value) in [("source_p50_ms", 1.0), ("destination_p50_ms", 3.5)] {
+            record.lines[1].numbers.insert(name.into(), value);
+        }
+        let text = latency(&record);
+        assert!(text.contains("| Paralog as shipped | 1.00 |  |  | 3.50 |  |  | 2.50 |  |  |"), "{text}");
     }
 
     #[test]

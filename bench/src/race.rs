@@ -26,7 +26,11 @@ pub(crate) struct Options {
     records: Bytes,
 
     /// RECORD/CODEC/BATCH, separated by commas; batches are full (1 MB), 16KiB or one (record)
-    #[arg(long, value_delimiter = ',', default_value = "1KiB/none/full,1KiB/lz4/full")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1KiB/none/full,1KiB/lz4/full,1KiB/none/16KiB,1KiB/none/one"
+    )]
     shapes: Vec<Shape>,
 
     /// Who takes part: relay, paralog, mm2, mm2-tuned, mm2-eos

@@ -130,7 +130,10 @@ pub(crate) mod tests {
 
     /// Two rounds of three contenders over one shape, with round numbers.
     pub(crate) fn example() -> Record {
-        let mut record = Record { facts: vec![("processor".into(), "abacus".into())], lines: Vec::new() };
+        let mut record = Record {
+            facts: vec![("processor".into(), "abacus".into()), ("cores".into(), "2".into())],
+            lines: Vec::new(),
+        };
         for round in 1..=2 {
             for (contender, cpu_s) in
                 [(Contender::Relay, 0.3), (Contender::Paralog, 0.45), (Contender::MirrorTuned, 36.0)]
