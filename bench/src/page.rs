@@ -132,11 +132,7 @@ fn summary(record: &Record) -> String {
                 (cpu(mirror) / ours, of(Contender::Paralog, &mb_per_s) / of(mirror, &mb_per_s));
             if less.is_finite() && faster.is_finite() {
                 let title = mirror.title();
-                parts.push(format!(
-                    "1/{} of the CPU and {} × the MB/s of {title}",
-                    digits(less),
-                    digits(faster)
-                ));
+                parts.push(format!("1/{less:.0} of the CPU and {} × the MB/s of {title}", digits(faster)));
             }
         }
         if !parts.is_empty() {
