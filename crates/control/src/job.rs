@@ -18,15 +18,16 @@ use crate::publish::{Publisher, meanwhile};
 use crate::report::Reporter;
 use crate::{ControlStatus, Options};
 
-/// Observations in a row before one is called finished although its plan still has steps.
-const ROUNDS_MAX: u32 = 5;
+/// Observations in a row before steps that did not come about are held back.
+const ROUNDS_MAX: u32 = 8;
 
 /// Before a topic that was copied is believed to be gone, it is looked for again after this: a broker that
 /// has just started may not have heard of every topic yet.
 const GONE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// The pause between rounds after a step that failed and may pass.
-const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// The pause after the first round whose changes do not all show, doubled after each: six seconds in all. A
+/// change reaches the brokers within milliseconds (KRaft, measured), or within a second of a busy machine.
+const ROUND_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running control plane. Dropping it ends it without waiting; [`Control::stop`] waits.
 #[derive(Debug)]
@@ -104,6 +105,14 @@ pub async fn plan_once(
     Ok(topology::plan(&seen.source, &seen.destination, &seen.candidates, &intent, &HeldBack::new()))
 }
 
+/// What became of a step when it was tried last.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// And the answer.
+    Failed(String),
+}
+
 struct Job {
     source: Cluster,
     destination: Cluster,
@@ -129,27 +138,66 @@ impl Job {
         }
     }
 
-    /// One observation, repeated until nothing is left to do that can be done. Returns the last plan.
+    /// One observation, repeated until nothing is left to do that can be done now. Returns the last plan,
+    /// which has no steps, and whose routes are published.
     async fn observe_and_apply(&mut self) -> Result<Plan, ObserveError> {
-        let mut round = 1;
+        // What became of the steps that were tried, each as it was tried last.
+        let mut tried: Vec<(Step, Outcome)> = Vec::new();
+        let mut round = 0;
         loop {
+            round += 1;
             let seen = self.observe().await?;
-            let held = self.held_back();
-            let plan = topology::plan(&seen.source, &seen.destination, &seen.candidates, &self.intent, &held);
+            let plan = self.plan(&seen);
             self.note_gone(&seen);
+            let plan = match plan.steps.is_empty() || round < ROUNDS_MAX {
+                true => plan,
+                false => {
+                    self.give_up(&plan.steps, &tried);
+                    self.plan(&seen)
+                }
+            };
             if plan.steps.is_empty() {
                 self.publish(plan.routes.clone());
                 return Ok(plan);
             }
             self.publish(meanwhile(&plan, &self.publisher.published()));
-            if round == ROUNDS_MAX {
-                return Ok(plan);
+            // A change that was made and does not show yet is on its way to the broker that was asked.
+            let is_done =
+                |step: &Step| tried.iter().any(|(other, how)| other == step && *how == Outcome::Done);
+            let (waited_for, steps): (Vec<Step>, Vec<Step>) = plan.steps.into_iter().partition(is_done);
+            let applied = apply(&self.destination, &steps).await;
+            let failed = self.note_applied(applied, &mut tried);
+            if failed || !waited_for.is_empty() {
+                sleep(ROUND_PAUSE * (1 << (round - 1).min(ROUNDS_MAX))).await;
             }
-            let applied = apply(&self.destination, &plan.steps).await;
-            if self.note_applied(applied) {
-                sleep(ROUND_PAUSE * round).await;
-            }
-            round += 1;
+        }
+    }
+
+    fn plan(&mut self, seen: &Observation) -> Plan {
+        let now = Instant::now();
+        self.held.retain(|_, (_, until)| *until > now);
+        let held: HeldBack =
+            self.held.iter().map(|(held, (answer, _))| (held.clone(), answer.clone())).collect();
+        topology::plan(&seen.source, &seen.destination, &seen.candidates, &self.intent, &held)
+    }
+
+    /// Holds back `steps`, which tries did not bring about, so that they are told of and hold up nothing.
+    fn give_up(&mut self, steps: &[Step], tried: &[(Step, Outcome)]) {
+        for step in steps {
+            let outcome = tried.iter().find(|(other, _)| other == step).map(|(_, outcome)| outcome);
+            let answer = match outcome {
+                Some(Outcome::Failed(answer)) => answer.clone(),
+                Some(Outcome::Done) => "accepted, and without effect".to_owned(),
+                None => "other changes did not come to an end before".to_owned(),
+            };
+            self.hold(step, false, &answer);
+        }
+    }
+
+    fn hold(&mut self, step: &Step, about_settings: bool, answer: &str) {
+        let until = Instant::now() + self.options.hold();
+        for held in step.refused(about_settings, answer) {
+            self.held.insert(held, (answer.to_owned(), until));
         }
     }
 
@@ -166,12 +214,6 @@ impl Job {
         }
         sleep(GONE_AGAIN_AFTER).await;
         observe(&self.source, &self.destination, &self.intent).await
-    }
-
-    fn held_back(&mut self) -> HeldBack {
-        let now = Instant::now();
-        self.held.retain(|_, (_, until)| *until > now);
-        self.held.iter().map(|(held, (answer, _))| (held.clone(), answer.clone())).collect()
     }
 
     fn note_gone(&mut self, seen: &Observation) {
@@ -191,24 +233,27 @@ impl Job {
         }
     }
 
-    /// Remembers what was refused; says whether something failed that may pass by itself.
-    fn note_applied(&mut self, applied: Vec<Applied>) -> bool {
+    /// Remembers what became of the steps, and says whether some failed that may pass by themselves.
+    fn note_applied(&mut self, applied: Vec<Applied>, tried: &mut Vec<(Step, Outcome)>) -> bool {
         let mut passing = false;
         for Applied { step, result } in applied {
-            match result {
-                Ok(()) => tell_step(&step),
-                Err(error) if error.passes() => {
-                    debug!(destination = %step.topic, action = %step.action, error = chain(&error), "step failed");
-                    passing = true;
+            let outcome = match result {
+                Ok(()) => {
+                    tell_step(&step);
+                    Outcome::Done
                 }
                 Err(error) => {
                     let answer = chain(&error);
-                    let until = Instant::now() + self.options.create_backoff;
-                    for held in step.refused(error.is_about_settings(), &answer) {
-                        self.held.insert(held, (answer.clone(), until));
+                    debug!(destination = %step.topic, action = %step.action, error = answer, "step failed");
+                    match error.passes() {
+                        true => passing = true,
+                        false => self.hold(&step, error.is_about_settings(), &answer),
                     }
+                    Outcome::Failed(answer)
                 }
-            }
+            };
+            tried.retain(|(other, _)| *other != step);
+            tried.push((step, outcome));
         }
         passing
     }
@@ -233,12 +278,8 @@ impl Job {
             blocked: plan.blocked.clone(),
             gone,
             warnings: plan.warnings.clone(),
-            steps_left: plan.steps.len(),
         };
         self.status.send_replace(Arc::new(status));
-        if !plan.steps.is_empty() {
-            return self.options.retry_pause(1);
-        }
         let waiting = !self.held.is_empty() || plan.blocked.iter().any(|blocked| blocked.why.may_pass());
         self.options.interval(waiting)
     }

@@ -57,6 +57,12 @@ impl Options {
         interval.max(INTERVAL_MIN)
     }
 
+    /// How long something that did not come about is left alone: never so short that one observation could
+    /// try it twice.
+    pub(crate) fn hold(&self) -> Duration {
+        self.create_backoff.max(INTERVAL_MIN)
+    }
+
     /// The pause after the `failures`th failed observation in a row: doubling from a second to half a minute,
     /// since a source that is back should be noticed before anybody asks, and never above the interval.
     pub(crate) fn retry_pause(&self, failures: u32) -> Duration {

@@ -29,9 +29,6 @@ pub struct ControlStatus {
     pub gone: Vec<TopicName>,
     /// What is copied with a flaw, or could not be learnt.
     pub warnings: Vec<Warning>,
-    /// Changes of the destination that were wanted and were not made in the last observation; more than a
-    /// passing number only when calls keep failing without saying why.
-    pub steps_left: usize,
 }
 
 impl ControlStatus {

@@ -269,13 +269,29 @@ async fn a_topic_the_destination_refuses_is_left_alone_for_a_while_and_tried_aga
 }
 
 #[tokio::test(start_paused = true)]
+async fn intervals_of_zero_do_not_make_it_spin() {
+    let mut flow = flow(&["a", "b"]).await;
+    flow.options.poll_interval = Duration::ZERO;
+    flow.options.create_backoff = Duration::ZERO;
+    flow.source.create_topic("a", 1, &[]);
+    flow.source.create_topic("b", 1, &[]);
+    let refusing = flow.destination.on(ApiKey::CreateTopics).topic("a.replica").always();
+    let refusing = refusing.fail(ErrorCode::POLICY_VIOLATION);
+    let mut running = flow.start();
+    let start = tokio::time::Instant::now();
+    let status = running.until(|status| status.observations == 10).await;
+    assert_eq!((status.blocked.len(), running.copied()), (1, vec!["b-0".to_owned()]));
+    assert!(start.elapsed() >= Duration::from_secs(1) && refusing.hits() <= 11, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_creation_whose_answer_is_lost_is_a_creation() {
     let flow = flow(&["t"]).await;
     flow.source.create_topic("t", 2, &[]);
     flow.destination.on(ApiKey::CreateTopics).drop_reply();
     let mut running = flow.start();
     let status = running.first().await;
-    assert_eq!((status.partitions, status.steps_left, status.blocked.len()), (2, 0, 0));
+    assert_eq!((status.partitions, status.blocked.len()), (2, 0));
     assert_eq!(flow.destination.requests(ApiKey::CreateTopics), 1);
 }
 
@@ -315,6 +331,35 @@ async fn settings_that_may_not_be_changed_are_warned_about_and_the_copy_goes_on(
     let about: BTreeSet<&str> =
         status.warnings.iter().filter_map(|warning| warning.text.split('=').next()).collect();
     assert_eq!(about, BTreeSet::from(["max.message.bytes", "message.timestamp.after.max.ms"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_do_not_come_about_hold_up_no_topic() {
+    let flow = flow(&["new", "old", "slow"]).await;
+    for topic in ["new", "old", "slow"] {
+        flow.source.create_topic(topic, 1, &[]);
+    }
+    flow.destination.create_topic("old.replica", 1, &[("max.message.bytes", "1000")]);
+    let pretending = flow.destination.on(ApiKey::IncrementalAlterConfigs).always().fail(ErrorCode::NONE);
+    let slow = flow
+        .destination
+        .on(ApiKey::CreateTopics)
+        .topic("slow.replica")
+        .always()
+        .fail(ErrorCode::REQUEST_TIMED_OUT);
+    let mut running = flow.start();
+    let status = running.first().await;
+    assert_eq!(running.copied(), ["new-0", "old-0"]);
+    let told: Vec<&str> = status.warnings.iter().filter_map(|w| w.text.rsplit("): ").next()).collect();
+    assert_eq!(told, ["the destination did not take it: accepted, and without effect"; 2]);
+    assert_eq!(status.blocked.len(), 1);
+    let why = status.blocked[0].why.to_string();
+    assert!(why.starts_with("the destination refused: REQUEST_TIMED_OUT (7)"), "{why}");
+    assert_eq!(pretending.hits(), 1);
+    pretending.clear();
+    slow.clear();
+    let status = running.until(|status| status.blocked.is_empty() && status.warnings.is_empty()).await;
+    assert_eq!(status.partitions, 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -96,7 +96,7 @@ impl Diff<'_> {
 
     fn refused_setting(&self, pair: &Pair<'_>, key: &str) -> Option<String> {
         let answer = self.held.get(&Held::Setting(pair.destination.clone(), key.to_owned()))?;
-        Some(format!("the destination refused it: {answer}"))
+        Some(format!("the destination did not take it: {answer}"))
     }
 
     fn topic(&mut self, pair: &Pair<'_>, source: &Topic) {

@@ -418,7 +418,7 @@ fn a_setting_the_destination_names_in_its_refusal_is_left_out_and_the_topic_is_c
     let plan = planned(&source, &destination(), &intent, &held);
     let Action::Create { settings, left_out, .. } = &plan.steps[0].action else { panic!("{plan}") };
     assert!(!settings.contains_key("delete.retention.ms"));
-    assert_eq!(left_out[0].why, format!("the destination refused it: {message}"));
+    assert_eq!(left_out[0].why, format!("the destination did not take it: {message}"));
     // What would cost records is not left out: the topic is blocked.
     assert_eq!(step.refused(true, "Invalid value 5 for retention.ms"), [Held::Create("t".into())]);
     assert_eq!(step.refused(false, "delete.retention.ms"), [Held::Create("t".into())]);
