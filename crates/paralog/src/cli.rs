@@ -12,6 +12,9 @@ const ABOUT: &str = "Copies Kafka topics from one cluster to another, each recor
 
 const EXAMPLES: &str = "\
 Examples:
+  See it work, without any Kafka at hand:
+    paralog demo
+
   Copy one topic, and keep copying what arrives:
     paralog run --source old:9092 --destination new:9092 --topics orders
 
@@ -48,6 +51,12 @@ Examples:
   paralog run --source old:9092 --destination new:9092 --topics 'shop\\..*' \\
       --rename '${topic}.replica' --set src.consumer.isolation.level=read_committed";
 
+const DEMO_HELP: &str = "\
+It needs nothing but this program: the clusters listen on ports of loopback that the system chooses, hold \
+everything in memory, and end with it. Their addresses are printed, for kcat or any other Kafka client to look.
+
+Exit codes: 0 the copy was compared with the source and is equal, 4 it is not, or that was not found out.";
+
 #[derive(Debug, Parser)]
 #[command(name = "paralog", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
 #[command(disable_help_subcommand = true)]
@@ -62,6 +71,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Look for mistakes in property files, without connecting
     Check(Check),
+    /// Start two Kafka clusters in this process, copy a topic from one to the other, prove both equal
+    Demo(Demo),
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +125,22 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = DEMO_HELP)]
+pub(crate) struct Demo {
+    /// How many records to write and copy; they stay in memory, 0.6 KB each, twice
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) records: u64,
+
+    /// Afterwards go on writing, slowly, and copying until Ctrl-C; then compare again
+    #[arg(long)]
+    pub(crate) keep_running: bool,
+
+    /// Show the log of the copy too (-vv, -vvv: more of it)
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// Log more (-vv: everything); PARALOG_LOG, as in `info,client=debug`, says it by crate
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
@@ -158,7 +185,7 @@ mod tests {
     fn run(line: &str) -> Run {
         match parse(line).unwrap().command {
             Command::Run(run) => run,
-            Command::Check(_) => panic!("{line}"),
+            Command::Check(_) | Command::Demo(_) => panic!("{line}"),
         }
     }
 
@@ -198,6 +225,7 @@ mod tests {
             ("paralog run w.properties c.properties --set a=b", "cannot be used with"),
             ("paralog run --source a:1 --destination b:1 --topics t --set ab", "expected KEY=VALUE"),
             ("paralog check", "FILES"),
+            ("paralog demo --records 0", "1..=10000000"),
             ("paralog rum", "a similar subcommand exists: 'run'"),
         ] {
             let message = parse(line).unwrap_err();

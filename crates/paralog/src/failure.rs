@@ -35,6 +35,11 @@ impl Failure {
         Failure { code: Failure::START, text: format!("error: {error:#}\n") }
     }
 
+    /// Something was asked for that was not done to its end.
+    pub(crate) fn incomplete(error: &anyhow::Error) -> Failure {
+        Failure { code: Failure::INCOMPLETE, text: format!("error: {error:#}\n") }
+    }
+
     /// A run that did not come up, or did not do all it was asked to.
     pub(crate) fn run(error: &RunError) -> Failure {
         let code = if error.is_at_start() { Failure::START } else { Failure::INCOMPLETE };

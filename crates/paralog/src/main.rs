@@ -9,6 +9,7 @@ use clap::Parser;
 
 mod check;
 mod cli;
+mod demo;
 mod failure;
 mod files;
 mod logs;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run::run(&run),
         Command::Check(check) => check::check(&check),
+        Command::Demo(demo) => demo::demo(&demo),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

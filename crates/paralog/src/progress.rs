@@ -147,15 +147,10 @@ impl View {
         let Some((copied, to_copy)) = self.share() else {
             return String::from("finding out what there is to copy");
         };
-        let full =
-            usize::try_from(copied.saturating_mul(BAR_CELLS as u64) / to_copy.max(1)).unwrap_or(BAR_CELLS);
-        let full = if to_copy == 0 { BAR_CELLS } else { full.min(BAR_CELLS) };
         let rate = self.rate();
         format!(
-            "[{}{}] {:>4}   {} of {} offsets   {:.1} MB/s",
-            "#".repeat(full),
-            "-".repeat(BAR_CELLS - full),
-            percent(Some((copied, to_copy))),
+            "{}   {} of {} offsets   {:.1} MB/s",
+            bar(copied, to_copy),
             grouped(copied),
             grouped(to_copy),
             rate / 1e6,
@@ -215,6 +210,14 @@ fn row(name: &str, width: usize, topic: &TopicStatus, rate: f64) -> String {
         row.push_str(trouble);
     }
     row
+}
+
+/// `[###-------]  33%`; full only at the end.
+pub(crate) fn bar(done: u64, of: u64) -> String {
+    let full = usize::try_from(done.saturating_mul(BAR_CELLS as u64) / of.max(1)).unwrap_or(BAR_CELLS);
+    let full = if of == 0 { BAR_CELLS } else { full.min(BAR_CELLS) };
+    let percent = percent(Some((done, of)));
+    format!("[{}{}] {percent:>4}", "#".repeat(full), "-".repeat(BAR_CELLS - full))
 }
 
 /// Rounded down, so that 100 % is the end.

@@ -1,25 +1,56 @@
-//! The error stream, shared by log lines and the lines that show progress.
+//! The stream that a command shows its progress on, shared with log lines.
 //!
 //! On a terminal the last few lines are kept for what is true now: they are taken away before a log line is
-//! written and drawn again below it. Anywhere else they are never drawn.
+//! written and drawn again below it. Anywhere else they are never drawn. Log lines go to the error stream,
+//! wherever progress is shown.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The error stream. Cheap to clone.
+/// Where progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Output,
+    Error,
+}
+
+impl Stream {
+    /// What cannot be shown must not stop the copy.
+    fn write(self, text: &str) {
+        let _ = match self {
+            Stream::Output => {
+                io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())
+            }
+            Stream::Error => io::stderr().lock().write_all(text.as_bytes()),
+        };
+    }
+}
+
+/// One of the standard streams. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Screen {
+    stream: Stream,
     is_terminal: bool,
     live: Arc<Mutex<Vec<String>>>,
 }
 
 impl Screen {
+    /// The error stream, for a command whose progress is beside the point.
     pub(crate) fn new() -> Screen {
+        Screen::on(Stream::Error, io::stderr().is_terminal())
+    }
+
+    /// The output, for a command whose progress is the answer.
+    pub(crate) fn for_answers() -> Screen {
+        Screen::on(Stream::Output, io::stdout().is_terminal())
+    }
+
+    fn on(stream: Stream, is_terminal: bool) -> Screen {
         // A terminal that understands nothing says so.
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Screen { is_terminal: io::stderr().is_terminal() && !is_dumb, live: Arc::default() }
+        Screen { stream, is_terminal: is_terminal && !is_dumb, live: Arc::default() }
     }
 
     /// Whether progress can be shown in place.
@@ -36,8 +67,7 @@ impl Screen {
         let mut out = erase(&live);
         out.push_str(&draw(&lines));
         *live = lines;
-        // What cannot be shown must not stop the copy.
-        let _ = io::stderr().lock().write_all(out.as_bytes());
+        self.stream.write(&out);
     }
 
     /// Leaves the lines that show progress where they are, as the last word.
@@ -45,9 +75,21 @@ impl Screen {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Writes `text` above the lines that show progress.
+    /// Says a line, above those that show progress.
+    pub(crate) fn say(&self, line: &str) {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stream.write(&format!("{}{line}\n{}", erase(&live), draw(&live)));
+    }
+
+    /// Logs `text`, above the lines that show progress.
     pub(crate) fn write(&self, text: &[u8]) -> io::Result<()> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stream != Stream::Error && !live.is_empty() {
+            self.stream.write(&erase(&live));
+            let written = io::stderr().lock().write_all(text);
+            self.stream.write(&draw(&live));
+            return written;
+        }
         let mut out = erase(&live).into_bytes();
         out.extend_from_slice(text);
         out.extend_from_slice(draw(&live).as_bytes());

@@ -1,0 +1,167 @@
+//! `paralog demo` from outside: what it says in a pipe, how it ends, and that nothing is left of it.
+
+// What is run is another process, against the clock.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+/// A folder to work in, and one for temporary files; both have to stay empty.
+struct Folders {
+    work: tempfile::TempDir,
+    temporary: tempfile::TempDir,
+}
+
+impl Folders {
+    fn new() -> Folders {
+        Folders { work: tempfile::tempdir().unwrap(), temporary: tempfile::tempdir().unwrap() }
+    }
+
+    fn demo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paralog"));
+        command.arg("demo").args(arguments);
+        command.current_dir(self.work.path()).env("TMPDIR", self.temporary.path());
+        command.env_remove("PARALOG_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn assert_empty(&self) {
+        let left = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+        assert_eq!((left(self.work.path()), left(self.temporary.path())), (0, 0));
+    }
+}
+
+/// The addresses on the line that begins with `side`.
+fn addresses(lines: &[String], side: &str) -> Vec<SocketAddr> {
+    let line = lines.iter().find_map(|line| line.trim_start().strip_prefix(side)).unwrap();
+    line.trim().split(',').map(|address| address.parse().unwrap()).collect()
+}
+
+/// Lines up to the one that holds `text`.
+fn lines_until(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    loop {
+        let line = lines.next().unwrap_or_else(|| panic!("no `{text}` in {found:#?}")).unwrap();
+        found.push(line);
+        if found.last().unwrap().contains(text) {
+            return found;
+        }
+    }
+}
+
+/// A demo under way; it does not outlive a test that fails.
+struct Running(Child);
+
+impl Running {
+    fn start(mut command: Command) -> Running {
+        Running(command.spawn().unwrap())
+    }
+
+    fn lines(&mut self) -> Lines<BufReader<ChildStdout>> {
+        BufReader::new(self.0.stdout.take().unwrap()).lines()
+    }
+
+    fn interrupt(&self) {
+        let status = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn ended(mut self) -> (Option<i32>, String) {
+        let mut errors = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        (self.0.wait().unwrap().code(), errors)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error says that it has ended already.
+        let _ = self.0.kill();
+    }
+}
+
+#[test]
+fn twenty_thousand_records_are_copied_and_proven_equal() {
+    let folders = Folders::new();
+    let Output { status, stdout, stderr } = folders.demo(&["--records", "20000"]).output().unwrap();
+    let (out, errors) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!((status.code(), errors.as_str()), (Some(0), ""), "{out}");
+    assert!(!out.contains('\x1b'), "{out}");
+    let lines: Vec<String> = out.lines().map(String::from).collect();
+    let at = |start: &str| {
+        let found = lines.iter().position(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no line `{start}` in\n{out}"))
+    };
+    let steps = [
+        at("create   test-topic"),
+        at("write    20,000 records"),
+        at("copy     test-topic -> test-topic.replica: "),
+    ];
+    assert!(
+        steps.is_sorted()
+            && steps[2] < at("verify   ")
+            && at("verify   ") < at("result   equal: 20,000 records")
+    );
+    for partition in 0..8 {
+        let row = lines
+            .iter()
+            .find(|line| line.trim_start().starts_with(&format!("partition {partition} ")))
+            .unwrap();
+        let words: Vec<&str> = row.split_whitespace().collect();
+        let [_, _, "2,500", "records", source, "->", "2,500", "records", replica, "equal"] = words[..] else {
+            panic!("{row}")
+        };
+        assert!(source == replica && source.len() == 16, "{row}");
+    }
+    let all = [addresses(&lines, "source "), addresses(&lines, "destination ")].concat();
+    assert_eq!(all.len(), 6);
+    assert!(all.iter().all(|address| address.ip().is_loopback()));
+    assert!(all.iter().all(|address| TcpStream::connect(address).is_err()), "somebody still listens");
+    folders.assert_empty();
+}
+
+#[test]
+fn kept_running_it_copies_on_and_compares_again_at_its_end() {
+    let folders = Folders::new();
+    let mut child = Running::start(folders.demo(&["--records", "100", "--keep-running"]));
+    let mut lines = child.lines();
+    let first = lines_until(&mut lines, "the worker starts again");
+    assert!(first.iter().any(|line| line.starts_with("result   equal: 100 records")), "{first:#?}");
+    for address in addresses(&first, "source ") {
+        TcpStream::connect(address).unwrap();
+    }
+    // Told after a few seconds: by then more has been written.
+    lines_until(&mut lines, "run ");
+    child.interrupt();
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let (code, errors) = child.ended();
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{rest:#?}");
+    let last = rest.last().unwrap();
+    assert!(last.starts_with("result   equal: ") && !last.contains(" 100 records"), "{rest:#?}");
+    folders.assert_empty();
+}
+
+#[test]
+fn interrupted_before_the_proof_it_fails_and_leaves_nothing() {
+    let folders = Folders::new();
+    let mut child = Running::start(folders.demo(&["--records", "100000"]));
+    let mut lines = child.lines();
+    lines_until(&mut lines, "create ");
+    child.interrupt();
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let (code, errors) = child.ended();
+    assert_eq!(code, Some(4), "{rest:#?}");
+    assert!(errors.starts_with("error: interrupted before the copy was proven equal"), "{errors}");
+    folders.assert_empty();
+}
+
+#[test]
+fn an_output_that_is_closed_does_not_stop_it() {
+    let folders = Folders::new();
+    let mut child = Running::start(folders.demo(&["--records", "100"]));
+    drop(child.lines());
+    assert_eq!(child.ended(), (Some(0), String::new()));
+    folders.assert_empty();
+}
