@@ -45,7 +45,9 @@ impl OffsetFile {
     pub fn open(path: &Path) -> Result<OffsetFile, StoreError> {
         let path = match path.canonicalize() {
             Ok(path) => path,
-            Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                std::path::absolute(path).map_err(|error| refuse("find", path, &error))?
+            }
             Err(error) => return Err(refuse("read", path, &error)),
         };
         if path.is_dir() {
@@ -56,7 +58,7 @@ impl OffsetFile {
         Ok(OffsetFile(Arc::new(Mutex::new(Shared { path, entries, _lock: lock }))))
     }
 
-    /// Where it is, with symbolic links followed.
+    /// Where it is, from the root on.
     pub fn path(&self) -> PathBuf {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).path.clone()
     }
