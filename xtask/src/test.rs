@@ -11,6 +11,9 @@ use std::{
 /// The Kafka versions that we are held against.
 pub(crate) const VERSIONS: [&str; 4] = ["4.3.1", "3.9.2", "2.8.2", "1.1.1"];
 
+/// The features that turn on the tests that need it.
+const REAL_KAFKA_FEATURES: &str = "paralog/real-kafka,embedded-kafka/real-kafka";
+
 #[derive(Default)]
 struct Tally {
     passed: u64,
@@ -46,9 +49,12 @@ fn real_kafka(tally: &mut Tally) -> anyhow::Result<()> {
             return Ok(());
         }
     }
+    // The whole workspace with two features more, so that nothing but what they touch is built again.
+    let arguments = ["test", "--workspace", "--no-fail-fast", "--features", REAL_KAFKA_FEATURES];
+    let tests = ["--test", "real_kafka", "--test", "conformance"];
     // Two at a time: each has one or two clusters, and there may be two cores only.
-    let arguments = ["test", "-p", "paralog", "--features", "real-kafka", "--test", "real_kafka"];
-    tally.step("tests with real Kafka", cargo(&[&arguments[..], &["--", "--test-threads", "2"]].concat()))
+    let threads = ["--", "--test-threads", "2"];
+    tally.step("tests with real Kafka", cargo(&[&arguments[..], &tests, &threads].concat()))
 }
 
 impl Tally {

@@ -20,6 +20,9 @@ final class Fill {
         settings.put("bootstrap.servers", bootstrap);
         settings.put("acks", "all");
         settings.put("linger.ms", "20");
+        // A loaded machine is slow, not broken.
+        settings.put("delivery.timeout.ms", "600000");
+        settings.put("max.block.ms", "600000");
         for (Map.Entry<String, String> option : options.entrySet()) {
             if (option.getKey().indexOf('.') > 0 || option.getKey().equals("acks")) {
                 settings.put(option.getKey(), option.getValue()); // the producer's own name

@@ -358,7 +358,7 @@ impl Cluster {
                 zookeeper.check_alive()?;
             }
             let broker = self.brokers[id].process.as_mut().expect("it was launched");
-            if broker.ended()?.is_some() && broker.log_tail().contains("NodeExists") {
+            if broker.ended()?.is_some() && broker.log_says("NodeExists") {
                 // Its ZooKeeper session from before it was killed is not over yet; Kafka 1.1 and 2.8 give up.
                 thread::sleep(Duration::from_millis(500));
                 self.launch(id)?;

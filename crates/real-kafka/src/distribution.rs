@@ -209,7 +209,7 @@ fn artifacts(version: Version) -> Result<Vec<String>, Error> {
     } else if version.is_at_least(2, 4) {
         kafka(&["kafka_2.13", "connect-mirror", "connect-runtime", "connect-file"])
     } else if version.is_at_least(1, 1) {
-        kafka(&["kafka_2.11", "connect-runtime", "connect-file"])
+        kafka(&["kafka_2.11", "connect-runtime", "connect-json", "connect-file"])
     } else {
         return Err(Error::UnknownVersion { version: version.to_string() });
     };

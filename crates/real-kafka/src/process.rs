@@ -59,6 +59,12 @@ impl Process {
         tail(&self.log)
     }
 
+    /// Whether its log says `words` anywhere. A log that cannot be read says nothing.
+    #[must_use]
+    pub fn log_says(&self, words: &str) -> bool {
+        std::fs::read(&self.log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(words))
+    }
+
     /// How it ended, or None while it runs.
     ///
     /// # Errors
