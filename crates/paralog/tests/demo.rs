@@ -110,7 +110,7 @@ fn twenty_thousand_records_are_copied_and_proven_equal() {
             .find(|line| line.trim_start().starts_with(&format!("partition {partition} ")))
             .unwrap();
         let words: Vec<&str> = row.split_whitespace().collect();
-        let [_, _, "2,500", "records", source, "->", "2,500", "records", replica, "equal"] = words[..] else {
+        let [_, _, "2,500", "records", "source", source, "replica", replica, "equal"] = words[..] else {
             panic!("{row}")
         };
         assert!(source == replica && source.len() == 16, "{row}");

@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::progress::{bar, grouped};
 use crate::screen::Screen;
 
-const TERMINAL_INTERVAL: Duration = Duration::from_millis(100);
+const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 const PIPE_INTERVAL: Duration = Duration::from_secs(5);
 /// Of the names of the steps.
 const NAME_CHARS: usize = 8;
@@ -51,14 +51,18 @@ impl Steps {
         ticks.tick().await;
         tokio::pin!(work);
         let mut before = (Instant::now(), progress().0);
+        let mut shown = None;
         let result = loop {
             tokio::select! {
                 result = &mut work => break result,
                 _ = ticks.tick() => {}
             }
             let (now, (done, of)) = (Instant::now(), progress());
-            let per_second = rate(done.saturating_sub(before.1), now.duration_since(before.0));
+            let present = rate(done.saturating_sub(before.1), now.duration_since(before.0));
             before = (now, done);
+            // Half of what is shown is of the last moment, as for `run`.
+            let per_second = shown.map_or(present, |shown: u64| shown.midpoint(present));
+            shown = Some(per_second);
             let counts =
                 format!("{} of {} records, {} records/s", grouped(done), grouped(of), grouped(per_second));
             if self.screen.is_terminal() {

@@ -62,7 +62,7 @@ pub(crate) struct Compared {
     pub(crate) difference: Option<Difference>,
 }
 
-/// Reads both sides of a partition and compares them.
+/// Reads both sides of a partition and compares them. `count` is told of the records read, of either side.
 ///
 /// # Errors
 /// If a log holds what cannot be read, or what its checksum does not fit.
@@ -70,10 +70,11 @@ pub(crate) fn compare(
     source: (&Cluster, &str),
     destination: (&Cluster, &str),
     partition: i32,
+    count: impl Fn(u64),
 ) -> anyhow::Result<Compared> {
     // A log is a copy: one side at a time.
     let read = |(cluster, topic): (&Cluster, &str)| {
-        digest(&readable(cluster, topic, partition))
+        digest(&readable(cluster, topic, partition), &count)
             .with_context(|| format!("cannot read {topic}-{partition}"))
     };
     let (source_digest, destination_digest) = (read(source)?, read(destination)?);
@@ -99,14 +100,19 @@ fn readable(cluster: &Cluster, topic: &str, partition: i32) -> Vec<Bytes> {
     log
 }
 
-fn digest(log: &[Bytes]) -> anyhow::Result<Digest> {
+fn digest(log: &[Bytes], count: impl Fn(u64)) -> anyhow::Result<Digest> {
     let mut hasher = DefaultHasher::new();
-    let mut count = 0;
-    for_each(log, |record| {
-        count += 1;
-        sum(&mut hasher, record);
-    })?;
-    Ok(Digest { records: count, checksum: hasher.finish() })
+    let mut all = 0;
+    for entry in log {
+        let mut records = 0;
+        for_each(std::slice::from_ref(entry), |record| {
+            records += 1;
+            sum(&mut hasher, record);
+        })?;
+        all += records;
+        count(records);
+    }
+    Ok(Digest { records: all, checksum: hasher.finish() })
 }
 
 /// Every length comes before its bytes, so that no two records give the same sequence.
@@ -205,7 +211,7 @@ mod tests {
     async fn compared(samples: &[Sample]) -> Compared {
         let source = cluster(&SAMPLES, 2, Codec::None).await;
         let destination = cluster(samples, 3, Codec::Lz4).await;
-        compare((&source, "t"), (&destination, "t"), 0).unwrap()
+        compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap()
     }
 
     #[tokio::test]
@@ -254,7 +260,7 @@ mod tests {
         for batch in source.log("t", 0) {
             destination.place("t", 0, batch).unwrap();
         }
-        let both = || compare((&source, "t"), (&destination, "t"), 0).unwrap().difference;
+        let both = || compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap().difference;
         assert!(both().unwrap().to_string().starts_with("record 0 and those after it are missing"));
         destination.resume_follower("t", 0, follower);
         assert_eq!(both(), None);
@@ -267,7 +273,7 @@ mod tests {
         *batch.last_mut().unwrap() ^= 1;
         let destination = cluster(&[], 1, Codec::None).await;
         destination.append("t", 0, Bytes::from(batch)).unwrap();
-        let error = compare((&source, "t"), (&destination, "t"), 0).unwrap_err();
+        let error = compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap_err();
         assert!(format!("{error:#}").starts_with("cannot read t-0: "), "{error:#}");
     }
 }
