@@ -69,8 +69,10 @@ pub(crate) async fn look_at_source(
         .collect()
 }
 
-/// What `broker`, the leader, shows of destination partitions: the flow's producer state and the log's
-/// bounds. The state is asked for first: what is appended meanwhile shows in the bounds.
+/// What `broker`, the leader, shows of destination partitions: the log's bounds and the flow's producer state.
+/// The bounds are asked for first: a batch of ours that is appended between the two calls then shows in the
+/// state alone, as one that is not replicated yet does, and the lane looks again. The other way round it would
+/// be taken for somebody else's, and the position be wrong for good.
 pub(crate) async fn look_at_destination(
     cluster: &Cluster,
     broker: BrokerId,
@@ -78,11 +80,6 @@ pub(crate) async fn look_at_destination(
     producer: ProducerId,
 ) -> Looked<Evidence> {
     let partitions: Vec<TopicPartition> = lanes.iter().map(|(_, partition)| partition.clone()).collect();
-    let states = match cluster.describe_producers(broker, &partitions).await {
-        Ok(states) => Some(by_partition(states)),
-        Err(CallError::Unsupported { .. }) => None,
-        Err(error) => return all(lanes, &Trouble::from_call(Side::Destination, "DescribeProducers", &error)),
-    };
     let looked = async {
         let ends = cluster.list_offsets(broker, &partitions, OffsetSpec::Latest, false).await?;
         let starts = cluster.list_offsets(broker, &partitions, OffsetSpec::Earliest, false).await?;
@@ -92,7 +89,11 @@ pub(crate) async fn look_at_destination(
         Ok(looked) => looked,
         Err(error) => return all(lanes, &Trouble::from_call(Side::Destination, "ListOffsets", &error)),
     };
-    let mut states = states;
+    let mut states = match cluster.describe_producers(broker, &partitions).await {
+        Ok(states) => Some(by_partition(states)),
+        Err(CallError::Unsupported { .. }) => None,
+        Err(error) => return all(lanes, &Trouble::from_call(Side::Destination, "DescribeProducers", &error)),
+    };
     lanes
         .iter()
         .map(|(key, partition)| {

@@ -83,12 +83,18 @@ pub(crate) fn place(position: &Checkpoint, evidence: &Evidence, unsettled: bool)
         (ProducerEvidence::Last(last), _) | (_, Some(Tail::Ours(last))) => {
             sequence_distance(position.sequence, sequence_after(last, 1))
         }
+        (_, Some(Tail::NoneOurs)) if evidence.log_start > position.destination_end => {
+            return Placement::Blocked(tail_deleted(position, evidence));
+        }
         (_, Some(Tail::NoneOurs)) => 0,
         (_, Some(Tail::TooFar)) => {
             return Placement::Blocked(Trouble::TailTooFar {
                 from: position.destination_end,
                 latest: evidence.latest,
             });
+        }
+        (_, None) if appended > 0 && evidence.log_start >= evidence.latest => {
+            return Placement::Blocked(tail_deleted(position, evidence));
         }
         (_, None) if appended > 0 => return Placement::ReadTail,
         (_, None) => appended.min(0),
@@ -103,9 +109,20 @@ pub(crate) fn place(position: &Checkpoint, evidence: &Evidence, unsettled: bool)
         });
     }
     if ours > appended {
-        return Placement::LookAgain;
+        return match (evidence.producer, evidence.tail) {
+            // The last one is replicated, so all are: the sequence is right, and the end that was remembered
+            // is not.
+            (ProducerEvidence::Last(last), Some(Tail::Ours(replicated))) if last == replicated => {
+                Placement::Found { records: ours, foreign: 0 }
+            }
+            _ => Placement::LookAgain,
+        };
     }
     Placement::Found { records: ours, foreign: appended - ours }
+}
+
+fn tail_deleted(position: &Checkpoint, evidence: &Evidence) -> Trouble {
+    Trouble::TailDeleted { from: position.destination_end, log_start: evidence.log_start }
 }
 
 #[cfg(test)]
@@ -136,6 +153,9 @@ mod tests {
             (at(100, 50), seen(Last(119), 72, None), false, found(20, 2)),
             // The leader has appended them, its followers have not.
             (at(100, 50), seen(Last(119), 60, None), false, Placement::LookAgain),
+            // And they never will be: the remembered end was wrong.
+            (at(100, 50), seen(Last(119), 60, Some(Tail::Ours(119))), false, found(20, 0)),
+            (at(100, 50), seen(Last(119), 60, Some(Tail::Ours(109))), false, Placement::LookAgain),
             // Nothing there, nothing expected.
             (at(0, 0), seen(Nothing, 0, None), false, found(0, 0)),
             // The state was forgotten, the log has moved: the tail's headers tell.
@@ -168,6 +188,17 @@ mod tests {
             };
             assert_eq!((expected, latest, records), (Offset(50), Offset(40), 10));
         }
+    }
+
+    #[test]
+    fn copies_that_may_have_been_deleted_before_they_were_counted_block_the_lane() {
+        let lost = |log_start| Trouble::TailDeleted { from: Offset(50), log_start: Offset(log_start) };
+        for (log_start, tail) in [(70, None), (60, Some(Tail::NoneOurs))] {
+            let evidence = Evidence { log_start: Offset(log_start), ..seen(Nothing, 70, tail) };
+            assert_eq!(place(&at(100, 50), &evidence, false), Placement::Blocked(lost(log_start)));
+        }
+        let newest_left = Evidence { log_start: Offset(60), ..seen(Nothing, 70, Some(Tail::Ours(119))) };
+        assert_eq!(place(&at(100, 50), &newest_left, false), Placement::Found { records: 20, foreign: 0 });
     }
 
     #[test]

@@ -557,7 +557,18 @@ impl World {
                         id
                     }
                 };
-                let lanes = lanes.into_iter().map(|(key, to)| (key, self.evidence(broker, &to))).collect();
+                let ends: Vec<i64> =
+                    lanes.iter().map(|(_, to)| self.destination[to].numbers.len() as i64).collect();
+                if self.faults && self.rng.chance(30) {
+                    // The bounds and the state are two calls, and what is late may land between them.
+                    self.elapsed += Duration::from_millis(self.rng.below(2000) as u64);
+                    self.land_late();
+                }
+                let lanes = lanes
+                    .into_iter()
+                    .zip(ends)
+                    .map(|((key, to), end)| (key, self.evidence(broker, &to, Offset(end))))
+                    .collect();
                 Event::DestinationLooked { broker, connection: Some(connection), lanes }
             }
             Action::ReadTail { lane, partition, from, evidence, .. } => {
@@ -596,7 +607,7 @@ impl World {
         SourceEvidence { log_start: Offset(0), end: Offset(self.source[from].end), committed: None }
     }
 
-    fn evidence(&self, broker: BrokerId, to: &TopicPartition) -> Result<Evidence, Trouble> {
+    fn evidence(&self, broker: BrokerId, to: &TopicPartition, latest: Offset) -> Result<Evidence, Trouble> {
         let log = &self.destination[to];
         if log.leader.broker != broker {
             let error = ErrorCode::NOT_LEADER_OR_FOLLOWER;
@@ -606,7 +617,6 @@ impl World {
             Some(memory) => ProducerEvidence::Last((memory.next_sequence - 1) as i32),
             None => ProducerEvidence::Nothing,
         };
-        let latest = Offset(log.numbers.len() as i64);
         Ok(Evidence { producer, log_start: Offset(0), latest, tail: None })
     }
 

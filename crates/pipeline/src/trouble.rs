@@ -29,6 +29,8 @@ pub enum Trouble {
     DestinationLost { expected: Offset, latest: Offset, records: i64 },
     /// Our last batch was not found between the position and the end.
     TailTooFar { from: Offset, latest: Offset },
+    /// Our last batches, whose number is not known, may be among the records the destination has deleted.
+    TailDeleted { from: Offset, log_start: Offset },
     /// The destination knows the flow's producer id, our progress does not know the partition.
     ProgressLost { sequence: i32 },
     /// Records are to be counted that were selected by other settings.
@@ -119,6 +121,7 @@ impl Trouble {
             | Trouble::DestinationRecreated
             | Trouble::DestinationLost { .. }
             | Trouble::TailTooFar { .. }
+            | Trouble::TailDeleted { .. }
             | Trouble::ProgressLost { .. }
             | Trouble::SelectionChanged
             | Trouble::SourceChanged { .. }
@@ -169,6 +172,10 @@ impl Trouble {
             }
             Trouble::TailTooFar { .. } => {
                 "others write to the destination topic; give the copy a topic of its own with topic.rename.format"
+            }
+            Trouble::TailDeleted { .. } => {
+                "stop the worker, set this partition's stored offset to the last source offset that was copied, and \
+                 start again"
             }
             Trouble::ProgressLost { .. } => {
                 "restore the file named by offset.storage.file.filename, or delete the destination topic to \
@@ -237,6 +244,12 @@ impl fmt::Display for Trouble {
             Trouble::TailTooFar { from, latest } => write!(
                 f,
                 "the copy's last batch was not found at the destination between offsets {from} and {latest}"
+            ),
+            Trouble::TailDeleted { from, log_start } => write!(
+                f,
+                "the destination has deleted its records from offset {from} to {}, and forgotten how many of them \
+                 were copies",
+                log_start.0 - 1
             ),
             Trouble::ProgressLost { sequence } => write!(
                 f,

@@ -3,6 +3,7 @@
 //! Only acknowledged positions are stored (`checkpoint_never_early`). They may be late: the destination
 //! itself says what was appended since.
 
+use model::Offset;
 use offsets::{Producer, StoredLane};
 use tracing::{debug, warn};
 
@@ -85,7 +86,7 @@ impl Engine {
 
     /// Whether the outcome of everything sent is known.
     fn is_settled(&self) -> bool {
-        self.lanes.values().all(|lane| !lane.unsettled && lane.in_flight.is_empty())
+        !self.left_unsettled && self.lanes.values().all(|lane| !lane.unsettled && lane.in_flight.is_empty())
     }
 
     /// A lane that is no longer wanted has nothing under way any more.
@@ -96,8 +97,13 @@ impl Engine {
         let Some(lane) = self.lanes.remove(&id) else { return };
         self.by_source.remove(&lane.route.source);
         self.by_destination.remove(&lane.route.destination);
+        self.left_unsettled |=
+            lane.unsettled || lane.quiet_until.is_some_and(|until| until > self.now.instant);
         if !lane.fresh {
             self.stored.insert(lane.route.source.clone(), StoredLane::Ours(lane.acked.clone()));
+        } else if lane.taken_over {
+            let last_copied = Offset(lane.acked.next_source.0 - 1);
+            self.stored.insert(lane.route.source.clone(), StoredLane::Foreign { last_copied });
         }
         if lane.dirty && !lane.fresh {
             // Its last position goes to the store with a save of its own.

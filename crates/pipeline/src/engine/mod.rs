@@ -72,6 +72,8 @@ pub(crate) struct Engine {
     identity: Identity,
     /// The process before this one left nothing under way.
     started_clean: bool,
+    /// A lane went while the outcome of something it had sent was unknown.
+    left_unsettled: bool,
     /// Set where the flow as a whole may not go on.
     flow_trouble: Option<Trouble>,
     generation: u64,
@@ -145,6 +147,7 @@ impl Engine {
             save_now: matches!(identity, Identity::Unsaved(_)),
             identity,
             started_clean: clean,
+            left_unsettled: false,
             flow_trouble: other_cluster,
             generation: 0,
             stored: stored.lanes,
@@ -221,9 +224,11 @@ impl Engine {
         let fetches =
             self.fetch_not_before.values().map(|(at, _)| *at).filter(|at| *at > self.now.instant).min();
         let sends = self.send_not_before.values().copied().min();
+        // Nobody asks for the leaders of lanes that only drain.
+        let wanted = self.lanes.values().any(|lane| lane.state != State::Draining);
         let metadata = [&self.source, &self.destination]
             .into_iter()
-            .filter(|side| !side.asked)
+            .filter(|side| wanted && !side.asked)
             .filter_map(|side| side.last_answer)
             .min()
             .map(|at| at + self.options.metadata_age_max);
@@ -300,11 +305,21 @@ impl Engine {
     /// Sets what keeps a lane, and remembers to say so: at once where somebody must do something, else
     /// when it has lasted for longer than a first retry.
     fn set_trouble(&mut self, id: LaneId, trouble: Trouble) {
+        let lasts = self.lanes.get(&id).is_some_and(|lane| lane.attempts > 2);
+        self.note_trouble(id, trouble, lasts);
+    }
+
+    /// The same for what is known to last longer than that.
+    fn set_lasting_trouble(&mut self, id: LaneId, trouble: Trouble) {
+        self.note_trouble(id, trouble, true);
+    }
+
+    fn note_trouble(&mut self, id: LaneId, trouble: Trouble, lasts: bool) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if lane.trouble.as_ref() != Some(&trouble) {
             lane.told = false;
         }
-        if !lane.told && (!trouble.passes() || lane.attempts > 2) {
+        if !lane.told && (lasts || !trouble.passes()) {
             lane.told = true;
             let hint = trouble.hint().filter(|_| !trouble.passes());
             let news =
@@ -411,7 +426,7 @@ impl Engine {
             let stored = self.stored.remove(&route.source);
             let selection = selection_of(self.options.isolation);
             let mut lane = Lane::new(id, route.clone(), stored, selection, self.now.instant);
-            lane.unsettled = !self.started_clean && !lane.fresh;
+            lane.unsettled = (!self.started_clean || self.left_unsettled) && !lane.fresh;
             self.by_source.insert(route.source.clone(), id);
             self.by_destination.insert(route.destination.clone(), id);
             self.lanes.insert(id, lane);
@@ -455,6 +470,12 @@ impl Engine {
                 leadership.failures = 0;
                 if leadership.trouble.take().is_some() {
                     info!(cluster = %side, "answers again");
+                    if side == Side::Source {
+                        // The pauses grew while nobody was there.
+                        for (at, _) in self.fetch_not_before.values_mut() {
+                            *at = instant;
+                        }
+                    }
                 }
             }
             Err(error) => {
@@ -471,7 +492,14 @@ impl Engine {
         for id in ids {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             match side {
-                Side::Source => lane.preferred = None,
+                Side::Source => {
+                    lane.preferred = None;
+                    if matches!(lane.trouble, Some(Trouble::NoLeader(Side::Source)))
+                        && self.source.leaders.contains_key(&lane.route.source)
+                    {
+                        lane.fetch_not_before = None;
+                    }
+                }
                 Side::Destination => {
                     let present = self.destination.leaders.get(&lane.route.destination).copied();
                     if let Some((looked_at, _)) = lane.looked_at

@@ -278,7 +278,13 @@ impl Engine {
             return;
         };
         let destination = lane.route.destination.clone();
+        let from = lane.acked.destination_end;
         match (contents, self.destination.leaders.get(&destination).copied()) {
+            // There is nothing to compare with.
+            (Ok(contents), _) if contents.is_empty() => {
+                let log_start = evidence.log_start;
+                self.doubt(key.id, Some(Trouble::TailDeleted { from, log_start }), false);
+            }
             (Ok(contents), Some(leader)) => self.place_lane(key.id, leader.broker, evidence, Some(contents)),
             (Ok(_), None) => self.doubt(key.id, Some(Trouble::NoLeader(Side::Destination)), false),
             (Err(trouble), _) => self.doubt(key.id, Some(trouble), false),
@@ -360,7 +366,7 @@ impl Engine {
                         lane: lane.key(),
                         broker,
                         partition: lane.route.destination.clone(),
-                        from: lane.acked.destination_end,
+                        from: lane.acked.destination_end.max(evidence.log_start),
                         evidence: evidence.clone(),
                         timed: lane.route.rule.timestamps == TimestampRule::AsAtSource,
                     });
@@ -383,17 +389,18 @@ impl Engine {
                 }
                 self.ready_after_walk(id);
             }
-            Placement::ReadTail => {
-                lane.state = State::Opening(Opening::Tail);
-                self.actions.push_back(Action::ReadTail {
-                    lane: lane.key(),
-                    broker,
-                    partition: lane.route.destination.clone(),
-                    from: lane.acked.destination_end,
-                    evidence: evidence.clone(),
-                });
+            Placement::ReadTail => self.read_tail(id, broker, evidence),
+            Placement::LookAgain
+                if evidence.tail.is_none()
+                    && evidence.latest > evidence.log_start
+                    && instant >= lane.doubt_at + self.options.replica_lag_max =>
+            {
+                self.read_tail(id, broker, evidence);
             }
-            Placement::LookAgain => self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN),
+            Placement::LookAgain => {
+                let pause = if evidence.tail.is_none() { LOOK_AGAIN } else { LEADER_SETTLES };
+                self.look_again(id, Trouble::NotReplicated, pause);
+            }
             Placement::WaitForReplicas => {
                 let until = lane.doubt_at + self.options.replica_lag_max;
                 if instant < until {
@@ -413,13 +420,28 @@ impl Engine {
         }
     }
 
-    /// Looks once more after `pause`; not a failed attempt.
+    fn read_tail(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.state = State::Opening(Opening::Tail);
+        self.actions.push_back(Action::ReadTail {
+            lane: lane.key(),
+            broker,
+            partition: lane.route.destination.clone(),
+            from: lane.acked.destination_end.max(evidence.log_start),
+            evidence: evidence.clone(),
+        });
+    }
+
+    /// Looks once more after `pause`; not a failed attempt. Said in the log where it takes long.
     fn look_again(&mut self, id: LaneId, trouble: Trouble, pause: Duration) {
         let retry_at = self.now.instant + pause;
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if lane.trouble.is_none() {
-            lane.trouble = Some(trouble);
+        let Some(lane) = self.lanes.get(&id) else { return };
+        if retry_at >= lane.doubt_at + LEADER_SETTLES {
+            self.set_lasting_trouble(id, trouble);
+        } else if lane.trouble.is_none() {
+            self.set_trouble(id, trouble);
         }
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.reopen(State::Blocked { retry_at });
         self.timers.insert((retry_at, id));
     }

@@ -29,13 +29,13 @@ impl Engine {
             return;
         }
         let mut brokers: BTreeMap<BrokerId, (Vec<LaneId>, bool)> = BTreeMap::new();
-        let mut leaderless = false;
+        let mut leaderless = Vec::new();
         for lane in self.lanes.values() {
             if !lane.is_reading() || lane.fetch_not_before.is_some_and(|at| at > self.now.instant) {
                 continue;
             }
             let Some(broker) = self.fetch_broker(lane) else {
-                leaderless = true;
+                leaderless.push(lane.key());
                 continue;
             };
             if self.fetches.contains_key(&broker) {
@@ -48,8 +48,11 @@ impl Engine {
                 *others_are_full = true;
             }
         }
-        if leaderless {
-            self.source.wanted |= !self.source.asked;
+        if !leaderless.is_empty() && !self.source.asked {
+            for key in leaderless {
+                self.source_trouble(key, Trouble::NoLeader(Side::Source), true);
+            }
+            self.source.wanted = true;
             self.refresh_leaders(Side::Source);
         }
         let share = self.options.buffer_bytes_max / (2 * (brokers.len() + self.fetches.len()).max(1));

@@ -238,6 +238,11 @@ impl Engine {
                 self.doubt(id, None, true);
             }
             Outcome::Doubt { trouble, unsettled } => {
+                let base = produced.filter(|produced| produced.error.is_ok()).and_then(|it| it.base_offset);
+                if base.is_some_and(|base| base > sent.expected) {
+                    // Appended, behind records of others: no failure, and nothing to pause for.
+                    lane.attempts = 0;
+                }
                 if matches!(trouble, Some(Trouble::Passing(..) | Trouble::Refused(..)) | None) {
                     self.destination.wanted = true;
                 }
