@@ -96,11 +96,21 @@ fn killed_often_it_goes_on_at_the_exact_record() {
 #[test]
 #[cfg_attr(not(feature = "real-kafka"), ignore = "needs real Kafka: cargo xtask test")]
 fn killed_and_stopped_it_goes_on_at_the_exact_record_towards_2_8_2() {
-    ended_often("killed-and-stopped", "2.8.2", "2.8.2", |n| if n % 2 == 0 { End::Kill } else { End::Stop });
+    ended_often(
+        "killed-and-stopped-2.8.2",
+        "2.8.2",
+        "2.8.2",
+        |n| if n % 2 == 0 { End::Kill } else { End::Stop },
+    );
 }
 
 #[test]
 #[cfg_attr(not(feature = "real-kafka"), ignore = "needs real Kafka: cargo xtask test")]
 fn killed_and_stopped_it_goes_on_at_the_exact_record_towards_1_1_1() {
-    ended_often("killed-and-stopped", "1.1.1", "1.1.1", |n| if n % 2 == 0 { End::Kill } else { End::Stop });
+    ended_often(
+        "killed-and-stopped-1.1.1",
+        "1.1.1",
+        "1.1.1",
+        |n| if n % 2 == 0 { End::Kill } else { End::Stop },
+    );
 }
