@@ -155,7 +155,7 @@ pub struct OffsetSettings {
     pub group: String,
     /// Progress is also committed at the source under `group`: `offset.topic.commit`.
     pub commit_at_source: bool,
-    /// How often: `offset.topic.commit.batch.period.ms`, with -1 resolved to the worker's flush interval.
+    /// How often: whenever progress is stored, on the worker's flush interval.
     pub commit_interval: Duration,
 }
 

@@ -1,7 +1,5 @@
 //! One connector's settings, and the rules between its properties.
 
-use std::time::Duration;
-
 use model::TopicName;
 
 use super::file::File;
@@ -299,7 +297,16 @@ fn read_reading(file: &File<'_>) -> ReadingSettings {
 
 fn read_offsets(file: &File<'_>, name: &str, worker: &WorkerSettings, report: &mut Report) -> OffsetSettings {
     const START: &str = "offset.start";
-    let commit_period_ms = file.whole_number_or_default("offset.topic.commit.batch.period.ms");
+    const PERIOD: &str = "offset.topic.commit.batch.period.ms";
+    let commit_interval = worker.offset_flush_interval;
+    if file.text(PERIOD).is_some() && file.whole_number_or_default(PERIOD) != -1 {
+        let message = format!(
+            "`{PERIOD}` has no effect: offsets are committed at the source whenever progress is stored, every {} ms \
+             (`offset.flush.interval.ms`)",
+            commit_interval.as_millis()
+        );
+        report.push(Problem::warning(file.place(PERIOD), message));
+    }
     let start = match &*file.text_or_default(START) {
         "consumer" => OffsetStart::Consumer,
         _ => OffsetStart::Connect,
@@ -315,8 +322,7 @@ fn read_offsets(file: &File<'_>, name: &str, worker: &WorkerSettings, report: &m
         start,
         group: file.text("src.consumer.group.id").unwrap_or_else(|| name.to_owned()),
         commit_at_source: file.boolean_or_default("offset.topic.commit"),
-        commit_interval: u64::try_from(commit_period_ms)
-            .map_or(worker.offset_flush_interval, Duration::from_millis),
+        commit_interval,
     }
 }
 

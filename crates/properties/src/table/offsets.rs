@@ -27,8 +27,8 @@ const OFFSET_PROPERTIES: &[Property] = &[
     used(
         "offset.topic.commit.batch.period.ms",
         Kind::millis(-1),
-        "60000",
-        "how often that happens, -1 for each `offset.flush.interval.ms`",
+        "-1",
+        "-1: with each `offset.flush.interval.ms`; another period has no effect, and a warning says so",
     ),
     Property {
         name: "offset.translator.tasks.max",
