@@ -332,8 +332,21 @@ impl Lane {
         self.verify = None;
     }
 
+    /// The source was away. Brokers before 2.8 do not tell a topic from one that was created anew under its
+    /// name, so the last batch that was copied is compared once more.
+    pub(crate) fn verify_again(&mut self) {
+        if self.route.source_topic_id.is_none() && !self.route.rule.source_compacted {
+            self.verify = self.acked.fingerprint.or(self.verify);
+        }
+    }
+
     pub(crate) fn is_verifying(&self) -> bool {
         self.verify.is_some()
+    }
+
+    /// Nothing sent earlier may still be appended.
+    pub(crate) fn is_settled(&self, now: Instant) -> bool {
+        !self.unsettled && self.quiet_until.is_none_or(|until| until <= now)
     }
 
     /// Starts over: forgets what is held, keeps what is acknowledged and what is under way (whose answers

@@ -320,7 +320,7 @@ impl World {
     }
 
     fn fault(&mut self) {
-        let kind = self.rng.below(7);
+        let kind = self.rng.below(8);
         self.trace(|| format!("fault {kind}"));
         match kind {
             0 | 1 => {
@@ -351,6 +351,7 @@ impl World {
             }
             4 => self.crash(),
             5 => self.clean(),
+            6 => self.stop_and_start(),
             _ => self.grow(),
         }
     }
@@ -412,6 +413,26 @@ impl World {
                 self.tell(Event::Produced { request, reply: Err(lost()) });
             }
         }
+    }
+
+    /// A clean stop, and a new start at once. What an earlier process sent may still be late then.
+    fn stop_and_start(&mut self) {
+        self.tell(Event::Stop);
+        let faults = std::mem::replace(&mut self.faults, false);
+        for _ in 0..50 {
+            if self.engine.is_stopped() {
+                break;
+            }
+            let links: Vec<ConnectionId> =
+                self.links.iter().filter(|(_, link)| !link.queue.is_empty()).map(|(id, _)| *id).collect();
+            match (self.waiting.pop(), links.first()) {
+                (Some(action), _) => self.answer(action),
+                (None, Some(link)) => self.broker_takes(*link),
+                (None, None) => break,
+            }
+        }
+        self.faults = faults;
+        self.crash();
     }
 
     /// The process dies and another one starts from what was stored.

@@ -262,8 +262,8 @@ impl fmt::Display for Trouble {
             ),
             Trouble::SourceChanged { at } => write!(
                 f,
-                "the source's record at offset {at} is not the one that was copied last: the source was compacted \
-                 or rewritten since"
+                "the source's record at offset {at} is not the one that was copied last: the topic was created \
+                 anew, or rewritten, since"
             ),
             Trouble::Unreadable { at, why } => write!(f, "the batch at source offset {at} cannot be copied: {why}"),
             Trouble::BatchRefused { at, bytes, error, message } => {

@@ -84,9 +84,11 @@ impl Engine {
         }
     }
 
-    /// Whether the outcome of everything sent is known.
+    /// Whether the outcome of everything sent is known, so that the next process need not wait for it.
     fn is_settled(&self) -> bool {
-        !self.left_unsettled && self.lanes.values().all(|lane| !lane.unsettled && lane.in_flight.is_empty())
+        let instant = self.now.instant;
+        !self.left_unsettled
+            && self.lanes.values().all(|lane| lane.is_settled(instant) && lane.in_flight.is_empty())
     }
 
     /// A lane that is no longer wanted has nothing under way any more.
@@ -97,8 +99,7 @@ impl Engine {
         let Some(lane) = self.lanes.remove(&id) else { return };
         self.by_source.remove(&lane.route.source);
         self.by_destination.remove(&lane.route.destination);
-        self.left_unsettled |=
-            lane.unsettled || lane.quiet_until.is_some_and(|until| until > self.now.instant);
+        self.left_unsettled |= !lane.is_settled(self.now.instant);
         if !lane.fresh {
             self.stored.insert(lane.route.source.clone(), StoredLane::Ours(lane.acked.clone()));
         } else if lane.taken_over {

@@ -177,7 +177,9 @@ impl Engine {
             self.doubt(key.id, Some(Trouble::SourceChanged { at }), false);
             return;
         }
-        let readable_again = lane.trouble.as_ref().is_some_and(Trouble::is_about_reading);
+        // What was read may be what stops the lane next: then nothing goes on.
+        let readable_again =
+            lane.has_room(usize::MAX) && lane.trouble.as_ref().is_some_and(Trouble::is_about_reading);
         if lane.is_idle() && at_end || readable_again {
             self.healed(key.id);
         }
@@ -224,6 +226,7 @@ impl Engine {
         let bounds = (self.options.backoff_min, self.options.backoff_max);
         let instant = self.now.instant;
         let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) else { return };
+        lane.verify_again();
         if lane_only {
             lane.attempts += 1;
             let at = instant + backoff_of(lane.attempts, bounds);
@@ -262,7 +265,7 @@ impl Engine {
         if let Some(until) = lane.quiet(&rules) {
             if rules.now < until {
                 self.timers.insert((until, id));
-                self.set_trouble(id, Trouble::OutcomeUnknown);
+                self.set_lasting_trouble(id, Trouble::OutcomeUnknown);
             } else if lane.in_flight.is_empty() {
                 lane.reopen(State::Opening(Opening::Ready));
                 self.to_step.insert(id);
