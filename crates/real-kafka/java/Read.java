@@ -50,8 +50,12 @@ final class Read {
     }
 
     private static List<TopicPartition> partitions(KafkaConsumer<byte[], byte[]> consumer, String topic) {
+        return sorted(topic, consumer.partitionsFor(topic));
+    }
+
+    /** None of a topic that is not known. */
+    private static List<TopicPartition> sorted(String topic, List<PartitionInfo> known) {
         List<TopicPartition> partitions = new ArrayList<>();
-        List<PartitionInfo> known = consumer.partitionsFor(topic);
         if (known != null) {
             known.forEach(info -> partitions.add(new TopicPartition(topic, info.partition())));
         }
@@ -76,7 +80,8 @@ final class Read {
         long held = -1;
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(bootstrap, "read_uncommitted")) {
             while (held < count && System.currentTimeMillis() < deadline) {
-                List<TopicPartition> partitions = consumer.listTopics().containsKey(topic) ? partitions(consumer, topic) : new ArrayList<>();
+                // Asked anew each time: partitionsFor() answers from what it knows and would not see a topic grow.
+                List<TopicPartition> partitions = sorted(topic, consumer.listTopics().get(topic));
                 if (!partitions.isEmpty()) {
                     held = 0;
                     Map<TopicPartition, Long> first = consumer.beginningOffsets(partitions);
