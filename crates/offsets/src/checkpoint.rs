@@ -9,6 +9,8 @@ use std::fmt;
 
 use model::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 
+use crate::Segments;
+
 /// One point of a lane: everything before it is at the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -30,6 +32,9 @@ pub struct Checkpoint {
     pub destination_topic_id: Option<TopicId>,
     /// By which rule the records counted in `sequence` were chosen.
     pub selection: SelectionId,
+    /// Which source offset became which destination offset on the way here, as far back as it is known:
+    /// for translating offsets, and for going back where the destination loses records.
+    pub segments: Segments,
 }
 
 /// What tells one source batch from another at the same place: its offsets and its stored checksum.

@@ -16,7 +16,7 @@ use model::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartitio
 use serde_json::{Map, Value};
 
 use crate::connect_file::Entry;
-use crate::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};
+use crate::{Checkpoint, Fingerprint, Producer, SEGMENTS_MAX, Segments, SelectionId, Stored, StoredLane};
 
 /// The version of the fields that stand beside `offset`, in the member that marks them as ours.
 const VERSION: u64 = 1;
@@ -158,6 +158,9 @@ fn write_lane(lane: &StoredLane) -> Value {
         members.insert("destination_topic_id".into(), id.to_string().into());
     }
     members.insert("selection".into(), checkpoint.selection.0.into());
+    if !checkpoint.segments.is_empty() {
+        members.insert("segments".into(), checkpoint.segments.encode().into());
+    }
     Value::Object(members)
 }
 
@@ -179,6 +182,10 @@ fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
     } else {
         None
     };
+    let segments = match members.text("segments")? {
+        Some(text) => Segments::decode(text, SEGMENTS_MAX).map_err(|error| error.to_string())?,
+        None => Segments::default(),
+    };
     let checkpoint = Checkpoint {
         next_source: Offset(offset + 1),
         source_leader_epoch: LeaderEpoch(members.number("source_leader_epoch")?),
@@ -189,7 +196,13 @@ fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
         destination_end: Offset(members.integer("destination_end")?),
         destination_topic_id: members.topic_id("destination_topic_id")?,
         selection: SelectionId(members.number("selection")?),
+        segments,
     };
+    if checkpoint.segments.end().is_some_and(|(source, destination)| {
+        source > checkpoint.next_source || destination > checkpoint.destination_end
+    }) {
+        return Err(String::from("the segments reach beyond the position"));
+    }
     if checkpoint.sequence < 0 || checkpoint.sequence_base < 0 || checkpoint.destination_end.0 < 0 {
         return Err(String::from("a count is negative"));
     }
@@ -296,6 +309,7 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Segment;
     use proptest::prelude::*;
 
     const NAME: &str = "replicator-source";
@@ -326,6 +340,7 @@ mod tests {
             destination_end: Offset(1000),
             destination_topic_id: None,
             selection: SelectionId::READ_COMMITTED,
+            segments: Segments::default(),
         }
     }
 
@@ -335,6 +350,42 @@ mod tests {
             producer_epoch: 0,
             stopped_cleanly: true,
             destination_cluster_id: Some("west".into()),
+        }
+    }
+
+    /// Two runs that end at both ends.
+    fn segments_up_to(source: i64, destination: i64) -> Segments {
+        let mut segments = Segments::default();
+        if source > 20 && destination > 20 {
+            for (source, destination) in [(source - 12, destination - 20), (source - 5, destination - 5)] {
+                segments.push(Segment {
+                    source: Offset(source),
+                    source_end: Offset(source + 5),
+                    destination: Offset(destination),
+                    count: 5,
+                });
+            }
+        }
+        segments
+    }
+
+    #[test]
+    fn the_way_to_a_checkpoint_is_stored_beside_it() {
+        let mut entries = Vec::new();
+        let checkpoint = Checkpoint { segments: segments_up_to(42, 1000), ..checkpoint() };
+        let lanes = [(TopicPartition::new("t", 0), StoredLane::Ours(checkpoint))].into();
+        let stored = Stored { producer: None, lanes };
+        merge(&mut entries, NAME, &stored);
+        let value = text(&entries)[0].1.clone().unwrap();
+        assert!(value.ends_with(r#""selection":1,"segments":"1:e0eEACKEA"}"#), "{value}");
+        assert_eq!(flow(&entries, NAME).unwrap(), stored);
+        for (wrong, problem) in [
+            (value.replace("1:", "7:"), "stored segments begin with `7:"),
+            (value.replace(r#""segments":"1:"#, r#""segments":"1:A"#), "segments"),
+        ] {
+            entries[0].value = Some(Arc::from(wrong.as_bytes()));
+            let message = flow(&entries, NAME).unwrap_err().to_string();
+            assert!(message.contains(problem), "{message}");
         }
     }
 
@@ -481,6 +532,7 @@ mod tests {
                 destination_end: Offset(end),
                 destination_topic_id: id.map(TopicId),
                 selection: SelectionId(selection),
+                segments: segments_up_to(next, end),
             };
             let lanes = [(TopicPartition::new(topic, 3), StoredLane::Ours(checkpoint))].into();
             let stored = Stored { producer: None, lanes };

@@ -11,4 +11,4 @@ mod segments;
 
 pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};
 pub use progress::{Done, Misfit, Progress};
-pub use segments::{Segment, Segments, SegmentsError};
+pub use segments::{SEGMENTS_MAX, Segment, Segments, SegmentsError, StepBack};

@@ -147,6 +147,7 @@ mod tests {
             destination_end: Offset(7),
             destination_topic_id: None,
             selection: SelectionId::READ_UNCOMMITTED,
+            segments: crate::Segments::default(),
         }
     }
 

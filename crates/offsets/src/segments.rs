@@ -44,6 +44,18 @@ impl Segment {
     }
 }
 
+/// Where a lane stands again once records are known to be lost at the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepBack {
+    /// The source offset to read from.
+    pub next_source: Offset,
+    /// The destination offset of the first record from there.
+    pub destination: Offset,
+    /// Records from `next_source` on that are still at the destination: a run with holes is gone back to
+    /// its start.
+    pub kept: i64,
+}
+
 /// Why a stored form cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SegmentsError {
@@ -56,6 +68,15 @@ pub enum SegmentsError {
         /// Where.
         at: usize,
     },
+}
+
+/// How many segments of a lane are kept, unless somebody wants fewer: some 8 kB as they are stored.
+pub const SEGMENTS_MAX: usize = 1024;
+
+impl Default for Segments {
+    fn default() -> Segments {
+        Segments::new(SEGMENTS_MAX)
+    }
 }
 
 /// The segments of one lane, oldest first. Bounded: the oldest are forgotten.
@@ -125,6 +146,61 @@ impl Segments {
             return Some(segment.source_end);
         }
         segment.is_dense().then(|| Offset(segment.source.0 + (end.0 - segment.destination.0)))
+    }
+
+    /// How many of the records noted lie at or after `destination`. `None` where the segments do not reach
+    /// back so far.
+    pub fn records_from(&self, destination: Offset) -> Option<i64> {
+        if self.segments.front().is_none_or(|first| first.destination > destination) {
+            return None;
+        }
+        let after =
+            self.segments.iter().rev().take_while(|segment| segment.destination_end() > destination.0);
+        Some(after.map(|segment| segment.count.min(segment.destination_end() - destination.0)).sum())
+    }
+
+    /// Forgets the last `records` records and gives where the rest ends. `None`, and nothing forgotten,
+    /// where fewer are noted.
+    pub fn step_back(&mut self, records: i64) -> Option<StepBack> {
+        let known: i64 = self.segments.iter().map(|segment| segment.count).sum();
+        if records <= 0 || records > known {
+            return None;
+        }
+        let mut rest = records;
+        while let Some(mut last) = self.segments.pop_back() {
+            if last.count < rest {
+                rest -= last.count;
+                continue;
+            }
+            let kept = last.count - rest;
+            if kept > 0 && last.is_dense() {
+                last.count = kept;
+                last.source_end = Offset(last.source.0 + kept);
+                self.segments.push_back(last);
+                return Some(StepBack {
+                    next_source: last.source_end,
+                    destination: Offset(last.destination_end()),
+                    kept: 0,
+                });
+            }
+            return Some(StepBack { next_source: last.source, destination: last.destination, kept });
+        }
+        None
+    }
+
+    /// Forgets everything: what came since is not known exactly.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+    }
+
+    /// Whether nothing is noted.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The offsets on both sides after the last record noted.
+    pub fn end(&self) -> Option<(Offset, Offset)> {
+        self.segments.back().map(|last| (last.source_end, Offset(last.destination_end())))
     }
 
     /// Forgets whole segments that end at or before `source`.
@@ -297,6 +373,44 @@ mod tests {
         ];
         for (end, expected) in cases {
             assert_eq!(known.to_source(Offset(end)), expected.map(Offset), "{end}");
+        }
+    }
+
+    #[test]
+    fn records_that_are_lost_are_stepped_back_over() {
+        let known = segments(&[segment(10, 25, 100, 15), segment(26, 30, 115, 4), segment(40, 50, 130, 5)]);
+        // Records, then where to read from, what its destination offset is, and how many after it are kept.
+        let cases = [
+            (1, Some((40, 130, 4))),
+            (5, Some((40, 130, 0))),
+            (6, Some((29, 118, 0))),
+            (9, Some((26, 115, 0))),
+            (10, Some((24, 114, 0))),
+            (24, Some((10, 100, 0))),
+            (25, None),
+            (0, None),
+        ];
+        for (records, expected) in cases {
+            let mut left = known.clone();
+            let stepped = left.step_back(records);
+            let expected = expected.map(|(source, destination, kept)| StepBack {
+                next_source: Offset(source),
+                destination: Offset(destination),
+                kept,
+            });
+            assert_eq!(stepped, expected, "{records}");
+            match expected {
+                None => assert_eq!(left, known),
+                Some(stepped) => {
+                    let end = left.end().map_or(Offset(100), |(_, end)| end);
+                    assert!(end <= stepped.destination, "{records}");
+                }
+            }
+        }
+        let after =
+            [(99, None), (100, Some(24)), (118, Some(6)), (125, Some(5)), (133, Some(2)), (200, Some(0))];
+        for (destination, expected) in after {
+            assert_eq!(known.records_from(Offset(destination)), expected, "{destination}");
         }
     }
 

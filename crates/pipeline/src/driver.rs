@@ -53,6 +53,7 @@ pub enum PipelineError {
 #[derive(Debug)]
 pub struct Pipeline {
     stop: oneshot::Sender<()>,
+    lease: mpsc::UnboundedSender<std::time::Instant>,
     status: watch::Receiver<Arc<Status>>,
     task: JoinHandle<Result<(), PipelineError>>,
 }
@@ -102,8 +103,17 @@ impl Pipeline {
             messages,
             group_refused: Arc::default(),
         };
-        let task = tokio::spawn(driver.run(inbox, routes, stopped, status_sender));
-        Ok(Pipeline { stop, status, task })
+        let (lease, leases) = mpsc::unbounded_channel();
+        let task = tokio::spawn(driver.run(inbox, routes, leases, stopped, status_sender));
+        Ok(Pipeline { stop, lease, status, task })
+    }
+
+    /// Allows writing until `until` only, by the monotonic clock. Without a call there is no such end: the
+    /// store is this process's alone. Where processes take over from each other, the session that keeps the
+    /// others away must outlast `until`. Each call replaces the time of the one before.
+    pub fn write_until(&self, until: std::time::Instant) {
+        // A loop that has ended writes nothing.
+        let _ = self.lease.send(until);
     }
 
     /// How the lanes are doing, made anew a few times a second.
@@ -145,6 +155,7 @@ impl Driver {
         mut self,
         mut inbox: mpsc::UnboundedReceiver<Message>,
         mut routes: watch::Receiver<Arc<Routes>>,
+        mut leases: mpsc::UnboundedReceiver<std::time::Instant>,
         mut stopped: oneshot::Receiver<()>,
         status: watch::Sender<Arc<Status>>,
     ) -> Result<(), PipelineError> {
@@ -153,6 +164,7 @@ impl Driver {
         let first = Arc::clone(&routes.borrow_and_update());
         self.engine.handle(now(), Event::Routes(first));
         let mut routes_open = true;
+        let mut leases_open = true;
         loop {
             while let Some(action) = self.engine.poll_action() {
                 self.carry_out(action);
@@ -179,6 +191,10 @@ impl Driver {
                         message = inbox.try_recv().ok();
                     }
                 }
+                until = leases.recv(), if leases_open => match until {
+                    Some(until) => self.engine.handle(now(), Event::Lease(until)),
+                    None => leases_open = false,
+                },
                 changed = routes.changed(), if routes_open => {
                     routes_open = changed.is_ok();
                     let present = Arc::clone(&routes.borrow_and_update());
@@ -289,8 +305,11 @@ impl Driver {
                 .await;
                 Event::Transcoded { lane, ticket, pieces }
             }),
-            Action::Send { broker, connection, request, batches } => match self.writers.get(&broker) {
-                Some((id, writer)) if *id == connection => {
+            Action::Send { broker, connection, request, batches, not_after } => match self
+                .writers
+                .get(&broker)
+            {
+                Some((id, writer)) if *id == connection && not_after.is_none_or(|at| now().instant < at) => {
                     let reply = writer.produce(batches, self.options.produce_timeout);
                     self.spawn(async move {
                         let reply = reply.await.map_err(|error| SendError {

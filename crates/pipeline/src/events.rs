@@ -121,6 +121,8 @@ pub(crate) enum Event {
         reply: Result<ProduceReply, SendError>,
     },
     Saved(Result<(), StoreError>),
+    /// This process may write until then.
+    Lease(Instant),
     Stop,
     /// The time asked for by `Engine::timeout` has come.
     Timer,
@@ -178,6 +180,8 @@ pub(crate) enum Action {
         connection: ConnectionId,
         request: RequestId,
         batches: Vec<ProduceBatch>,
+        /// Another process may write after that: checked again when the bytes leave.
+        not_after: Option<Instant>,
     },
     Save(Stored),
 }

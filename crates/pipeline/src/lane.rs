@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use client::{Fetched, ProduceBatch};
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Route, TimestampRule};
-use offsets::{Checkpoint, Fingerprint, SelectionId};
+use offsets::{Checkpoint, Fingerprint, Segment, Segments, SelectionId};
 use record_batch::{
     AbortedSet, Batch, BatchError, Choice, Entry, HEADER_BYTES, Piece, ProducerStamp, SkipReason, Transcode,
     choose, count_from, offset_after, patch, split,
@@ -87,6 +87,8 @@ struct Mark {
 struct Held {
     batch: Batch,
     first_source: Offset,
+    /// After its last record: what follows up to `mark.next_source` are no records.
+    source_end: Offset,
     mark: Mark,
     charge: Charge,
 }
@@ -99,11 +101,18 @@ pub(crate) struct Sent {
     /// The base offset that the answer must give.
     pub(crate) expected: Offset,
     pub(crate) first_source: Offset,
+    source_end: Offset,
     pub(crate) bytes: usize,
     aged: bool,
     records: i32,
     mark: Mark,
     _charge: Charge,
+}
+
+impl Sent {
+    pub(crate) fn records(&self) -> i32 {
+        self.records
+    }
 }
 
 /// Work for the transcoding pool.
@@ -155,6 +164,13 @@ pub(crate) struct Lane {
     pub(crate) source_checked: bool,
     /// Something was sent whose outcome is unknown.
     pub(crate) unsettled: bool,
+    /// What a look finds beyond the acknowledged position may be this lane's own: something was sent since
+    /// it was placed and not acknowledged, or an earlier process may have.
+    pub(crate) may_have_sent: bool,
+    /// What a look showed while another process wrote for this lane: it stands by while that moves.
+    pub(crate) standing_by: Option<i32>,
+    /// Records that the destination had acknowledged, lost, and was sent again in this process.
+    pub(crate) lost: u64,
     /// Until then something sent earlier may still be appended. Where the destination remembers us it
     /// refuses what is late; it can forget what is aged between any two batches, so those wait, and leave
     /// only after a look that was made later than this.
@@ -186,6 +202,8 @@ pub(crate) struct Lane {
     read_epoch: LeaderEpoch,
     /// Selected records from `read_from` on that are at the destination already.
     to_skip: i64,
+    /// The records that are walked over lie at the destination one after the other.
+    walk_is_exact: bool,
     /// Set while the position is found by comparing records instead of counting them.
     comparison: Option<Comparison>,
     /// The offset of the next append, once `to_skip` is done.
@@ -213,6 +231,7 @@ fn nowhere(route: &Route, selection: SelectionId) -> Checkpoint {
         destination_end: Offset(0),
         destination_topic_id: route.destination_topic_id,
         selection,
+        segments: Segments::default(),
     }
 }
 
@@ -228,6 +247,7 @@ pub(crate) fn first_checkpoint_for_tests() -> Checkpoint {
         destination_end: Offset(0),
         destination_topic_id: None,
         selection: SelectionId::READ_UNCOMMITTED,
+        segments: Segments::default(),
     }
 }
 
@@ -267,6 +287,7 @@ impl Lane {
             read_from: acked.next_source,
             read_epoch: acked.source_leader_epoch,
             to_skip: 0,
+            walk_is_exact: true,
             comparison: None,
             placed_end: acked.destination_end,
             verify: acked.fingerprint,
@@ -283,6 +304,9 @@ impl Lane {
             dirty: false,
             source_checked: false,
             unsettled: false,
+            may_have_sent: false,
+            standing_by: None,
+            lost: 0,
             quiet_until: None,
             placed_at: now,
             doubt_at: now,
@@ -362,11 +386,11 @@ impl Lane {
     }
 
     /// The position is known: `records` selected ones after the acknowledged position are at the
-    /// destination already, where the next append gets `destination_end`. `late_for`: how long after the doubt
-    /// something sent before may still be appended.
+    /// destination already, with `foreign` ones of others, and the next append gets `destination_end`.
+    /// `late_for`: how long after the doubt something sent before may still be appended.
     pub(crate) fn placed(
         &mut self,
-        records: i64,
+        (records, foreign): (i64, i64),
         destination_end: Offset,
         leader: Leader,
         connection: ConnectionId,
@@ -383,6 +407,13 @@ impl Lane {
         self.read_from = self.acked.next_source;
         self.read_epoch = self.acked.source_leader_epoch;
         self.unsettled = false;
+        self.may_have_sent = false;
+        self.standing_by = None;
+        self.walk_is_exact = foreign == 0;
+        if records > 0 && foreign > 0 {
+            // Which of them lie between ours is not known.
+            self.acked.segments.clear();
+        }
         self.state = State::Probing;
         if records == 0 {
             self.acked.destination_end = destination_end;
@@ -409,6 +440,8 @@ impl Lane {
     pub(crate) fn end_comparison(&mut self) {
         let Some(comparison) = self.comparison.take() else { return };
         let position = comparison.position().unwrap_or(self.acked.next_source);
+        // Which record became which is not known, only where both sides go on.
+        self.acked.segments.clear();
         self.acked.sequence = sequence_after(self.acked.sequence, self.to_skip);
         self.acked.destination_end = self.placed_end;
         self.acked.next_source = position;
@@ -532,14 +565,15 @@ impl Lane {
                 (Entry::Batch(batch), Choice::Patch) => i64::from(batch.header.record_count),
                 _ => count_from(&entry, from).map_err(|error| self.unreadable(&error))?,
             };
+            let first = from.max(entry.base_offset());
             if count <= self.to_skip {
-                self.walked(count, mark);
+                self.walked(count, (first, next_source), mark);
                 self.read_from = next_source;
                 return Ok(None);
             }
             from = offset_after(&entry, from, self.to_skip).map_err(|error| self.unreadable(&error))?;
             let within = Mark { next_source: from, fingerprint: None, leader_epoch };
-            self.walked(self.to_skip, within);
+            self.walked(self.to_skip, (first, from), within);
             needs_transcode = true;
         }
         self.read_from = next_source;
@@ -550,6 +584,7 @@ impl Lane {
             Entry::Batch(batch) if !needs_transcode => {
                 let first_source = batch.header.base_offset;
                 self.queue.push_back(Item::Ready(Held {
+                    source_end: Offset(batch.header.last_offset().0 + 1),
                     batch,
                     first_source,
                     mark,
@@ -596,9 +631,13 @@ impl Lane {
         Err(Trouble::SourceChanged { at: fingerprint.base_offset })
     }
 
-    /// `count` records before `mark` turned out to be at the destination.
-    fn walked(&mut self, count: i64, mark: Mark) {
+    /// `count` records before `mark`, in the range of source offsets given, turned out to be at the destination.
+    fn walked(&mut self, count: i64, (source, source_end): (Offset, Offset), mark: Mark) {
         self.to_skip -= count;
+        if self.walk_is_exact && count > 0 {
+            let destination = self.acked.destination_end;
+            self.acked.segments.push(Segment { source, source_end, destination, count });
+        }
         self.acked.sequence = sequence_after(self.acked.sequence, count);
         self.acked.destination_end = Offset(self.acked.destination_end.0 + count);
         self.move_acked(mark);
@@ -659,6 +698,7 @@ impl Lane {
             let item = Item::Ready(Held {
                 batch: piece.batch,
                 first_source: piece.first_source,
+                source_end: Offset(piece.last_source.0 + 1),
                 mark,
                 charge: charge.clone(),
             });
@@ -744,12 +784,14 @@ impl Lane {
             opening: self.opening,
             expected: self.next_destination,
             first_source: held.first_source,
+            source_end: held.source_end,
             bytes: held.batch.bytes.len(),
             aged: self.is_aged(&held, aged_before_ms),
             records,
             mark: held.mark,
             _charge: held.charge,
         });
+        self.may_have_sent = true;
         self.next_sequence = sequence_after(self.next_sequence, i64::from(records));
         self.next_destination = Offset(self.next_destination.0 + i64::from(records));
         Some(ProduceBatch { partition: self.route.destination.clone(), header, payload })
@@ -771,13 +813,39 @@ impl Lane {
         let records = i64::from(sent.records);
         self.acked.sequence = sequence_after(self.acked.sequence, records);
         self.acked.destination_end = Offset(sent.expected.0 + records);
+        self.acked.segments.push(Segment {
+            source: sent.first_source,
+            source_end: sent.source_end,
+            destination: sent.expected,
+            count: records,
+        });
         self.move_acked(sent.mark);
+        self.may_have_sent = !self.in_flight.is_empty();
         self.fresh = false;
         self.records += records.unsigned_abs();
         self.bytes += sent.bytes as u64;
         if self.state == State::Probing {
             self.state = State::Flowing;
         }
+    }
+
+    /// The destination lost the last `records` acknowledged ones: the position goes back to before them.
+    /// False where it is not known any more where that is.
+    pub(crate) fn step_back(&mut self, records: i64) -> bool {
+        let restarted_since = self.acked.sequence_base > 0 && i64::from(self.acked.sequence) < records;
+        if restarted_since {
+            return false;
+        }
+        let Some(to) = self.acked.segments.step_back(records) else { return false };
+        self.acked.next_source = to.next_source;
+        self.acked.destination_end = to.destination;
+        self.acked.sequence = sequence_after(self.acked.sequence, -(records + to.kept));
+        self.acked.fingerprint = None;
+        self.acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
+        self.verify = None;
+        self.lost += records.unsigned_abs();
+        self.dirty = true;
+        true
     }
 
     /// Everything that was sent before is counted in the base from now on (brokers before 2.5 take only

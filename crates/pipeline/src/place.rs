@@ -52,6 +52,9 @@ pub(crate) enum Placement {
     ReadTail,
     /// A tail is not replicated yet: ask again soon.
     LookAgain,
+    /// The destination lost the last `records` of those acknowledged: go back to before them and place again.
+    /// `remembered`: the leader remembers us, so that a mistake in this would be refused.
+    StepBack { records: i64, remembered: bool },
     /// Only time can tell whether a record of unknown outcome is still on its way to the replicas.
     WaitForReplicas,
     /// Nobody here can mend it.
@@ -79,46 +82,78 @@ pub(crate) fn place(position: &Checkpoint, evidence: &Evidence, unsettled: bool)
         return Placement::WaitForReplicas;
     }
     let appended = evidence.latest.0 - position.destination_end.0;
-    let ours = match (evidence.producer, evidence.tail) {
-        (ProducerEvidence::Last(last), _) | (_, Some(Tail::Ours(last))) => {
-            sequence_distance(position.sequence, sequence_after(last, 1))
-        }
-        (_, Some(Tail::NoneOurs)) if evidence.log_start > position.destination_end => {
-            return Placement::Blocked(tail_deleted(position, evidence));
-        }
-        (_, Some(Tail::NoneOurs)) => 0,
-        (_, Some(Tail::TooFar)) => {
-            return Placement::Blocked(Trouble::TailTooFar {
-                from: position.destination_end,
-                latest: evidence.latest,
-            });
-        }
-        (_, None) if appended > 0 && evidence.log_start >= evidence.latest => {
-            return Placement::Blocked(tail_deleted(position, evidence));
-        }
-        (_, None) if appended > 0 => return Placement::ReadTail,
-        (_, None) => appended.min(0),
+    let last = match (evidence.producer, evidence.tail) {
+        (ProducerEvidence::Last(last), _) | (_, Some(Tail::Ours(last))) => last,
+        (_, tail) => return place_by_log_end(position, evidence, tail, appended),
     };
-    if ours < 0 || appended < 0 {
-        // A follower that took over may not have caught up with its own high watermark yet; the caller
-        // gives it time before it believes this.
-        return Placement::Blocked(Trouble::DestinationLost {
-            expected: position.destination_end,
-            latest: evidence.latest,
-            records: (-ours).max(-appended),
-        });
+    let ours = sequence_distance(position.sequence, sequence_after(last, 1));
+    if ours < 0 {
+        return place_before(position, evidence, -ours);
     }
     if ours > appended {
-        return match (evidence.producer, evidence.tail) {
-            // The last one is replicated, so all are: the sequence is right, and the end that was remembered
-            // is not.
-            (ProducerEvidence::Last(last), Some(Tail::Ours(replicated))) if last == replicated => {
-                Placement::Found { records: ours, foreign: 0 }
-            }
-            _ => Placement::LookAgain,
-        };
+        return look_again_or_hole(position, evidence, ours);
     }
     Placement::Found { records: ours, foreign: appended - ours }
+}
+
+/// The destination's last record of ours is `lost` records before the position.
+fn place_before(position: &Checkpoint, evidence: &Evidence, lost: i64) -> Placement {
+    match position.segments.records_from(evidence.latest) {
+        // The log is shorter still than the sequence says: its end is not replicated yet, or it has a hole.
+        Some(gone) if gone > lost => look_again_or_hole(position, evidence, -lost),
+        Some(_) => {
+            let remembered = matches!(evidence.producer, ProducerEvidence::Last(_));
+            Placement::StepBack { records: lost, remembered }
+        }
+        None => Placement::Blocked(lost_for_good(position, evidence, lost)),
+    }
+}
+
+/// The sequence, `ours` records after the position, is ahead of the log's end.
+fn look_again_or_hole(position: &Checkpoint, evidence: &Evidence, ours: i64) -> Placement {
+    match (evidence.producer, evidence.tail) {
+        // The last one is replicated, so all are, and some of those before it are missing.
+        (ProducerEvidence::Last(last), Some(Tail::Ours(replicated))) if last == replicated => {
+            Placement::Blocked(Trouble::DestinationHole {
+                expected: Offset(position.destination_end.0 + ours),
+                latest: evidence.latest,
+            })
+        }
+        _ => Placement::LookAgain,
+    }
+}
+
+/// Neither the leader nor the tail has told a sequence of ours.
+fn place_by_log_end(
+    position: &Checkpoint,
+    evidence: &Evidence,
+    tail: Option<Tail>,
+    appended: i64,
+) -> Placement {
+    let is_empty = evidence.log_start >= evidence.latest;
+    match tail {
+        Some(Tail::TooFar) => Placement::Blocked(Trouble::TailTooFar {
+            from: position.destination_end,
+            latest: evidence.latest,
+        }),
+        Some(_) if appended < 0 => Placement::Blocked(lost_for_good(position, evidence, -appended)),
+        Some(_) if evidence.log_start > position.destination_end => {
+            Placement::Blocked(tail_deleted(position, evidence))
+        }
+        Some(_) => Placement::Found { records: 0, foreign: appended },
+        None if appended == 0 => Placement::Found { records: 0, foreign: 0 },
+        None if appended > 0 && is_empty => Placement::Blocked(tail_deleted(position, evidence)),
+        None if !is_empty => Placement::ReadTail,
+        None => match position.segments.records_from(evidence.latest) {
+            Some(0) => Placement::Found { records: 0, foreign: 0 },
+            Some(records) => Placement::StepBack { records, remembered: false },
+            None => Placement::Blocked(lost_for_good(position, evidence, -appended)),
+        },
+    }
+}
+
+fn lost_for_good(position: &Checkpoint, evidence: &Evidence, records: i64) -> Trouble {
+    Trouble::DestinationLost { expected: position.destination_end, latest: evidence.latest, records }
 }
 
 fn tail_deleted(position: &Checkpoint, evidence: &Evidence) -> Trouble {
@@ -153,8 +188,13 @@ mod tests {
             (at(100, 50), seen(Last(119), 72, None), false, found(20, 2)),
             // The leader has appended them, its followers have not.
             (at(100, 50), seen(Last(119), 60, None), false, Placement::LookAgain),
-            // And they never will be: the remembered end was wrong.
-            (at(100, 50), seen(Last(119), 60, Some(Tail::Ours(119))), false, found(20, 0)),
+            // The last one is replicated, and some before it are missing.
+            (
+                at(100, 50),
+                seen(Last(119), 60, Some(Tail::Ours(119))),
+                false,
+                Placement::Blocked(Trouble::DestinationHole { expected: Offset(70), latest: Offset(60) }),
+            ),
             (at(100, 50), seen(Last(119), 60, Some(Tail::Ours(109))), false, Placement::LookAgain),
             // Nothing there, nothing expected.
             (at(0, 0), seen(Nothing, 0, None), false, found(0, 0)),
@@ -178,16 +218,60 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_destination_that_lost_acknowledged_records_blocks_the_lane_with_the_numbers() {
-        for evidence in [seen(Last(89), 40, None), seen(Nothing, 40, None), seen(Unsupported, 40, None)] {
-            let Placement::Blocked(Trouble::DestinationLost { expected, latest, records }) =
-                place(&at(100, 50), &evidence, false)
-            else {
-                panic!("{evidence:?} must block");
-            };
-            assert_eq!((expected, latest, records), (Offset(50), Offset(40), 10));
+    /// At sequence 100 and offset 50, the last 30 records having come in two runs.
+    fn on_the_way() -> Checkpoint {
+        let mut position = at(100, 50);
+        for (source, destination, count) in [(200, 20, 10), (300, 30, 20)] {
+            position.segments.push(offsets::Segment {
+                source: Offset(source),
+                source_end: Offset(source + count),
+                destination: Offset(destination),
+                count,
+            });
         }
+        position
+    }
+
+    #[test]
+    fn a_destination_that_lost_acknowledged_records_is_followed_back() {
+        let back = |records, remembered| Placement::StepBack { records, remembered };
+        let cases = [
+            (seen(Last(89), 40, None), back(10, true)),
+            (seen(Last(74), 25, None), back(25, true)),
+            // Those lost, and others' records in their place.
+            (seen(Last(89), 55, None), back(10, true)),
+            // The end is not replicated yet, or never will be.
+            (seen(Last(94), 40, None), Placement::LookAgain),
+            (
+                seen(Last(94), 40, Some(Tail::Ours(94))),
+                Placement::Blocked(Trouble::DestinationHole { expected: Offset(45), latest: Offset(40) }),
+            ),
+            // Nothing is remembered: the log itself tells.
+            (seen(Nothing, 40, None), Placement::ReadTail),
+            (seen(Nothing, 40, Some(Tail::Ours(89))), back(10, false)),
+            (seen(Unsupported, 40, Some(Tail::Ours(89))), back(10, false)),
+        ];
+        for (evidence, expected) in cases {
+            assert_eq!(place(&on_the_way(), &evidence, false), expected, "{evidence:?}");
+        }
+        let emptied = Evidence { log_start: Offset(40), ..seen(Nothing, 40, None) };
+        assert_eq!(place(&on_the_way(), &emptied, false), back(10, false));
+    }
+
+    #[test]
+    fn a_loss_that_reaches_further_back_than_is_known_blocks_the_lane_with_the_numbers() {
+        let lost = |latest, records| {
+            Placement::Blocked(Trouble::DestinationLost {
+                expected: Offset(50),
+                latest: Offset(latest),
+                records,
+            })
+        };
+        assert_eq!(place(&on_the_way(), &seen(Last(64), 15, None), false), lost(15, 35));
+        assert_eq!(place(&at(100, 50), &seen(Last(89), 40, None), false), lost(40, 10));
+        // The newest record there is not ours, and nobody remembers.
+        assert_eq!(place(&on_the_way(), &seen(Nothing, 40, Some(Tail::NoneOurs)), false), lost(40, 10));
+        assert_eq!(place(&on_the_way(), &seen(Nothing, 0, None), false), lost(0, 50));
     }
 
     #[test]

@@ -225,15 +225,18 @@ impl World {
         while let Some(action) = self.engine.poll_action() {
             self.trace(|| format!("action {action:?}"));
             match action {
-                Action::Send { connection, request, batches, .. } => match self.links.get_mut(&connection) {
-                    Some(link) if link.alive => link.queue.push_back((request, batches)),
-                    _ => self.waiting.push(Action::Send {
-                        broker: BrokerId(-1),
-                        connection,
-                        request,
-                        batches: Vec::new(),
-                    }),
-                },
+                Action::Send { connection, request, batches, not_after, .. } => {
+                    match self.links.get_mut(&connection) {
+                        Some(link) if link.alive => link.queue.push_back((request, batches)),
+                        _ => self.waiting.push(Action::Send {
+                            broker: BrokerId(-1),
+                            connection,
+                            request,
+                            batches: Vec::new(),
+                            not_after,
+                        }),
+                    }
+                }
                 other => self.waiting.push(other),
             }
         }

@@ -27,6 +27,8 @@ pub enum Trouble {
     DestinationRecreated,
     /// The destination lost records it had acknowledged.
     DestinationLost { expected: Offset, latest: Offset, records: i64 },
+    /// The destination has our last batch, and not all of those before it.
+    DestinationHole { expected: Offset, latest: Offset },
     /// Our last batch was not found between the position and the end.
     TailTooFar { from: Offset, latest: Offset },
     /// Our last batches, whose number is not known, may be among the records the destination has deleted.
@@ -43,8 +45,10 @@ pub enum Trouble {
     BatchRefused { at: Offset, bytes: usize, error: ErrorCode, message: Option<String> },
     /// Somebody raised the epoch of the flow's producer id.
     Fenced,
-    /// Another process copies this flow: what was sent for the first time was there already.
-    SecondWriter { offset: Offset },
+    /// Another process copies this flow: records of it came to the destination that this one has not sent.
+    SecondWriter { records: i64 },
+    /// The time is over for which this process may write.
+    LeaseOver,
     /// The stored progress was made with another destination cluster.
     OtherDestination { stored: String, present: String },
     /// Nothing is known of earlier copying, and the destination partition has records.
@@ -113,13 +117,14 @@ impl Trouble {
             Trouble::Unreadable { .. } => true,
             Trouble::NotReplicated | Trouble::OutcomeUnknown | Trouble::Unanswered(..) => true,
             // The other one may be gone soon; each look is safe.
-            Trouble::SecondWriter { .. } => true,
+            Trouble::SecondWriter { .. } | Trouble::LeaseOver => true,
             Trouble::Refused(..)
             | Trouble::SourceOvertaken { .. }
             | Trouble::SourceTruncated { .. }
             | Trouble::SourceRecreated
             | Trouble::DestinationRecreated
             | Trouble::DestinationLost { .. }
+            | Trouble::DestinationHole { .. }
             | Trouble::TailTooFar { .. }
             | Trouble::TailDeleted { .. }
             | Trouble::ProgressLost { .. }
@@ -141,6 +146,7 @@ impl Trouble {
             | Trouble::Passing(..)
             | Trouble::NotReplicated
             | Trouble::OutcomeUnknown
+            | Trouble::LeaseOver
             | Trouble::Unanswered(..) => return None,
             Trouble::OtherDestination { .. } => {
                 "point the worker at the cluster it copied to before, or give this copy another connector name or \
@@ -166,7 +172,7 @@ impl Trouble {
                 "if it was deleted or renamed on purpose, remove this partition's stored offset while the worker is \
                  stopped, and everything is copied into the new topic"
             }
-            Trouble::DestinationLost { .. } => {
+            Trouble::DestinationLost { .. } | Trouble::DestinationHole { .. } => {
                 "the destination lost acknowledged records (unclean election, restored backup); to copy \
                  again, delete the destination topic and remove its stored offsets while the worker is stopped"
             }
@@ -191,7 +197,7 @@ impl Trouble {
                 "change the destination topic so that it takes the batch; the lane goes on by itself"
             }
             Trouble::Fenced => "find the program that writes with this flow's producer id and stop it",
-            Trouble::SecondWriter { .. } => "another process seems to run this connector: stop one of them",
+            Trouble::SecondWriter { .. } => "stop one of the two; nothing is copied twice meanwhile",
             Trouble::Store(_) => {
                 "make room or mend the rights; copying goes on, a restart would walk further"
             }
@@ -241,6 +247,13 @@ impl fmt::Display for Trouble {
                 "the destination lost {records} acknowledged records: its log ends at offset {latest}, \
                  {expected} was expected"
             ),
+            Trouble::DestinationHole { expected, latest } => write!(
+                f,
+                "the destination's log ends at offset {latest} with the copy's last record, which should be at {}: \
+                 {} records before it are missing, and nothing can be put in their place",
+                expected.0 - 1,
+                expected.0 - latest.0
+            ),
             Trouble::TailTooFar { from, latest } => write!(
                 f,
                 "the copy's last batch was not found at the destination between offsets {from} and {latest}"
@@ -271,9 +284,12 @@ impl fmt::Display for Trouble {
                 message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
             }
             Trouble::Fenced => f.write_str("the flow's producer id was fenced by a higher epoch"),
-            Trouble::SecondWriter { offset } => {
-                write!(f, "records sent for the first time were at the destination already, at offset {offset}")
-            }
+            Trouble::SecondWriter { records } => write!(
+                f,
+                "another process copies this flow: {records} records came to the destination that this one has \
+                 not sent; it stands by"
+            ),
+            Trouble::LeaseOver => f.write_str("another process may have taken over, this one may not write"),
             Trouble::OtherDestination { stored, present } => write!(
                 f,
                 "the stored progress belongs to destination cluster {stored}, and this is cluster {present}"

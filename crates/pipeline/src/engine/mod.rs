@@ -104,6 +104,9 @@ pub(crate) struct Engine {
     /// Last positions of lanes that are gone, not yet stored.
     leftovers: Stored,
 
+    /// Until when this process may write, where that has an end.
+    lease: Option<Instant>,
+
     timers: BTreeSet<(Instant, LaneId)>,
     to_step: BTreeSet<LaneId>,
     stopping: bool,
@@ -169,6 +172,7 @@ impl Engine {
             saving: None,
             save_due: Some(now.instant + options.flush_interval),
             leftovers: Stored::default(),
+            lease: None,
             timers: BTreeSet::new(),
             to_step: BTreeSet::new(),
             stopping: false,
@@ -200,6 +204,7 @@ impl Engine {
             Event::Transcoded { lane, ticket, pieces } => self.transcoded(lane, ticket, pieces),
             Event::Produced { request, reply } => self.produced(request, reply),
             Event::Saved(result) => self.saved(result),
+            Event::Lease(until) => self.lease = Some(until),
             Event::Stop => self.stop(),
             Event::Timer => {}
         }
@@ -278,6 +283,7 @@ impl Engine {
             trouble: self
                 .flow_trouble
                 .clone()
+                .or_else(|| self.lease_is_over().then_some(Trouble::LeaseOver))
                 .or_else(|| self.source.trouble.clone())
                 .or_else(|| self.destination.trouble.clone()),
             held_bytes: self.budget.used_bytes(),
@@ -345,6 +351,11 @@ impl Engine {
             aged_before_ms: self.aged_before_ms(),
             now: self.now.instant,
         }
+    }
+
+    /// Another process may have taken over: nothing may be written (`no_send_after_lease`).
+    fn lease_is_over(&self) -> bool {
+        self.lease.is_some_and(|until| until <= self.now.instant)
     }
 
     fn side(&mut self, side: Side) -> &mut Leadership {
@@ -427,6 +438,7 @@ impl Engine {
             let selection = selection_of(self.options.isolation);
             let mut lane = Lane::new(id, route.clone(), stored, selection, self.now.instant);
             lane.unsettled = (!self.started_clean || self.left_unsettled) && !lane.fresh;
+            lane.may_have_sent = lane.unsettled;
             self.by_source.insert(route.source.clone(), id);
             self.by_destination.insert(route.destination.clone(), id);
             self.lanes.insert(id, lane);

@@ -23,6 +23,8 @@ use crate::trouble::{Side, Trouble};
 /// How long a new leader may show less than it has before that is believed: its high watermark follows
 /// the followers' next fetches.
 const LEADER_SETTLES: Duration = Duration::from_secs(5);
+/// How long a lane stands by before it looks whether another process still writes for it.
+const STAND_BY: Duration = Duration::from_secs(10);
 /// Between two looks at something that changes by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Lanes in one look: bounds the request.
@@ -355,6 +357,16 @@ impl Engine {
                     self.doubt(id, Some(Trouble::SelectionChanged), false);
                     return;
                 }
+                if records > 0 && !lane.may_have_sent {
+                    // The log moves under this process: somebody else copies the same flow.
+                    let last = sequence_after(lane.acked.sequence, records);
+                    let moved = lane.standing_by.replace(last) != Some(last);
+                    if moved {
+                        self.look_again(id, Trouble::SecondWriter { records }, STAND_BY);
+                        return;
+                    }
+                    warn!(source = %lane.route.source, "the other process no longer writes, this one goes on");
+                }
                 if foreign > 0 {
                     warn!(destination = %lane.route.destination, records = foreign,
                         "others write to the copy's partition: offsets of the two sides drift apart");
@@ -373,7 +385,7 @@ impl Engine {
                     return;
                 }
                 lane.placed(
-                    records,
+                    (records, foreign),
                     evidence.latest,
                     leader,
                     connection,
@@ -416,6 +428,23 @@ impl Engine {
             {
                 self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
             }
+            // A new leader's high watermark follows its followers; before it has, the log looks shorter.
+            Placement::StepBack { remembered: false, .. }
+                if instant < lane.doubt_at + self.options.replica_lag_max =>
+            {
+                self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
+            }
+            Placement::StepBack { records, .. } => {
+                let expected = lane.acked.destination_end;
+                if lane.step_back(records) {
+                    warn!(destination = %lane.route.destination, records, log_end = %evidence.latest, %expected,
+                        "the destination lost acknowledged records, sending them again");
+                    self.place_lane(id, broker, evidence, None);
+                } else {
+                    let latest = evidence.latest;
+                    self.doubt(id, Some(Trouble::DestinationLost { expected, latest, records }), false);
+                }
+            }
             Placement::Blocked(trouble) => self.doubt(id, Some(trouble), false),
         }
     }
@@ -454,6 +483,7 @@ impl Engine {
             return;
         }
         lane.fresh = false;
+        lane.may_have_sent = false;
         // Time has passed and the look with it; a second one is cheap, and finds the lane stored.
         lane.state = State::Opening(Opening::Ready);
         self.step(id);

@@ -39,7 +39,7 @@ pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool) -> Ou
         if produced.log_append_time_ms.is_some() && !append_time {
             // A broker answers so only to a batch it already has, and this lane never sends one twice
             // without having looked: another process sends for it.
-            return doubt(Some(Trouble::SecondWriter { offset: base }), false);
+            return doubt(Some(Trouble::SecondWriter { records: i64::from(sent.records()) }), false);
         }
         return Outcome::Appended;
     }
@@ -85,7 +85,7 @@ pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool) -> Ou
 impl Engine {
     /// Fills produce requests for every broker with room for one.
     pub(super) fn send_batches(&mut self) {
-        if self.stopping {
+        if self.stopping || self.lease_is_over() {
             return;
         }
         let brokers: Vec<BrokerId> = self.sendable.keys().copied().collect();
@@ -154,7 +154,7 @@ impl Engine {
         }
         self.requests.insert(request, Request { broker, connection, lanes });
         *self.requests_out.entry(broker).or_default() += 1;
-        self.actions.push_back(Action::Send { broker, connection, request, batches });
+        self.actions.push_back(Action::Send { broker, connection, request, batches, not_after: self.lease });
         true
     }
 
@@ -238,6 +238,12 @@ impl Engine {
                 self.doubt(id, None, true);
             }
             Outcome::Doubt { trouble, unsettled } => {
+                let at_head = sent.expected == lane.acked.destination_end;
+                let refused = produced.is_some_and(|it| it.error == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+                if matches!(trouble, Some(Trouble::SecondWriter { .. })) || at_head && refused {
+                    // Whatever the look finds is not ours.
+                    lane.may_have_sent = false;
+                }
                 let base = produced.filter(|produced| produced.error.is_ok()).and_then(|it| it.base_offset);
                 if base.is_some_and(|base| base > sent.expected) {
                     // Appended, behind records of others: no failure, and nothing to pause for.

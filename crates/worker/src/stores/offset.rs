@@ -191,6 +191,7 @@ mod tests {
             destination_end: Offset(next_source),
             destination_topic_id: None,
             selection: SelectionId::READ_UNCOMMITTED,
+            segments: offsets::Segments::default(),
         };
         (TopicPartition::new(topic, 0), StoredLane::Ours(checkpoint))
     }
