@@ -23,6 +23,7 @@
 //! Inside: `state.rs` and what it holds is plain data and decisions; `requests/` has a file for each
 //! request; `connection.rs` and `broker.rs` are the sockets; `faults.rs` is what tests wish for.
 
+mod bare;
 mod broker;
 mod clock;
 mod cluster;
@@ -45,6 +46,7 @@ mod transactions;
 mod validate;
 mod walk;
 
+pub use bare::{BarePartition, Taken};
 pub use broker::Broker;
 pub use cluster::{Cluster, StartError};
 pub use config::{Config, Transport};
