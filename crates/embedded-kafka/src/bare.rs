@@ -266,6 +266,24 @@ impl BarePartition {
         self.partition.compact(now_ms, delete_retention_ms, self.profile.sets_delete_horizons())
     }
 
+    /// Replaces each batch below the high watermark by what `clean` makes of it, which must keep its place.
+    ///
+    /// # Panics
+    /// If what it makes cannot be read.
+    pub fn rewrite(&mut self, mut clean: impl FnMut(Bytes) -> Bytes) {
+        let high_watermark = self.high_watermark();
+        let mut entries = Vec::new();
+        for entry in self.partition.log.entries() {
+            if entry.last_offset >= high_watermark {
+                entries.push(entry.clone());
+                continue;
+            }
+            let cleaned = stored_entries(clean(entry.bytes())).expect("a cleaned batch is a batch");
+            entries.extend(cleaned);
+        }
+        self.partition.log.replace(entries);
+    }
+
     /// Moves the log start, as retention and DeleteRecords do.
     pub fn delete_before(&mut self, offset: i64) {
         let forgets = !self.profile.stateless_accepts_any_sequence();

@@ -433,6 +433,10 @@ impl Lane {
         let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
         let found = hashes(entry, self.read_from, timed).map_err(|error| self.unreadable(&error))?;
         self.read_from = entry.next_offset();
+        self.read_epoch = match entry {
+            Entry::Batch(batch) => batch.header.partition_leader_epoch,
+            Entry::Legacy(_) => LeaderEpoch::UNKNOWN,
+        };
         Ok(self.comparison.as_mut().is_some_and(|comparison| comparison.take(found)))
     }
 
@@ -445,6 +449,8 @@ impl Lane {
         self.acked.sequence = sequence_after(self.acked.sequence, self.to_skip);
         self.acked.destination_end = self.placed_end;
         self.acked.next_source = position;
+        self.acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
+        self.read_epoch = LeaderEpoch::UNKNOWN;
         self.acked.fingerprint = None;
         self.dirty = true;
         self.to_skip = 0;
@@ -514,6 +520,10 @@ impl Lane {
             _ => false,
         };
         self.check_fingerprint(&entry)?;
+        if entry.last_offset() < self.read_from || self.to_skip > 0 || self.comparison.is_some() {
+            // What is not sent is checked by nobody else; damage must not hide records, nor count them wrong.
+            entry.verify_crc().map_err(|error| self.unreadable(&error))?;
+        }
         if entry.last_offset() < self.read_from {
             return Ok(None);
         }
@@ -542,13 +552,13 @@ impl Lane {
             if let Entry::Batch(batch) = &entry
                 && reason != SkipReason::BeforePosition
             {
-                // A skipped batch is checked by nobody else; damage must not hide records.
                 batch.verify_crc().map_err(|error| self.unreadable(&error))?;
             }
             if self.comparison.is_none() {
-                self.skip_to(next_source);
+                self.skip_to(next_source, leader_epoch);
             }
             self.read_from = next_source;
+            self.read_epoch = leader_epoch;
             return Ok(None);
         }
         if self.comparison.is_some() {
@@ -569,6 +579,7 @@ impl Lane {
             if count <= self.to_skip {
                 self.walked(count, (first, next_source), mark);
                 self.read_from = next_source;
+                self.read_epoch = leader_epoch;
                 return Ok(None);
             }
             from = offset_after(&entry, from, self.to_skip).map_err(|error| self.unreadable(&error))?;
@@ -658,8 +669,9 @@ impl Lane {
         self.dirty = true;
     }
 
-    /// Nothing before `next_source` and after the last held batch is to be sent.
-    fn skip_to(&mut self, next_source: Offset) {
+    /// Nothing before `next_source`, where the source's leader epoch was `leader_epoch`, and after the last held
+    /// batch is to be sent.
+    fn skip_to(&mut self, next_source: Offset, leader_epoch: LeaderEpoch) {
         let mark = match (self.queue.back_mut(), self.in_flight.back_mut()) {
             (Some(Item::Ready(held)), _) => &mut held.mark,
             (Some(Item::Waiting { held, .. }), _) => held,
@@ -668,11 +680,13 @@ impl Lane {
             (None, Some(sent)) if sent.opening == self.opening => &mut sent.mark,
             _ => {
                 self.acked.next_source = next_source;
+                self.acked.source_leader_epoch = leader_epoch;
                 self.dirty = true;
                 return;
             }
         };
         mark.next_source = next_source;
+        mark.leader_epoch = leader_epoch;
     }
 
     /// Puts what became of a batch into its place in the queue.
@@ -684,7 +698,7 @@ impl Lane {
         if count == 0 {
             // Records that were dropped by cleaning since: the position moves past them all the same.
             let later: VecDeque<Item> = self.queue.split_off(at);
-            self.skip_to(held.next_source);
+            self.skip_to(held.next_source, held.leader_epoch);
             self.queue.extend(later);
             return;
         }

@@ -588,7 +588,10 @@ impl Engine {
             return;
         }
         let passes = trouble.as_ref().is_none_or(Trouble::passes);
+        let may_be_damage = matches!(trouble, Some(Trouble::BatchRefused { .. }));
         let pause = match (passes, lane.attempts) {
+            // On the way here, that is: then it is gone when the batch is fetched again.
+            (false, 0) if may_be_damage => Duration::ZERO,
             (false, _) => options.1,
             (true, 0) => Duration::ZERO,
             (true, attempts) => backoff_of(attempts, options),

@@ -1,0 +1,113 @@
+//! A destination partition, the producer's bytes that reach it, and what it has of the copy.
+
+use bytes::{Bytes, BytesMut};
+use client::ProduceBatch;
+use embedded_kafka::{BarePartition, Profile, Taken};
+use model::{Offset, ProducerId};
+use record_batch::{Batch, BatchBuilder, Codec, Entry};
+
+use super::source::records_of;
+
+pub(super) const BROKERS: [i32; 3] = [11, 12, 13];
+
+pub(super) struct DestinationLog {
+    pub(super) partition: BarePartition,
+    /// What each offset holds: a number of ours, or somebody else's record.
+    contents: Vec<Option<u64>>,
+    /// Acknowledged records were lost here.
+    pub(super) lost: bool,
+    /// Others write here as well.
+    pub(super) shared: bool,
+}
+
+impl DestinationLog {
+    pub(super) fn new(profile: Profile, replicas: usize, first: usize) -> DestinationLog {
+        let brokers: Vec<i32> = (0..replicas).map(|index| BROKERS[(first + index) % BROKERS.len()]).collect();
+        DestinationLog {
+            partition: BarePartition::new(profile, &brokers, 1),
+            contents: Vec::new(),
+            lost: false,
+            shared: false,
+        }
+    }
+
+    /// The numbers of ours, in the log's order.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.contents.iter().flatten().copied().collect()
+    }
+
+    pub(super) fn last_number(&self) -> Option<u64> {
+        self.contents.iter().rev().flatten().next().copied()
+    }
+
+    pub(super) fn offer(&mut self, broker: i32, now_ms: i64, batch: &ProduceBatch) -> Taken {
+        let before = self.partition.log_end();
+        let taken = self.partition.offer(broker, now_ms, whole(batch));
+        if self.partition.log_end() > before {
+            self.contents.extend(numbers_of(batch).into_iter().map(Some));
+        }
+        taken
+    }
+
+    /// Somebody else's record.
+    pub(super) fn foreign(&mut self, timestamp: i64) {
+        if self.partition.leader().is_none() {
+            return;
+        }
+        let mut builder = BatchBuilder::new(Codec::None).base_offset(Offset(self.partition.log_end()));
+        builder.append_at(0, timestamp, None, Some(b"else"), &[]);
+        self.partition.place(builder.build()).expect("what is built here can be read");
+        self.contents.push(None);
+        self.shared = true;
+    }
+
+    /// After anything that may have cut the log.
+    pub(super) fn follow_the_log(&mut self, acknowledged: bool) {
+        let end = usize::try_from(self.partition.log_end()).expect("offsets are small here");
+        if end < self.contents.len() {
+            self.contents.truncate(end);
+            self.lost |= acknowledged;
+        }
+    }
+
+    /// The sequence of our newest record before `latest`, by reading backwards as the program does.
+    pub(super) fn tail(&self, producer: ProducerId, from: Offset, latest: Offset) -> Option<i32> {
+        let mut ours = None;
+        let begin = from.0.min(latest.0 - 1);
+        for (base, bytes) in self.partition.batches(begin) {
+            if base >= latest.0 {
+                break;
+            }
+            let header = Batch::read(bytes).expect("stored batches are whole").header;
+            let newest = header.last_offset().0 == latest.0 - 1;
+            if header.producer_id == producer && !header.is_control() && (base >= from.0 || newest) {
+                ours = Some(header.last_sequence());
+            }
+        }
+        ours
+    }
+
+    pub(super) fn entries(&self, from: Offset, latest: Offset) -> Vec<Entry> {
+        self.partition
+            .batches(from.0)
+            .take_while(|(base, _)| *base < latest.0)
+            .map(|(_, bytes)| Entry::Batch(Batch::read(bytes).expect("stored batches are whole")))
+            .collect()
+    }
+}
+
+/// The batch as it is on the wire.
+pub(super) fn whole(batch: &ProduceBatch) -> Bytes {
+    let mut whole = BytesMut::from(&batch.header[..]);
+    whole.extend_from_slice(&batch.payload);
+    whole.freeze()
+}
+
+/// The numbers in a batch; none in one that was damaged before it came here, as its checksum shows.
+pub(super) fn numbers_of(batch: &ProduceBatch) -> Vec<u64> {
+    let whole = Batch::read(whole(batch)).expect("the engine sends whole batches");
+    if whole.verify_crc().is_err() {
+        return Vec::new();
+    }
+    records_of(&Entry::Batch(whole)).into_iter().map(|(_, _, number)| number).collect()
+}

@@ -1,0 +1,98 @@
+//! What must hold whatever fails, by the names that LANE.md gives them.
+
+use std::collections::HashMap;
+
+use client::ProduceBatch;
+use model::{Offset, TopicPartition};
+use record_batch::Header;
+
+use super::destination::{DestinationLog, numbers_of};
+use super::source::SourceLog;
+use crate::status::LaneStatus;
+use crate::trouble::Trouble;
+
+/// The destination has the source's selected records up to some offset, in order, each once. Of a compacted
+/// source, those that were not cleaned away before they were read.
+pub(super) fn appended_is_a_prefix(source: &SourceLog, destination: &DestinationLog) -> Result<(), String> {
+    let there = destination.numbers();
+    let holds = if source.compacted {
+        there.is_sorted_by(|a, b| a < b)
+    } else {
+        source.histories.iter().any(|history| {
+            history.len() >= there.len() && history.iter().zip(&there).all(|((_, number), there)| number == there)
+        })
+    };
+    if holds {
+        return Ok(());
+    }
+    let agree = source.history().iter().zip(&there).take_while(|((_, number), there)| number == *there).count();
+    let around = agree.saturating_sub(4)..;
+    Err(format!(
+        "appended_is_a_prefix: after {agree} records the destination has {:?}, the source (offset, number) {:?}",
+        &there[around.start.min(there.len())..],
+        &source.history()[around.start.min(source.history().len())..]
+    ))
+}
+
+/// What is stored as copied is at the destination.
+pub(super) fn checkpoint_never_early(
+    source: &SourceLog,
+    destination: &DestinationLog,
+    next_source: Offset,
+) -> Result<(), String> {
+    if destination.lost || source.rewritten || source.compacted {
+        return Ok(());
+    }
+    let copied = source.history().iter().rev().find(|(at, _)| *at < next_source.0).map(|(_, number)| *number);
+    let last = destination.last_number();
+    if copied <= last {
+        return Ok(());
+    }
+    Err(format!("checkpoint_never_early: stored up to record {copied:?}, the destination has up to {last:?}"))
+}
+
+/// Whoever sends them, the same sequences of a partition are the same records.
+#[derive(Default)]
+pub(super) struct SequencesSeen {
+    by_partition: HashMap<TopicPartition, HashMap<i32, u64>>,
+}
+
+impl SequencesSeen {
+    pub(super) fn same_sequences_same_records(&mut self, batch: &ProduceBatch) -> Result<(), String> {
+        let header = Header::read(&batch.header).expect("a patched header can be read");
+        let seen = self.by_partition.entry(batch.partition.clone()).or_default();
+        for (index, number) in numbers_of(batch).into_iter().enumerate() {
+            let sequence = header.base_sequence.wrapping_add(index as i32) & i32::MAX;
+            let before = *seen.entry(sequence).or_insert(number);
+            if before != number {
+                return Err(format!(
+                    "same_sequences_same_records: sequence {sequence} of {} was record {before}, is {number}",
+                    batch.partition
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A lane that does not move says why, and the reason is true.
+pub(super) fn stall_has_a_reason(
+    lane: &LaneStatus,
+    source: &SourceLog,
+    destination: &DestinationLog,
+) -> Result<(), String> {
+    let true_reason = match &lane.trouble {
+        None => return Err(format!("stall_has_a_reason: {} gives none", lane.source)),
+        Some(Trouble::SourceTruncated { .. } | Trouble::SourceChanged { .. }) => source.rewritten,
+        Some(Trouble::SourceOvertaken { position, log_start }) => {
+            *position < *log_start && log_start.0 == source.partition.log_start()
+        }
+        Some(Trouble::DestinationLost { .. } | Trouble::DestinationHole { .. }) => destination.lost,
+        Some(Trouble::TailDeleted { .. }) => destination.partition.log_start() > 0,
+        Some(_) => false,
+    };
+    if true_reason {
+        return Ok(());
+    }
+    Err(format!("stall_has_a_reason: {} stands still and says {:?}", lane.source, lane.trouble))
+}
