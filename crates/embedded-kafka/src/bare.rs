@@ -131,19 +131,20 @@ impl BarePartition {
         Ok(())
     }
 
-    /// What a consumer gets from `from` on, in about `bytes_max` bytes; the last batch may come cut.
+    /// What a consumer gets from `from` on, up to offset `end` or the high watermark, in about `bytes_max` bytes;
+    /// the last batch may come cut.
     ///
     /// # Errors
     /// OFFSET_OUT_OF_RANGE, or NOT_LEADER_OR_FOLLOWER.
-    pub fn read(&self, broker: i32, from: i64, bytes_max: usize) -> Result<Bytes, ErrorCode> {
+    pub fn read(&self, broker: i32, from: i64, end: i64, bytes_max: usize) -> Result<Bytes, ErrorCode> {
         if self.partition.leader != Some(broker) {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
-        let high_watermark = self.partition.high_watermark();
+        let end = end.min(self.partition.high_watermark());
         if from < self.log_start() || from > self.partition.log.end_offset() {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
-        let read = self.partition.log.read(from, high_watermark, bytes_max, true);
+        let read = self.partition.log.read(from, end, bytes_max, true);
         let mut whole = BytesMut::with_capacity(read.length);
         read.slices.iter().for_each(|slice| whole.extend_from_slice(slice));
         Ok(whole.freeze())
@@ -241,11 +242,21 @@ impl BarePartition {
         self.partition.catch_up();
     }
 
+    /// Whether an in-sync follower lacks something.
+    pub fn lags(&self) -> bool {
+        let end = self.log_end();
+        let leader = self.partition.leader;
+        leader.is_some()
+            && self.partition.replicas.iter().any(|replica| {
+                replica.in_sync && leader != Some(replica.broker) && replica.end_offset < end
+            })
+    }
+
     /// Followers that do not copy leave the in-sync set, as after `replica.lag.time.max.ms`.
     pub fn shrink_isr(&mut self) {
-        let leader = self.partition.leader;
+        let Some(leader) = self.partition.leader else { return };
         for replica in &mut self.partition.replicas {
-            if !replica.follows && leader != Some(replica.broker) {
+            if !replica.follows && leader != replica.broker {
                 replica.in_sync = false;
             }
         }

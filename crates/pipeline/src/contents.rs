@@ -54,13 +54,21 @@ pub(crate) struct Comparison {
     /// Records sent since the checkpoint, by their sequences.
     sent: usize,
     destination: Vec<RecordHash>,
+    /// Nothing of what was sent was deleted at the destination before it was read.
+    complete: bool,
     source: Vec<(RecordHash, Offset)>,
 }
 
 impl Comparison {
-    /// `sent` records were sent since the checkpoint; `destination` is what is left of them there.
-    pub(crate) fn new(sent: usize, destination: Vec<RecordHash>) -> Comparison {
-        Comparison { sent, destination, source: Vec::new() }
+    /// `sent` records were sent since the checkpoint; `destination` is what is left of them there, all but
+    /// what cleaning took if `complete`.
+    pub(crate) fn new(sent: usize, destination: Vec<RecordHash>, complete: bool) -> Comparison {
+        Comparison { sent, destination, complete, source: Vec::new() }
+    }
+
+    /// Whether a comparison without a common record says that the source has none left of those sent.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Takes more of the source's selected records after the checkpoint. True once there are enough: the
@@ -93,7 +101,7 @@ mod tests {
 
     fn check(sent: usize, destination: &[u64], source: &[(u64, i64)], expected: Option<i64>) {
         let destination = destination.iter().map(|hash| RecordHash(*hash)).collect();
-        let mut comparison = Comparison::new(sent, destination);
+        let mut comparison = Comparison::new(sent, destination, true);
         comparison
             .take(source.iter().map(|(hash, offset)| (RecordHash(*hash), Offset(offset + 1))).collect());
         assert_eq!(comparison.position().map(|next| next.0 - 1), expected);

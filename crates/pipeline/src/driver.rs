@@ -110,7 +110,8 @@ impl Pipeline {
 
     /// Allows writing until `until` only, by the monotonic clock. Without a call there is no such end: the
     /// store is this process's alone. Where processes take over from each other, the session that keeps the
-    /// others away must outlast `until`. Each call replaces the time of the one before.
+    /// others away must outlast `until`. Each call replaces the time of the one before; one that comes after
+    /// that time has no effect any more: only a new start knows what others did meanwhile.
     pub fn write_until(&self, until: std::time::Instant) {
         // A loop that has ended writes nothing.
         let _ = self.lease.send(until);
@@ -322,7 +323,7 @@ impl Driver {
                 _ => self
                     .spawn(async move { Event::Produced { request, reply: Err(SendError::NO_CONNECTION) } }),
             },
-            Action::Save(changes) => self.save(changes),
+            Action::Save { changes, not_after } => self.save(changes, not_after),
         }
     }
 
@@ -364,13 +365,17 @@ impl Driver {
         });
     }
 
-    fn save(&self, changes: Stored) {
+    fn save(&self, changes: Stored, not_after: Option<std::time::Instant>) {
         let store = Arc::clone(&self.store);
         let group = self.options.source_group.clone().map(|group| (group, self.source.clone()));
         let refused = Arc::clone(&self.group_refused);
         self.spawn(async move {
             let committed = committed_positions(&changes);
-            let result = blocking(move || lock(&store).save(&changes)).await;
+            let result = blocking(move || match not_after {
+                Some(at) if now().instant >= at => Err(StoreError("another process may have taken over".into())),
+                _ => lock(&store).save(&changes),
+            })
+            .await;
             if let (Ok(()), Some((group, source))) = (&result, group) {
                 tokio::spawn(async move { commit_group(&source, &group, &committed, &refused).await });
             }

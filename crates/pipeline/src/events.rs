@@ -183,5 +183,9 @@ pub(crate) enum Action {
         /// Another process may write after that: checked again when the bytes leave.
         not_after: Option<Instant>,
     },
-    Save(Stored),
+    Save {
+        changes: Stored,
+        /// Another process may write after that.
+        not_after: Option<Instant>,
+    },
 }

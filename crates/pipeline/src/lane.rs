@@ -200,10 +200,23 @@ pub(crate) struct Lane {
 
     read_from: Offset,
     read_epoch: LeaderEpoch,
+    /// The last batch before `read_from`, sent or not.
+    last_read: Option<Fingerprint>,
+    /// When the source last gave something of this lane, or nothing but an answer.
+    pub(crate) last_read_at: Instant,
     /// Selected records from `read_from` on that are at the destination already.
     to_skip: i64,
     /// The records that are walked over lie at the destination one after the other.
     walk_is_exact: bool,
+    /// The destination's offset where the walk began.
+    walk_start: Offset,
+    /// The source's leader changed since the checkpoint within what was walked over: the log may have been
+    /// cut there and written anew.
+    walk_crossed_epochs: bool,
+    /// The last record walked over, while it must still be found at the destination.
+    unconfirmed: Option<RecordHash>,
+    /// The destination is being read for that.
+    pub(crate) confirming: bool,
     /// Set while the position is found by comparing records instead of counting them.
     comparison: Option<Comparison>,
     /// The offset of the next append, once `to_skip` is done.
@@ -286,8 +299,14 @@ impl Lane {
             opening: 0,
             read_from: acked.next_source,
             read_epoch: acked.source_leader_epoch,
+            last_read: acked.fingerprint,
+            last_read_at: now,
             to_skip: 0,
             walk_is_exact: true,
+            walk_start: acked.destination_end,
+            walk_crossed_epochs: false,
+            unconfirmed: None,
+            confirming: false,
             comparison: None,
             placed_end: acked.destination_end,
             verify: acked.fingerprint,
@@ -356,12 +375,21 @@ impl Lane {
         self.verify = None;
     }
 
-    /// The source was away. Brokers before 2.8 do not tell a topic from one that was created anew under its
-    /// name, so the last batch that was copied is compared once more.
-    pub(crate) fn verify_again(&mut self) {
+    /// The source was away, or unseen for a while. Brokers before 2.8 do not tell a topic from one that was
+    /// created anew under its name, and the older ones do not tell that their log was cut: so the last batch
+    /// that was read is compared once more. False where there is nothing to compare.
+    pub(crate) fn verify_again(&mut self) -> bool {
         if self.route.source_topic_id.is_none() && !self.route.rule.source_compacted {
-            self.verify = self.acked.fingerprint.or(self.verify);
+            self.verify = self.last_read.or(self.verify);
         }
+        self.verify.is_some()
+    }
+
+    /// Reading goes on behind a batch.
+    fn read_past(&mut self, mark: Mark) {
+        self.read_from = mark.next_source;
+        self.read_epoch = mark.leader_epoch;
+        self.last_read = mark.fingerprint;
     }
 
     pub(crate) fn is_verifying(&self) -> bool {
@@ -382,6 +410,8 @@ impl Lane {
         self.queue.clear();
         self.to_skip = 0;
         self.comparison = None;
+        self.unconfirmed = None;
+        self.confirming = false;
         self.looked_at = None;
     }
 
@@ -406,10 +436,16 @@ impl Lane {
         self.looked_at = Some((leader, connection));
         self.read_from = self.acked.next_source;
         self.read_epoch = self.acked.source_leader_epoch;
+        self.last_read = self.acked.fingerprint;
+        self.last_read_at = now;
+        self.verify_again();
         self.unsettled = false;
         self.may_have_sent = false;
         self.standing_by = None;
         self.walk_is_exact = foreign == 0;
+        self.walk_start = self.acked.destination_end;
+        self.walk_crossed_epochs = false;
+        self.unconfirmed = None;
         if records > 0 && foreign > 0 {
             // Which of them lie between ours is not known.
             self.acked.segments.clear();
@@ -423,27 +459,34 @@ impl Lane {
 
     /// Finds the position by content, after [`Lane::placed`]: `destination` are its records after the
     /// acknowledged position, as far as cleaning left them.
-    pub(crate) fn compare(&mut self, destination: Vec<RecordHash>) {
+    /// They begin at `destination_start`.
+    pub(crate) fn compare(&mut self, destination: Vec<RecordHash>, destination_start: Offset) {
         let sent = usize::try_from(self.to_skip).unwrap_or(0);
-        self.comparison = Some(Comparison::new(sent, destination));
+        let complete = destination_start <= self.acked.destination_end;
+        self.comparison = Some(Comparison::new(sent, destination, complete));
     }
 
     /// Takes an entry while comparing. True once the position is known.
-    fn compare_entry(&mut self, entry: &Entry) -> Result<bool, Trouble> {
+    fn compare_entry(&mut self, entry: &Entry, mark: Mark) -> Result<bool, Trouble> {
         let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
         let found = hashes(entry, self.read_from, timed).map_err(|error| self.unreadable(&error))?;
-        self.read_from = entry.next_offset();
-        self.read_epoch = match entry {
-            Entry::Batch(batch) => batch.header.partition_leader_epoch,
-            Entry::Legacy(_) => LeaderEpoch::UNKNOWN,
-        };
+        self.read_past(mark);
         Ok(self.comparison.as_mut().is_some_and(|comparison| comparison.take(found)))
     }
 
     /// Ends the comparison: everything that can still be told apart was seen.
     pub(crate) fn end_comparison(&mut self) {
         let Some(comparison) = self.comparison.take() else { return };
-        let position = comparison.position().unwrap_or(self.acked.next_source);
+        let position = match comparison.position() {
+            Some(position) => position,
+            None if comparison.is_complete() => self.acked.next_source,
+            None => {
+                let log_start = self.placed_end;
+                let from = self.acked.destination_end;
+                self.queue.push_back(Item::Stuck(Trouble::TailDeleted { from, log_start }));
+                return;
+            }
+        };
         // Which record became which is not known, only where both sides go on.
         self.acked.segments.clear();
         self.acked.sequence = sequence_after(self.acked.sequence, self.to_skip);
@@ -451,6 +494,7 @@ impl Lane {
         self.acked.next_source = position;
         self.acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
         self.read_epoch = LeaderEpoch::UNKNOWN;
+        self.last_read = None;
         self.acked.fingerprint = None;
         self.dirty = true;
         self.to_skip = 0;
@@ -557,12 +601,11 @@ impl Lane {
             if self.comparison.is_none() {
                 self.skip_to(next_source, leader_epoch);
             }
-            self.read_from = next_source;
-            self.read_epoch = leader_epoch;
+            self.read_past(mark);
             return Ok(None);
         }
         if self.comparison.is_some() {
-            if self.compare_entry(&entry)? {
+            if self.compare_entry(&entry, mark)? {
                 self.end_comparison();
             }
             return Ok(None);
@@ -576,10 +619,17 @@ impl Lane {
                 _ => count_from(&entry, from).map_err(|error| self.unreadable(&error))?,
             };
             let first = from.max(entry.base_offset());
+            self.walk_crossed_epochs |=
+                leader_epoch == LeaderEpoch::UNKNOWN || leader_epoch != self.acked.source_leader_epoch;
+            if self.walk_crossed_epochs && count >= self.to_skip {
+                let last = usize::try_from(self.to_skip - 1).unwrap_or(0);
+                let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
+                let found = hashes(&entry, from, timed).map_err(|error| self.unreadable(&error))?;
+                self.unconfirmed = found.get(last).map(|(hash, _)| *hash);
+            }
             if count <= self.to_skip {
                 self.walked(count, (first, next_source), mark);
-                self.read_from = next_source;
-                self.read_epoch = leader_epoch;
+                self.read_past(mark);
                 return Ok(None);
             }
             from = offset_after(&entry, from, self.to_skip).map_err(|error| self.unreadable(&error))?;
@@ -587,8 +637,7 @@ impl Lane {
             self.walked(self.to_skip, (first, from), within);
             needs_transcode = true;
         }
-        self.read_from = next_source;
-        self.read_epoch = leader_epoch;
+        self.read_past(mark);
         let bytes = entry.size_bytes();
         self.held_bytes += bytes;
         match entry {
@@ -656,6 +705,20 @@ impl Lane {
             self.acked.destination_end = self.placed_end;
             self.start_sending();
         }
+    }
+
+    /// What of the destination must be read before anything is sent: the record walked over last must be there.
+    /// From which offset up to which.
+    pub(crate) fn to_confirm(&self) -> Option<(Offset, Offset)> {
+        self.unconfirmed?;
+        let last = Offset(self.placed_end.0 - 1);
+        Some((if self.walk_is_exact { last } else { self.walk_start }, self.placed_end))
+    }
+
+    /// Whether the record walked over last is among `destination`, which was read for [`Lane::to_confirm`].
+    pub(crate) fn confirm(&mut self, destination: &[RecordHash]) -> bool {
+        self.confirming = false;
+        self.unconfirmed.take().is_none_or(|hash| destination.contains(&hash))
     }
 
     fn move_acked(&mut self, mark: Mark) {
@@ -740,7 +803,7 @@ impl Lane {
         };
         let room = if alone { self.in_flight.is_empty() } else { self.in_flight.len() < rules.window };
         let quiet = aged && self.quiet_until.is_some_and(|until| self.placed_at < until);
-        self.to_skip == 0 && room && !quiet
+        self.to_skip == 0 && self.unconfirmed.is_none() && room && !quiet
     }
 
     /// Until when the next batch must wait for the outcome of earlier ones, and then for a new look.

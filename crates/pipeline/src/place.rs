@@ -112,8 +112,16 @@ fn place_before(position: &Checkpoint, evidence: &Evidence, lost: i64) -> Placem
 /// The sequence, `ours` records after the position, is ahead of the log's end.
 fn look_again_or_hole(position: &Checkpoint, evidence: &Evidence, ours: i64) -> Placement {
     match (evidence.producer, evidence.tail) {
+        // The newest of ours was sent before the sequence began anew (before 2.5), and cannot be counted from.
+        (ProducerEvidence::Unsupported, Some(Tail::Ours(_))) if position.sequence_base > 0 => {
+            let records = (position.destination_end.0 - evidence.latest.0).max(0);
+            Placement::Blocked(lost_for_good(position, evidence, records))
+        }
         // The last one is replicated, so all are, and some of those before it are missing.
-        (ProducerEvidence::Last(last), Some(Tail::Ours(replicated))) if last == replicated => {
+        (ProducerEvidence::Last(last), Some(Tail::Ours(replicated))) if last != replicated => {
+            Placement::LookAgain
+        }
+        (_, Some(Tail::Ours(_))) => {
             Placement::Blocked(Trouble::DestinationHole {
                 expected: Offset(position.destination_end.0 + ours),
                 latest: evidence.latest,

@@ -19,6 +19,11 @@ impl Engine {
         if self.saving.is_some() {
             return;
         }
+        if self.lease_lost {
+            // Another process may have taken over: nothing of this one's may be written (`no_send_after_lease`).
+            self.final_save_done |= self.stopping;
+            return;
+        }
         let drained = self.stopping && self.lanes.values().all(|lane| lane.in_flight.is_empty());
         let due = self.save_due.is_some_and(|at| at <= self.now.instant);
         if !(self.save_now || due || drained && !self.final_save_done) {
@@ -47,7 +52,7 @@ impl Engine {
             changes.lanes.insert(lane.route.source.clone(), StoredLane::Ours(lane.acked.clone()));
         }
         self.saving = Some(dirty);
-        self.actions.push_back(Action::Save(changes));
+        self.actions.push_back(Action::Save { changes, not_after: self.lease });
     }
 
     pub(super) fn saved(&mut self, result: Result<(), StoreError>) {

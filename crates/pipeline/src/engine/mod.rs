@@ -60,6 +60,8 @@ struct Request {
 #[derive(Debug)]
 struct FetchUnderWay {
     lanes: Vec<(LaneKey, TopicPartition)>,
+    asked_at: Instant,
+    wait_max: Duration,
     /// Room for the answer, kept until it is here.
     _reserved: Charge,
 }
@@ -106,6 +108,8 @@ pub(crate) struct Engine {
 
     /// Until when this process may write, where that has an end.
     lease: Option<Instant>,
+    /// That end came: what this process knows is old, for good.
+    lease_lost: bool,
 
     timers: BTreeSet<(Instant, LaneId)>,
     to_step: BTreeSet<LaneId>,
@@ -173,6 +177,7 @@ impl Engine {
             save_due: Some(now.instant + options.flush_interval),
             leftovers: Stored::default(),
             lease: None,
+            lease_lost: false,
             timers: BTreeSet::new(),
             to_step: BTreeSet::new(),
             stopping: false,
@@ -190,6 +195,7 @@ impl Engine {
     /// Takes one event at `now`.
     pub(crate) fn handle(&mut self, now: Now, event: Event) {
         self.now = now;
+        self.lease_lost |= self.lease.is_some_and(|until| until <= now.instant);
         match event {
             Event::Routes(routes) => self.routes_changed(&routes),
             Event::ProducerAllocated(result) => self.producer_allocated(result),
@@ -218,7 +224,7 @@ impl Engine {
 
     /// When to hand in [`Event::Timer`] if nothing else happens.
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        if self.lanes.is_empty() {
+        if self.lanes.is_empty() || self.lease_lost {
             return None;
         }
         let lanes = self.timers.first().map(|(at, _)| *at);
@@ -238,7 +244,8 @@ impl Engine {
             .min()
             .map(|at| at + self.options.metadata_age_max);
         let save = self.save_due.filter(|_| self.saving.is_none());
-        [lanes, identity, fetches, sends, metadata, save].into_iter().flatten().min()
+        let lease = self.lease;
+        [lanes, identity, fetches, sends, metadata, save, lease].into_iter().flatten().min()
     }
 
     /// Whether a stop is complete: nothing is under way and what was acknowledged is stored.
@@ -283,7 +290,7 @@ impl Engine {
             trouble: self
                 .flow_trouble
                 .clone()
-                .or_else(|| self.lease_is_over().then_some(Trouble::LeaseOver))
+                .or_else(|| self.lease_lost.then_some(Trouble::LeaseOver))
                 .or_else(|| self.source.trouble.clone())
                 .or_else(|| self.destination.trouble.clone()),
             held_bytes: self.budget.used_bytes(),
@@ -351,11 +358,6 @@ impl Engine {
             aged_before_ms: self.aged_before_ms(),
             now: self.now.instant,
         }
-    }
-
-    /// Another process may have taken over: nothing may be written (`no_send_after_lease`).
-    fn lease_is_over(&self) -> bool {
-        self.lease.is_some_and(|until| until <= self.now.instant)
     }
 
     fn side(&mut self, side: Side) -> &mut Leadership {

@@ -276,6 +276,16 @@ impl Engine {
         evidence: &Evidence,
         contents: Result<Vec<RecordHash>, Trouble>,
     ) {
+        if let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) {
+            // For a walk across a change of the source's leader.
+            let at = lane.acked.next_source;
+            match contents {
+                Ok(contents) if lane.confirm(&contents) => self.offer(key.id),
+                Ok(_) => self.doubt(key.id, Some(Trouble::SourceChanged { at }), false),
+                Err(trouble) => self.doubt(key.id, Some(trouble), false),
+            }
+            return;
+        }
         let Some(lane) = self.lane_at(key).filter(|lane| lane.state == State::Opening(Opening::Tail)) else {
             return;
         };
@@ -397,7 +407,7 @@ impl Engine {
                 {
                     info!(source = %lane.route.source, records,
                         "the source is compacted: finding the position by comparing records");
-                    lane.compare(contents);
+                    lane.compare(contents, evidence.log_start);
                 }
                 self.ready_after_walk(id);
             }
@@ -489,9 +499,32 @@ impl Engine {
         self.step(id);
     }
 
-    /// A lane that has walked over what is there already may need a new start of its sequence.
+    /// A lane that has walked over what is there already may have to prove that it is still the same, and may
+    /// need a new start of its sequence.
     pub(super) fn ready_after_walk(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if let (Some((from, latest)), Some((leader, _)), false) =
+            (lane.to_confirm(), lane.looked_at, lane.confirming)
+        {
+            lane.confirming = true;
+            self.actions.push_back(Action::ReadContents {
+                lane: lane.key(),
+                broker: leader.broker,
+                partition: lane.route.destination.clone(),
+                from,
+                evidence: Evidence {
+                    producer: ProducerEvidence::Unsupported,
+                    log_start: from,
+                    latest,
+                    tail: None,
+                },
+                timed: lane.route.rule.timestamps == TimestampRule::AsAtSource,
+            });
+            return;
+        }
+        if lane.to_confirm().is_some() {
+            return;
+        }
         if lane.restart_sequence && !lane.is_walking() && lane.is_reading() {
             lane.restart_sequence();
             lane.reopen(State::Opening(Opening::Saving));

@@ -21,6 +21,8 @@ const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
 const PREFERRED_FOR: Duration = Duration::from_secs(300);
 /// The smallest fetch worth asking for.
 const FETCH_BYTES_MIN: usize = 64 << 10;
+/// A source that was not heard for so long may have lost records and won others, leader and all, unseen.
+const UNSEEN: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Issues a fetch for every source broker that has none under way and lanes with room.
@@ -67,7 +69,11 @@ impl Engine {
             let mut wanted = Vec::with_capacity(ids.len());
             let mut lanes = Vec::with_capacity(ids.len());
             for id in ids {
-                let Some(lane) = self.lanes.get(&id) else { continue };
+                let instant = self.now.instant;
+                let Some(lane) = self.lanes.get_mut(&id) else { continue };
+                if instant >= lane.last_read_at + UNSEEN {
+                    lane.verify_again();
+                }
                 let leader = self.source.leaders.get(&lane.route.source);
                 wanted.push(FetchPartition {
                     partition: lane.route.source.clone(),
@@ -82,7 +88,7 @@ impl Engine {
             let wait_max =
                 if others_are_full { WAIT_WHILE_OTHERS_ARE_FULL } else { self.options.fetch_wait_max };
             let reserved = self.budget.charge(bytes_max);
-            self.fetches.insert(broker, FetchUnderWay { lanes, _reserved: reserved });
+            self.fetches.insert(broker, FetchUnderWay { lanes, asked_at: self.now.instant, wait_max, _reserved: reserved });
             self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
         }
     }
@@ -124,10 +130,15 @@ impl Engine {
             self.fetch_not_before.insert(broker, (self.now.instant + reply.throttle, 0));
         }
         let charge = self.budget.charge(reply.bytes);
+        let unseen = self.now.instant >= under_way.asked_at + under_way.wait_max + UNSEEN;
         let by_partition: BTreeMap<&TopicPartition, LaneKey> =
             under_way.lanes.iter().map(|(key, partition)| (partition, *key)).collect();
         for fetched in &reply.partitions {
             if let Some(key) = by_partition.get(&fetched.partition) {
+                if unseen && self.lane_at(*key).is_some_and(Lane::verify_again) {
+                    // From before, or from after: it is fetched again, with what proves that it fits.
+                    continue;
+                }
                 self.take_partition(*key, broker, fetched, &charge);
             }
         }
@@ -158,6 +169,7 @@ impl Engine {
             Reading { isolation: self.options.isolation, opposite: &self.options.opposite_producers, charge };
         let Some(lane) = self.lanes.get_mut(&key.id) else { return };
         lane.fetch_not_before = None;
+        lane.last_read_at = instant;
         for job in lane.accept(fetched, &reading) {
             self.actions.push_back(Action::Transcode {
                 lane: key,

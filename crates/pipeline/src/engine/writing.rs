@@ -72,8 +72,11 @@ pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool) -> Ou
                 Some(Trouble::Refused(Side::Destination, "Produce", error, produced.message.clone())),
                 false,
             ),
+            // With a base offset it was appended by a leader that then ceased to be one: it may have reached
+            // the next one, or not. Without one nothing was appended.
             Class::RefreshAndRetry => {
-                doubt(Some(Trouble::Passing(Side::Destination, "Produce", error)), false)
+                let appended = produced.base_offset.is_some_and(|base| base.0 >= 0);
+                doubt(Some(Trouble::Passing(Side::Destination, "Produce", error)), appended)
             }
             Class::Retry | Class::UnknownOutcome => {
                 doubt(Some(Trouble::Passing(Side::Destination, "Produce", error)), true)
@@ -85,7 +88,7 @@ pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool) -> Ou
 impl Engine {
     /// Fills produce requests for every broker with room for one.
     pub(super) fn send_batches(&mut self) {
-        if self.stopping || self.lease_is_over() {
+        if self.stopping || self.lease_lost {
             return;
         }
         let brokers: Vec<BrokerId> = self.sendable.keys().copied().collect();

@@ -19,7 +19,13 @@ pub(super) fn appended_is_a_prefix(source: &SourceLog, destination: &Destination
         there.is_sorted_by(|a, b| a < b)
     } else {
         source.histories.iter().any(|history| {
-            history.len() >= there.len() && history.iter().zip(&there).all(|((_, number), there)| number == there)
+            // What retention took before the copy began is missing at the start.
+            let first = history.iter().position(|(_, number)| Some(number) == there.first()).unwrap_or(0);
+            let begins_right = first == 0 || source.deletes;
+            let rest = &history[first..];
+            begins_right
+                && rest.len() >= there.len()
+                && rest.iter().zip(&there).all(|((_, number), there)| number == there)
         })
     };
     if holds {

@@ -51,7 +51,7 @@ fn run(seed: u64) -> Outcome {
         let behind = world.behind();
         let all_say_why = world.late.is_empty()
             && behind.iter().all(|route| {
-                world.processes.iter().all(|process| {
+                world.copying().all(|process| {
                     let status = process.engine.status();
                     status.lanes.iter().filter(|lane| lane.source == route.source).all(|lane| {
                         let (source, destination) =
@@ -64,11 +64,11 @@ fn run(seed: u64) -> Outcome {
         if all_say_why {
             break behind.len();
         }
-        for _ in 0..20 {
+        for _ in 0..40 {
             world.step();
         }
-        steps += 20;
-        if steps > 60_000 {
+        steps += 40;
+        if steps > 12_000 {
             let lanes: Vec<_> = world.processes.iter().map(|process| process.engine.status().lanes).collect();
             panic!("catches_up_when_faults_stop: {:?} {lanes:?}", world.flavour);
         }

@@ -33,6 +33,8 @@ pub(super) struct SourceLog {
     pub(super) histories: Vec<Vec<Numbered>>,
     /// Records that somebody may have copied were lost at the source.
     pub(super) rewritten: bool,
+    /// Retention takes records away at any time.
+    pub(super) deletes: bool,
     aborted: Vec<(ProducerId, Offset, i64)>,
 }
 
@@ -44,6 +46,7 @@ impl SourceLog {
             compacted,
             histories: vec![Vec::new()],
             rewritten: false,
+            deletes: false,
             aborted: Vec::new(),
         }
     }
@@ -200,7 +203,7 @@ impl SourceLog {
         self.aborted.retain(|(_, _, marker)| *marker < end);
         let mut kept: Vec<Numbered> =
             self.history().iter().copied().filter(|(at, _)| *at < end).collect();
-        for (producer, first, numbers) in self.open_transactions() {
+        for (producer, first, numbers) in self.open_transactions(i64::MAX) {
             // Its marker is lost; the coordinator, who knows no better, ends it now.
             let marker_at = self.partition.log_end();
             self.put(control_batch(Offset(marker_at), producer, 0, false, 0));
@@ -221,10 +224,21 @@ impl SourceLog {
         }
     }
 
-    /// Producer, first offset and numbers of the transactions without an end.
-    fn open_transactions(&self) -> Vec<(ProducerId, Offset, Vec<u64>)> {
+    /// Where a consumer's reading ends: the high watermark, or the last stable offset.
+    pub(super) fn readable_end(&self, committed_only: bool) -> i64 {
+        let high_watermark = self.partition.high_watermark();
+        if !committed_only {
+            return high_watermark;
+        }
+        // A transaction whose marker is not replicated counts as open (KAFKA-5429).
+        let open = self.open_transactions(high_watermark);
+        open.iter().map(|(_, first, _)| first.0).fold(high_watermark, i64::min)
+    }
+
+    /// Producer, first offset and numbers of the transactions without an end before `upto`.
+    fn open_transactions(&self, upto: i64) -> Vec<(ProducerId, Offset, Vec<u64>)> {
         let mut open: Vec<(ProducerId, Offset, Vec<u64>)> = Vec::new();
-        for (_, bytes) in self.partition.batches(0) {
+        for (_, bytes) in self.partition.batches(0).take_while(|(base, _)| *base < upto) {
             let batch = Batch::read(bytes).expect("built here");
             let header = batch.header;
             if header.is_control() {
@@ -247,10 +261,12 @@ impl SourceLog {
         broker: i32,
         offset: Offset,
         damage: bool,
+        committed_only: bool,
     ) -> Result<Bytes, ErrorCode> {
         let bytes_max = 60 + rng.below(900);
-        let whole = self.partition.read(broker, offset.0, bytes_max)?;
-        if damage && whole.len() > 80 && rng.chance(3) {
+        let end = self.readable_end(committed_only);
+        let whole = self.partition.read(broker, offset.0, end, bytes_max)?;
+        if damage && whole.len() > 80 && rng.chance(15) {
             let mut damaged = BytesMut::from(&whole[..]);
             // What is before the checksum, offset and length, is protected by nobody but TCP.
             let at = 21 + rng.below(40);

@@ -60,6 +60,8 @@ pub(super) struct Flavour {
     pub(super) foreign: bool,
     pub(super) source_retention: bool,
     pub(super) destination_retention: bool,
+    /// Bytes of the source change on their way.
+    pub(super) damage: bool,
     /// The flow has sent so much that its sequences begin anew soon.
     pub(super) near_the_wrap: bool,
 }
@@ -86,6 +88,7 @@ impl Flavour {
             foreign: rng.chance(10),
             source_retention: rng.chance(10),
             destination_retention: rng.chance(15),
+            damage: rng.chance(10),
             near_the_wrap: destination != Profile::V1_1 && rng.chance(15),
         }
     }
@@ -105,8 +108,8 @@ pub(super) struct World {
     stores: Vec<Stored>,
     /// Received by a broker before its connection broke, and not yet handled.
     pub(super) late: Vec<(Duration, i32, ProduceBatch)>,
-    followers_paused: BTreeMap<TopicPartition, Duration>,
-    source_paused: BTreeMap<TopicPartition, Duration>,
+    /// Since when an in-sync follower lacks something.
+    lagging: BTreeMap<TopicPartition, Duration>,
     stopped: [Option<(i32, Duration)>; 2],
     old_leaders: Vec<(TopicPartition, Leader)>,
     session_until: Duration,
@@ -203,8 +206,7 @@ impl World {
             processes: Vec::new(),
             stores: vec![stored],
             late: Vec::new(),
-            followers_paused: BTreeMap::new(),
-            source_paused: BTreeMap::new(),
+            lagging: BTreeMap::new(),
             stopped: [None, None],
             old_leaders: Vec::new(),
             session_until: SESSION,
@@ -293,9 +295,9 @@ impl World {
                     }
                     self.write(index, connection, request, batches, not_after);
                 }
-                Action::Save(changes) => {
+                Action::Save { changes, not_after } => {
                     self.check_saved(&changes);
-                    self.processes[index].waiting.push(Action::Save(changes));
+                    self.processes[index].waiting.push(Action::Save { changes, not_after });
                 }
                 other => self.processes[index].waiting.push(other),
             }
@@ -317,7 +319,9 @@ impl World {
         match process.links.get_mut(&connection) {
             Some(link) if link.alive && in_time => {
                 assert!(process.lease_until.is_none_or(|until| elapsed < until), "no_send_after_lease");
+                // Damage may select what is not to be copied, until the destination refuses it.
                 let countable = self.flavour.destination != Profile::V1_1
+                    && !self.flavour.damage
                     && !self.source.values().any(|log| log.compacted || log.rewritten);
                 for batch in &batches {
                     if countable {
@@ -337,6 +341,10 @@ impl World {
     }
 
     fn check_saved(&self, changes: &Stored) {
+        if self.flavour.source_retention {
+            // What is deleted before it is copied is missing for good.
+            return;
+        }
         for (partition, lane) in &changes.lanes {
             let StoredLane::Ours(checkpoint) = lane else { continue };
             let to = partitions(partition.partition.0).1;
@@ -403,18 +411,16 @@ impl World {
     fn pass_deadlines(&mut self) {
         self.land_late();
         let elapsed = self.elapsed;
-        for (to, since) in std::mem::take(&mut self.followers_paused) {
-            if elapsed < since + REPLICA_LAG {
-                self.followers_paused.insert(to, since);
-            } else if let Some(log) = self.destination.get_mut(&to) {
-                log.partition.shrink_isr();
-            }
-        }
-        for (from, since) in std::mem::take(&mut self.source_paused) {
-            if elapsed < since + REPLICA_LAG {
-                self.source_paused.insert(from, since);
-            } else if let Some(log) = self.source.get_mut(&from) {
-                log.partition.shrink_isr();
+        let partitions = self
+            .destination
+            .iter_mut()
+            .map(|(to, log)| (to, &mut log.partition))
+            .chain(self.source.iter_mut().map(|(from, log)| (from, &mut log.partition)));
+        for (at, partition) in partitions {
+            if !partition.lags() {
+                self.lagging.remove(at);
+            } else if *self.lagging.entry(at.clone()).or_insert(elapsed) + REPLICA_LAG <= elapsed {
+                partition.shrink_isr();
             }
         }
         for side in 0..2 {
@@ -437,7 +443,8 @@ impl World {
     fn keep_lease(&mut self) {
         let last = self.processes.len() - 1;
         if self.processes[last].paused_until.is_none() {
-            if self.elapsed >= self.session_until {
+            let over = self.processes[last].lease_until.is_some_and(|until| until <= self.elapsed);
+            if over {
                 self.take_over();
             } else if self.elapsed + SESSION >= self.session_until + Duration::from_secs(3) {
                 self.extend_lease(last);
@@ -532,11 +539,9 @@ impl World {
                 let broker = destination::BROKERS[self.rng.below(3)];
                 if let Some(log) = self.destination.get_mut(&to) {
                     log.partition.pause_follower(broker);
-                    self.followers_paused.entry(to).or_insert(self.elapsed);
                 }
             }
             13 => {
-                self.followers_paused.remove(&to);
                 if let Some(log) = self.destination.get_mut(&to) {
                     log.partition.resume_followers();
                 }
@@ -579,7 +584,6 @@ impl World {
 
     fn damage_source(&mut self, from: &TopicPartition) {
         let broker = source::BROKERS[self.rng.below(2)];
-        let elapsed = self.elapsed;
         let Some(log) = self.source.get_mut(from) else { return };
         match self.rng.below(5) {
             0 if self.flavour.unclean_source => {
@@ -588,13 +592,12 @@ impl World {
             }
             1 => {
                 log.partition.pause_follower(broker);
-                self.source_paused.entry(from.clone()).or_insert(elapsed);
             }
             2 => {
                 log.partition.resume_followers();
-                self.source_paused.remove(from);
             }
             3 if self.flavour.source_retention => {
+                log.deletes = true;
                 let end = log.partition.high_watermark() as usize;
                 log.partition.delete_before(self.rng.below(end + 1) as i64);
             }
@@ -664,8 +667,6 @@ impl World {
         for side in 0..2 {
             self.start_broker(side);
         }
-        self.followers_paused.clear();
-        self.source_paused.clear();
         self.destination.values_mut().for_each(|log| log.partition.resume_followers());
         self.source.values_mut().for_each(|log| log.partition.resume_followers());
         for index in 0..self.processes.len() {
@@ -739,7 +740,8 @@ impl World {
         }
         let store = self.processes[index].store;
         for action in std::mem::take(&mut self.processes[index].waiting) {
-            if let Action::Save(changes) = action
+            if let Action::Save { changes, not_after } = action
+                && not_after.is_none_or(|at| self.now().instant < at)
                 && self.rng.chance(50)
             {
                 self.keep(store, changes);
@@ -888,9 +890,10 @@ impl World {
             Action::Transcode { lane, ticket, entry, how, .. } => {
                 Event::Transcoded { lane, ticket, pieces: transcode(&entry, &how) }
             }
-            Action::Save(changes) => {
-                let fails = self.faults_on && self.rng.chance(5);
-                if !fails || self.rng.chance(50) {
+            Action::Save { changes, not_after } => {
+                let too_late = not_after.is_some_and(|at| self.now().instant >= at);
+                let fails = too_late || self.faults_on && self.rng.chance(5);
+                if !too_late && (!fails || self.rng.chance(50)) {
                     let store = self.processes[index].store;
                     self.keep(store, changes);
                 }
@@ -930,13 +933,14 @@ impl World {
     }
 
     fn source_evidence(&self, broker: BrokerId, from: &TopicPartition) -> Result<SourceEvidence, Trouble> {
-        let partition = &self.source[from].partition;
+        let log = &self.source[from];
+        let partition = &log.partition;
         if partition.leader() != Some(broker.0) {
             return Err(Trouble::Passing(Side::Source, "ListOffsets", ErrorCode::NOT_LEADER_OR_FOLLOWER));
         }
         Ok(SourceEvidence {
             log_start: Offset(partition.log_start()),
-            end: Offset(partition.high_watermark()),
+            end: Offset(log.readable_end(self.flavour.committed_only)),
             committed: None,
         })
     }
@@ -996,10 +1000,11 @@ impl World {
     fn fetch(&mut self, broker: BrokerId, wanted: &[FetchPartition]) -> FetchReply {
         let mut partitions = Vec::new();
         let mut bytes = 0;
-        let damage = self.faults_on;
+        let damage = self.faults_on && self.flavour.damage;
         for wanted in wanted {
             let log = &self.source[&wanted.partition];
             let end = Offset(log.partition.high_watermark());
+            let stable = Offset(log.readable_end(self.flavour.committed_only));
             let epoch = wanted.last_fetched_epoch.0;
             let diverging = if epoch >= 0 && self.flavour.source != Profile::V1_1 {
                 let (there, ends_at) = log.partition.end_of_epoch(epoch);
@@ -1011,7 +1016,7 @@ impl World {
             let fetched = if diverging.is_some() {
                 Ok(bytes::Bytes::new())
             } else {
-                log.fetch(&mut self.rng, broker.0, wanted.offset, damage)
+                log.fetch(&mut self.rng, broker.0, wanted.offset, damage, self.flavour.committed_only)
             };
             let (error, records) = match fetched {
                 Ok(records) => (ErrorCode::NONE, records),
@@ -1026,7 +1031,7 @@ impl World {
                 partition: wanted.partition.clone(),
                 error,
                 high_watermark: Some(end),
-                last_stable_offset: self.flavour.committed_only.then_some(end),
+                last_stable_offset: self.flavour.committed_only.then_some(stable),
                 log_start_offset: Some(Offset(log.partition.log_start())),
                 aborted,
                 preferred_replica: None,
@@ -1035,6 +1040,12 @@ impl World {
             });
         }
         FetchReply { throttle: Duration::ZERO, bytes, partitions }
+    }
+
+    /// The processes that may copy: where there is a lease, the one that has it.
+    pub(super) fn copying(&self) -> impl Iterator<Item = &Process> {
+        let only_last = self.flavour.mode == Mode::Lease;
+        self.processes.iter().skip(if only_last { self.processes.len() - 1 } else { 0 })
     }
 
     /// The lanes whose destination lacks something that the source still has.
