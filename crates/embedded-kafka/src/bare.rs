@@ -247,9 +247,11 @@ impl BarePartition {
         let end = self.log_end();
         let leader = self.partition.leader;
         leader.is_some()
-            && self.partition.replicas.iter().any(|replica| {
-                replica.in_sync && leader != Some(replica.broker) && replica.end_offset < end
-            })
+            && self
+                .partition
+                .replicas
+                .iter()
+                .any(|replica| replica.in_sync && leader != Some(replica.broker) && replica.end_offset < end)
     }
 
     /// Followers that do not copy leave the in-sync set, as after `replica.lag.time.max.ms`.

@@ -270,6 +270,10 @@ impl Partition {
             if !(replica.online && replica.follows) {
                 continue;
             }
+            if replica.end_offset < self.log.start_offset() {
+                // What it lacks was deleted: it begins anew, without a memory.
+                replica.producers.clear();
+            }
             for entry in self.log.entries_from(replica.end_offset) {
                 if entry.base_offset >= replica.end_offset {
                     note_entry(&mut replica.producers, entry);

@@ -372,7 +372,9 @@ impl Driver {
         self.spawn(async move {
             let committed = committed_positions(&changes);
             let result = blocking(move || match not_after {
-                Some(at) if now().instant >= at => Err(StoreError("another process may have taken over".into())),
+                Some(at) if now().instant >= at => {
+                    Err(StoreError("another process may have taken over".into()))
+                }
                 _ => lock(&store).save(&changes),
             })
             .await;

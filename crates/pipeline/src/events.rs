@@ -58,6 +58,8 @@ pub(crate) struct SourceEvidence {
     pub(crate) log_start: Offset,
     /// The high watermark, or the last stable offset under read_committed.
     pub(crate) end: Offset,
+    /// The high watermark: behind it there is nothing, whatever the isolation.
+    pub(crate) high_watermark: Offset,
     /// The next offset by the source group's commit, where it was asked for and there is one.
     pub(crate) committed: Option<Offset>,
 }

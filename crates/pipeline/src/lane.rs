@@ -160,6 +160,8 @@ pub(crate) struct Lane {
     pub(crate) taken_over: bool,
     /// `acked` is newer than what is stored.
     pub(crate) dirty: bool,
+    /// This process was not there for a while: what it saw of the destination may be over.
+    pub(crate) stale: bool,
     /// The source's bounds were compared with the position since the start, or since they were in doubt.
     pub(crate) source_checked: bool,
     /// Something was sent whose outcome is unknown.
@@ -190,6 +192,8 @@ pub(crate) struct Lane {
     pub(crate) fetch_not_before: Option<Instant>,
     /// A replica to fetch from instead of the leader, and until when.
     pub(crate) preferred: Option<(BrokerId, Instant)>,
+    /// The first offset that the source still has, as last heard.
+    pub(crate) source_start: Offset,
     /// The source's end as last heard: the high watermark, or the last stable offset under read_committed.
     pub(crate) source_end: Option<Offset>,
     /// The source's end when this lane was first looked at in this process.
@@ -213,6 +217,8 @@ pub(crate) struct Lane {
     /// The source's leader changed since the checkpoint within what was walked over: the log may have been
     /// cut there and written anew.
     walk_crossed_epochs: bool,
+    /// The source's leader epoch before the walk.
+    walk_epoch: LeaderEpoch,
     /// The last record walked over, while it must still be found at the destination.
     unconfirmed: Option<RecordHash>,
     /// The destination is being read for that.
@@ -305,6 +311,7 @@ impl Lane {
             walk_is_exact: true,
             walk_start: acked.destination_end,
             walk_crossed_epochs: false,
+            walk_epoch: acked.source_leader_epoch,
             unconfirmed: None,
             confirming: false,
             comparison: None,
@@ -321,6 +328,7 @@ impl Lane {
             fresh,
             taken_over,
             dirty: false,
+            stale: false,
             source_checked: false,
             unsettled: false,
             may_have_sent: false,
@@ -335,6 +343,7 @@ impl Lane {
             attempts: 0,
             fetch_not_before: None,
             preferred: None,
+            source_start: Offset(0),
             source_end: None,
             source_end_at_start: None,
             records: 0,
@@ -380,7 +389,8 @@ impl Lane {
     /// that was read is compared once more. False where there is nothing to compare.
     pub(crate) fn verify_again(&mut self) -> bool {
         if self.route.source_topic_id.is_none() && !self.route.rule.source_compacted {
-            self.verify = self.last_read.or(self.verify);
+            let there = |batch: &Fingerprint| batch.base_offset >= self.source_start;
+            self.verify = self.last_read.or(self.verify).filter(there);
         }
         self.verify.is_some()
     }
@@ -390,10 +400,6 @@ impl Lane {
         self.read_from = mark.next_source;
         self.read_epoch = mark.leader_epoch;
         self.last_read = mark.fingerprint;
-    }
-
-    pub(crate) fn is_verifying(&self) -> bool {
-        self.verify.is_some()
     }
 
     /// Nothing sent earlier may still be appended.
@@ -431,6 +437,7 @@ impl Lane {
             self.quiet_until = Some(self.doubt_at + late_for);
         }
         self.placed_at = now;
+        self.stale = false;
         self.to_skip = records;
         self.placed_end = destination_end;
         self.looked_at = Some((leader, connection));
@@ -445,6 +452,7 @@ impl Lane {
         self.walk_is_exact = foreign == 0;
         self.walk_start = self.acked.destination_end;
         self.walk_crossed_epochs = false;
+        self.walk_epoch = self.acked.source_leader_epoch;
         self.unconfirmed = None;
         if records > 0 && foreign > 0 {
             // Which of them lie between ours is not known.
@@ -599,7 +607,7 @@ impl Lane {
                 batch.verify_crc().map_err(|error| self.unreadable(&error))?;
             }
             if self.comparison.is_none() {
-                self.skip_to(next_source, leader_epoch);
+                self.skip_to(mark);
             }
             self.read_past(mark);
             return Ok(None);
@@ -620,7 +628,7 @@ impl Lane {
             };
             let first = from.max(entry.base_offset());
             self.walk_crossed_epochs |=
-                leader_epoch == LeaderEpoch::UNKNOWN || leader_epoch != self.acked.source_leader_epoch;
+                leader_epoch == LeaderEpoch::UNKNOWN || leader_epoch != self.walk_epoch;
             if self.walk_crossed_epochs && count >= self.to_skip {
                 let last = usize::try_from(self.to_skip - 1).unwrap_or(0);
                 let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
@@ -732,9 +740,9 @@ impl Lane {
         self.dirty = true;
     }
 
-    /// Nothing before `next_source`, where the source's leader epoch was `leader_epoch`, and after the last held
-    /// batch is to be sent.
-    fn skip_to(&mut self, next_source: Offset, leader_epoch: LeaderEpoch) {
+    /// Nothing before `to` and after the last held batch is to be sent. What lies before it is remembered all
+    /// the same, so that it can be told later whether the source is still the same log.
+    fn skip_to(&mut self, to: Mark) {
         let mark = match (self.queue.back_mut(), self.in_flight.back_mut()) {
             (Some(Item::Ready(held)), _) => &mut held.mark,
             (Some(Item::Waiting { held, .. }), _) => held,
@@ -742,14 +750,11 @@ impl Lane {
             // An answer to an earlier opening no longer moves the position.
             (None, Some(sent)) if sent.opening == self.opening => &mut sent.mark,
             _ => {
-                self.acked.next_source = next_source;
-                self.acked.source_leader_epoch = leader_epoch;
-                self.dirty = true;
+                self.move_acked(to);
                 return;
             }
         };
-        mark.next_source = next_source;
-        mark.leader_epoch = leader_epoch;
+        *mark = to;
     }
 
     /// Puts what became of a batch into its place in the queue.
@@ -761,7 +766,7 @@ impl Lane {
         if count == 0 {
             // Records that were dropped by cleaning since: the position moves past them all the same.
             let later: VecDeque<Item> = self.queue.split_off(at);
-            self.skip_to(held.next_source, held.leader_epoch);
+            self.skip_to(held);
             self.queue.extend(later);
             return;
         }

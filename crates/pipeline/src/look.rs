@@ -38,9 +38,13 @@ pub(crate) async fn look_at_source(
     let looked = async {
         let starts = cluster.list_offsets(broker, &partitions, OffsetSpec::Earliest, false).await?;
         let ends = cluster.list_offsets(broker, &partitions, OffsetSpec::Latest, committed_only).await?;
-        Ok::<_, CallError>((by_partition(starts), by_partition(ends)))
+        let watermarks = match committed_only {
+            true => cluster.list_offsets(broker, &partitions, OffsetSpec::Latest, false).await?,
+            false => ends.clone(),
+        };
+        Ok::<_, CallError>((by_partition(starts), by_partition(ends), by_partition(watermarks)))
     };
-    let (mut starts, mut ends) = match looked.await {
+    let (mut starts, mut ends, mut watermarks) = match looked.await {
         Ok(looked) => looked,
         Err(error) => return all(lanes, &Trouble::from_call(Side::Source, "ListOffsets", &error)),
     };
@@ -58,6 +62,7 @@ pub(crate) async fn look_at_source(
                 Ok(SourceEvidence {
                     log_start: answer(&mut starts, partition, Side::Source, "ListOffsets")?,
                     end: answer(&mut ends, partition, Side::Source, "ListOffsets")?,
+                    high_watermark: answer(&mut watermarks, partition, Side::Source, "ListOffsets")?,
                     committed: match group {
                         Some(_) => answer(&mut committed, partition, Side::Source, "OffsetFetch")?,
                         None => None,

@@ -57,8 +57,10 @@ pub struct Options {
     pub flush_interval: Duration,
     /// Wait before a lane in trouble tries again, doubled up to `backoff_max`.
     pub backoff_min: Duration,
-    /// The longest such wait.
+    /// The longest such wait where the trouble passes by itself.
     pub backoff_max: Duration,
+    /// How often a lane looks whether somebody has mended what does not pass by itself.
+    pub recheck_interval: Duration,
     /// Records older than this are copied with one batch in flight a lane, because the destination may
     /// forget the producer's state between any two of them: `producer.id.expiration.ms` less a margin.
     pub aged_after: Duration,
@@ -96,10 +98,12 @@ impl Options {
             produce_bytes_max: 4 << 20,
             produce_requests_max: 5,
             produce_timeout: Duration::from_secs(30),
-            metadata_age_max: Duration::from_secs(300),
+            metadata_age_max: Duration::from_secs(30),
             flush_interval: Duration::from_secs(60),
             backoff_min: Duration::from_millis(250),
-            backoff_max: Duration::from_secs(30),
+            // As Kafka's clients: longer, and a cluster that is back waits for us.
+            backoff_max: Duration::from_secs(1),
+            recheck_interval: Duration::from_secs(30),
             aged_after: Duration::from_secs(20 * 3600),
             replica_lag_max: Duration::from_secs(35),
             drain_timeout: Duration::from_secs(20),

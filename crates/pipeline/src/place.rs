@@ -101,11 +101,27 @@ fn place_before(position: &Checkpoint, evidence: &Evidence, lost: i64) -> Placem
     match position.segments.records_from(evidence.latest) {
         // The log is shorter still than the sequence says: its end is not replicated yet, or it has a hole.
         Some(gone) if gone > lost => look_again_or_hole(position, evidence, -lost),
+        // The log is not that much shorter: others' records took the place, which the tail must prove.
+        Some(gone) if gone < lost && evidence.tail.is_none() && evidence.log_start < evidence.latest => {
+            Placement::ReadTail
+        }
+        Some(gone) if gone < lost && !agree(evidence) => {
+            Placement::Blocked(lost_for_good(position, evidence, lost))
+        }
         Some(_) => {
             let remembered = matches!(evidence.producer, ProducerEvidence::Last(_));
             Placement::StepBack { records: lost, remembered }
         }
         None => Placement::Blocked(lost_for_good(position, evidence, lost)),
+    }
+}
+
+/// The leader's memory and the log's tail tell the same last sequence.
+fn agree(evidence: &Evidence) -> bool {
+    match (evidence.producer, evidence.tail) {
+        (ProducerEvidence::Last(last), Some(Tail::Ours(replicated))) => last == replicated,
+        (_, Some(Tail::Ours(_))) => true,
+        _ => false,
     }
 }
 
@@ -121,12 +137,10 @@ fn look_again_or_hole(position: &Checkpoint, evidence: &Evidence, ours: i64) -> 
         (ProducerEvidence::Last(last), Some(Tail::Ours(replicated))) if last != replicated => {
             Placement::LookAgain
         }
-        (_, Some(Tail::Ours(_))) => {
-            Placement::Blocked(Trouble::DestinationHole {
-                expected: Offset(position.destination_end.0 + ours),
-                latest: evidence.latest,
-            })
-        }
+        (_, Some(Tail::Ours(_))) => Placement::Blocked(Trouble::DestinationHole {
+            expected: Offset(position.destination_end.0 + ours),
+            latest: evidence.latest,
+        }),
         _ => Placement::LookAgain,
     }
 }
@@ -247,7 +261,17 @@ mod tests {
             (seen(Last(89), 40, None), back(10, true)),
             (seen(Last(74), 25, None), back(25, true)),
             // Those lost, and others' records in their place.
-            (seen(Last(89), 55, None), back(10, true)),
+            (seen(Last(89), 55, None), Placement::ReadTail),
+            (seen(Last(89), 55, Some(Tail::Ours(89))), back(10, true)),
+            // A leader whose memory is older than its log.
+            (
+                seen(Last(89), 50, Some(Tail::Ours(99))),
+                Placement::Blocked(Trouble::DestinationLost {
+                    expected: Offset(50),
+                    latest: Offset(50),
+                    records: 10,
+                }),
+            ),
             // The end is not replicated yet, or never will be.
             (seen(Last(94), 40, None), Placement::LookAgain),
             (

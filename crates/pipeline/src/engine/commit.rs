@@ -75,7 +75,8 @@ impl Engine {
             }
             Err(error) => {
                 warn!(error = %error, "progress cannot be stored, copying goes on where it is known; retrying");
-                let retry_at = self.now.instant + self.options.backoff_max.min(self.options.flush_interval);
+                let retry_at =
+                    self.now.instant + self.options.recheck_interval.min(self.options.flush_interval);
                 self.save_due = Some(retry_at);
                 self.final_save_done |= self.stopping;
                 for id in ids {

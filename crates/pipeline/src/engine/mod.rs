@@ -24,6 +24,11 @@ use crate::options::Options;
 use crate::status::{LaneState, LaneStatus, Status};
 use crate::trouble::{Side, Trouble};
 
+/// The longest time between two events.
+const PULSE: Duration = Duration::from_secs(2);
+/// After so long a time without any, the process was not running.
+const ABSENT: Duration = Duration::from_secs(5);
+
 /// The flow's producer id, from nothing to usable.
 #[derive(Debug)]
 enum Identity {
@@ -110,6 +115,8 @@ pub(crate) struct Engine {
     lease: Option<Instant>,
     /// That end came: what this process knows is old, for good.
     lease_lost: bool,
+    /// When anything last happened here: the timer sees to it that this is not long ago.
+    heard_at: Instant,
 
     timers: BTreeSet<(Instant, LaneId)>,
     to_step: BTreeSet<LaneId>,
@@ -178,6 +185,7 @@ impl Engine {
             leftovers: Stored::default(),
             lease: None,
             lease_lost: false,
+            heard_at: now.instant,
             timers: BTreeSet::new(),
             to_step: BTreeSet::new(),
             stopping: false,
@@ -195,6 +203,10 @@ impl Engine {
     /// Takes one event at `now`.
     pub(crate) fn handle(&mut self, now: Now, event: Event) {
         self.now = now;
+        if now.instant > self.heard_at + ABSENT {
+            self.was_absent();
+        }
+        self.heard_at = now.instant;
         self.lease_lost |= self.lease.is_some_and(|until| until <= now.instant);
         match event {
             Event::Routes(routes) => self.routes_changed(&routes),
@@ -244,8 +256,8 @@ impl Engine {
             .min()
             .map(|at| at + self.options.metadata_age_max);
         let save = self.save_due.filter(|_| self.saving.is_none());
-        let lease = self.lease;
-        [lanes, identity, fetches, sends, metadata, save, lease].into_iter().flatten().min()
+        let pulse = Some(self.heard_at + PULSE);
+        [lanes, identity, fetches, sends, metadata, save, self.lease, pulse].into_iter().flatten().min()
     }
 
     /// Whether a stop is complete: nothing is under way and what was acknowledged is stored.
@@ -460,6 +472,16 @@ impl Engine {
         }
     }
 
+    /// This process, or its machine, stood still. Meanwhile a leader may have gone and come back with another
+    /// log, on a connection that never broke.
+    fn was_absent(&mut self) {
+        for lane in self.lanes.values_mut() {
+            lane.stale = true;
+        }
+        self.source.wanted = true;
+        self.destination.wanted = true;
+    }
+
     fn stop(&mut self) {
         self.stopping = true;
         let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
@@ -594,7 +616,7 @@ impl Engine {
         let pause = match (passes, lane.attempts) {
             // On the way here, that is: then it is gone when the batch is fetched again.
             (false, 0) if may_be_damage => Duration::ZERO,
-            (false, _) => options.1,
+            (false, _) => self.options.recheck_interval,
             (true, 0) => Duration::ZERO,
             (true, attempts) => backoff_of(attempts, options),
         };

@@ -16,7 +16,7 @@ use super::{Engine, Identity, backoff_of};
 use crate::contents::RecordHash;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Opening, State, selection_of};
-use crate::options::{ExistingRecords, Isolation};
+use crate::options::ExistingRecords;
 use crate::place::{Evidence, Placement, ProducerEvidence, Tail, place, sequence_after};
 use crate::trouble::{Side, Trouble};
 
@@ -186,6 +186,7 @@ impl Engine {
     fn check_source(&mut self, id: LaneId, evidence: SourceEvidence) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.source_end = Some(evidence.end);
+        lane.source_start = evidence.log_start;
         if lane.fresh && !lane.taken_over {
             let start = match evidence.committed {
                 Some(committed) if committed > evidence.log_start => {
@@ -207,11 +208,10 @@ impl Engine {
             Some(Trouble::SourceRecreated)
         } else if position < evidence.log_start {
             Some(Trouble::SourceOvertaken { position, log_start: evidence.log_start })
-        } else if position > evidence.end && self.options.isolation == Isolation::ReadUncommitted {
-            // Under read_committed the end is the last stable offset, which a change of isolation.level
-            // may leave behind the position.
+        } else if position > evidence.high_watermark {
+            // Not the end as it is read: a change of isolation.level may leave that behind the position.
             let epoch = lane.acked.source_leader_epoch;
-            Some(Trouble::SourceTruncated { position, end: evidence.end, epoch })
+            Some(Trouble::SourceTruncated { position, end: evidence.high_watermark, epoch })
         } else {
             None
         };

@@ -21,6 +21,8 @@ const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
 const PREFERRED_FOR: Duration = Duration::from_secs(300);
 /// The smallest fetch worth asking for.
 const FETCH_BYTES_MIN: usize = 64 << 10;
+/// A fetch while there is little room.
+const SPARING_FETCH_BYTES: usize = 256 << 10;
 /// A source that was not heard for so long may have lost records and won others, leader and all, unseen.
 const UNSEEN: Duration = Duration::from_secs(5);
 
@@ -57,9 +59,22 @@ impl Engine {
             self.source.wanted = true;
             self.refresh_leaders(Side::Source);
         }
+        // A part of the budget is for lanes that hold nothing: others may hold theirs for as long as their
+        // destination does not answer.
+        let reserve = self.options.buffer_bytes_max / 4;
         let share = self.options.buffer_bytes_max / (2 * (brokers.len() + self.fetches.len()).max(1));
         let bytes_max = self.options.fetch_bytes_max.min(share).max(FETCH_BYTES_MIN);
         for (broker, (ids, others_are_full)) in brokers {
+            let plenty = self.budget.available_bytes() >= bytes_max + reserve;
+            let (ids, bytes_max) = if plenty {
+                (ids, bytes_max)
+            } else {
+                let holds_nothing = |id: &LaneId| self.lanes.get(id).is_some_and(Lane::is_idle);
+                (
+                    ids.into_iter().filter(holds_nothing).collect::<Vec<_>>(),
+                    bytes_max.min(SPARING_FETCH_BYTES),
+                )
+            };
             if ids.is_empty()
                 || self.budget.available_bytes() < bytes_max
                 || self.fetch_not_before.get(&broker).is_some_and(|(at, _)| *at > self.now.instant)
@@ -88,7 +103,10 @@ impl Engine {
             let wait_max =
                 if others_are_full { WAIT_WHILE_OTHERS_ARE_FULL } else { self.options.fetch_wait_max };
             let reserved = self.budget.charge(bytes_max);
-            self.fetches.insert(broker, FetchUnderWay { lanes, asked_at: self.now.instant, wait_max, _reserved: reserved });
+            self.fetches.insert(
+                broker,
+                FetchUnderWay { lanes, asked_at: self.now.instant, wait_max, _reserved: reserved },
+            );
             self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
         }
     }
@@ -170,6 +188,9 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&key.id) else { return };
         lane.fetch_not_before = None;
         lane.last_read_at = instant;
+        if let Some(start) = fetched.log_start_offset {
+            lane.source_start = start;
+        }
         for job in lane.accept(fetched, &reading) {
             self.actions.push_back(Action::Transcode {
                 lane: key,
@@ -213,11 +234,7 @@ impl Engine {
                 // A follower may lag; only the leader's word counts.
                 return;
             }
-            if lane.is_verifying() {
-                // The batch to compare with was deleted; the position itself may still be there.
-                lane.give_up_verifying();
-                return;
-            }
+            // The position, or only the batch before it that was to be compared: the log's bounds tell.
             lane.source_checked = false;
             self.doubt(key.id, None, false);
             return;
@@ -275,9 +292,13 @@ impl Engine {
         }
         let Some((leader, _)) = lane.looked_at else { return };
         if let Some(until) = lane.quiet(&rules) {
-            if rules.now < until {
+            if rules.now < until && lane.in_flight.is_empty() {
+                // Meanwhile it holds nothing that others could use the room of.
+                lane.reopen(State::Blocked { retry_at: until });
                 self.timers.insert((until, id));
                 self.set_lasting_trouble(id, Trouble::OutcomeUnknown);
+            } else if rules.now < until {
+                self.timers.insert((until, id));
             } else if lane.in_flight.is_empty() {
                 lane.reopen(State::Opening(Opening::Ready));
                 self.to_step.insert(id);

@@ -111,9 +111,15 @@ impl Engine {
     /// Sends one request to `broker`; false if there is nothing to send.
     fn send_request(&mut self, broker: BrokerId) -> bool {
         let rules = self.send_rules();
-        let (Some(producer), Some(connection)) =
-            (self.producer_ids(), self.connections.get(&broker).copied())
-        else {
+        let Some(producer) = self.producer_ids() else { return false };
+        let Some(connection) = self.connections.get(&broker).copied() else {
+            // It broke with nothing of these lanes under way. A look makes another.
+            for id in self.sendable.remove(&broker).unwrap_or_default() {
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.queued = false;
+                }
+                self.doubt(id, None, false);
+            }
             return false;
         };
         let request = RequestId(self.fresh_id());
@@ -131,7 +137,7 @@ impl Engine {
             }
             let silent_for = self.now.instant.saturating_duration_since(lane.last_contact);
             let stale = lane.in_flight.is_empty() && silent_for > self.options.metadata_age_max;
-            if looked_at_connection != connection || stale {
+            if looked_at_connection != connection || stale || lane.stale {
                 doubtful.push(id);
                 continue;
             }

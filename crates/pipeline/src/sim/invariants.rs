@@ -8,6 +8,7 @@ use record_batch::Header;
 
 use super::destination::{DestinationLog, numbers_of};
 use super::source::SourceLog;
+use super::world::Mode;
 use crate::status::LaneStatus;
 use crate::trouble::Trouble;
 
@@ -31,7 +32,8 @@ pub(super) fn appended_is_a_prefix(source: &SourceLog, destination: &Destination
     if holds {
         return Ok(());
     }
-    let agree = source.history().iter().zip(&there).take_while(|((_, number), there)| number == *there).count();
+    let agree =
+        source.history().iter().zip(&there).take_while(|((_, number), there)| number == *there).count();
     let around = agree.saturating_sub(4)..;
     Err(format!(
         "appended_is_a_prefix: after {agree} records the destination has {:?}, the source (offset, number) {:?}",
@@ -84,6 +86,7 @@ impl SequencesSeen {
 /// A lane that does not move says why, and the reason is true.
 pub(super) fn stall_has_a_reason(
     lane: &LaneStatus,
+    mode: Mode,
     source: &SourceLog,
     destination: &DestinationLog,
 ) -> Result<(), String> {
@@ -95,6 +98,8 @@ pub(super) fn stall_has_a_reason(
         }
         Some(Trouble::DestinationLost { .. } | Trouble::DestinationHole { .. }) => destination.lost,
         Some(Trouble::TailDeleted { .. }) => destination.partition.log_start() > 0,
+        // Its own store is a copy from before the lane began.
+        Some(Trouble::ProgressLost { .. }) => mode == Mode::Twins,
         Some(_) => false,
     };
     if true_reason {

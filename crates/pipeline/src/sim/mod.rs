@@ -20,6 +20,7 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::Route;
 use offsets::StoredLane;
 
 use crate::events::Event;
@@ -48,7 +49,7 @@ fn run(seed: u64) -> Outcome {
     world.end_faults();
     let mut steps = 0;
     let stalled = loop {
-        let behind = world.behind();
+        let behind: Vec<Route> = world.behind().into_iter().cloned().collect();
         let all_say_why = world.late.is_empty()
             && behind.iter().all(|route| {
                 world.copying().all(|process| {
@@ -57,7 +58,7 @@ fn run(seed: u64) -> Outcome {
                         let (source, destination) =
                             (&world.source[&route.source], &world.destination[&route.destination]);
                         lane.state == LaneState::Blocked
-                            && stall_has_a_reason(lane, source, destination).is_ok()
+                            && stall_has_a_reason(lane, world.flavour.mode, source, destination).is_ok()
                     })
                 })
             });
@@ -69,8 +70,12 @@ fn run(seed: u64) -> Outcome {
         }
         steps += 40;
         if steps > 12_000 {
-            let lanes: Vec<_> = world.processes.iter().map(|process| process.engine.status().lanes).collect();
-            panic!("catches_up_when_faults_stop: {:?} {lanes:?}", world.flavour);
+            let lanes: Vec<_> = world.copying().map(|process| process.engine.status().lanes).collect();
+            panic!(
+                "catches_up_when_faults_stop: {:?} lacks {:?} {lanes:?}",
+                world.flavour,
+                behind.iter().map(|route| (&route.source, world.lacks(route))).collect::<Vec<_>>()
+            );
         }
     };
     stop(&mut world);

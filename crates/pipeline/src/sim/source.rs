@@ -81,9 +81,9 @@ impl SourceLog {
         match rng.below(12) {
             0 => self.put(control_batch(Offset(end), ProducerId(9), 0, true, timestamp)),
             // Emptied by cleaning, kept for its producer.
-            1 => self.put(
-                BatchBuilder::new(Codec::None).base_offset(Offset(end)).last_offset_delta(2).build(),
-            ),
+            1 => {
+                self.put(BatchBuilder::new(Codec::None).base_offset(Offset(end)).last_offset_delta(2).build())
+            }
             2 => {
                 let aborts = rng.chance(50);
                 let producer = ProducerId(100 + rng.below(3) as i64);
@@ -180,7 +180,8 @@ impl SourceLog {
             left.extend(records_of(&Entry::Batch(batch)).into_iter().map(|(_, _, number)| number));
         }
         // Those of aborted transactions are there, and may not be wanted.
-        let wanted: std::collections::HashSet<u64> = self.history().iter().map(|(_, number)| *number).collect();
+        let wanted: std::collections::HashSet<u64> =
+            self.history().iter().map(|(_, number)| *number).collect();
         left.retain(|number| wanted.contains(number));
         left
     }
@@ -201,8 +202,7 @@ impl SourceLog {
             return;
         }
         self.aborted.retain(|(_, _, marker)| *marker < end);
-        let mut kept: Vec<Numbered> =
-            self.history().iter().copied().filter(|(at, _)| *at < end).collect();
+        let mut kept: Vec<Numbered> = self.history().iter().copied().filter(|(at, _)| *at < end).collect();
         for (producer, first, numbers) in self.open_transactions(i64::MAX) {
             // Its marker is lost; the coordinator, who knows no better, ends it now.
             let marker_at = self.partition.log_end();

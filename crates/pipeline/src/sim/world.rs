@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use client::{CallError, ErrorCode, FetchPartition, FetchReply, Fetched, ProduceBatch, ProduceReply, Produced};
+use client::{
+    CallError, ErrorCode, FetchPartition, FetchReply, Fetched, ProduceBatch, ProduceReply, Produced,
+};
 use embedded_kafka::{Profile, Taken};
 use model::{
     BrokerId, LeaderEpoch, Offset, ProducerId, RewriteRule, Route, Routes, TimestampRule, TopicPartition,
@@ -35,7 +37,7 @@ const PRODUCE_TIMEOUT: Duration = Duration::from_secs(30);
 const SESSION: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(8);
 /// What a broker has received and not handled by then never lands.
-const LATE_MAX: Duration = Duration::from_secs(30);
+const LATE_MAX: Duration = Duration::from_secs(4);
 
 /// Who copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +147,7 @@ impl World {
         let flavour = Flavour::draw(&mut rng);
         let started = an_instant();
         let mut options = Options::new("sim");
-        options.produce_requests_max = 1 + rng.below(5);
+        options.produce_requests_max = if rng.chance(70) { 1 + rng.below(5) } else { 1 + rng.below(20) };
         options.flush_interval = Duration::from_secs(10);
         options.lane_bytes_max = 200 + rng.below(4000);
         options.produce_bytes_max = 100 + rng.below(2000);
@@ -689,7 +691,7 @@ impl World {
         let mut requests = Vec::new();
         for (place, pending) in queue.into_iter().enumerate() {
             if place >= handled {
-                at += Duration::from_millis(self.rng.below(6000) as u64);
+                at += Duration::from_millis(self.rng.below(1500) as u64);
             }
             for batch in pending.batches.iter().filter(|_| pending.taken.is_none()) {
                 if place < handled {
@@ -851,10 +853,8 @@ impl World {
             Action::AllocateProducer => Event::ProducerAllocated(Ok(producer())),
             Action::FindLeaders { side, .. } => Event::Leaders { side, answer: Ok(self.leaders(side)) },
             Action::LookAtSource { broker, lanes } => {
-                let lanes = lanes
-                    .into_iter()
-                    .map(|(key, from)| (key, self.source_evidence(broker, &from)))
-                    .collect();
+                let lanes =
+                    lanes.into_iter().map(|(key, from)| (key, self.source_evidence(broker, &from))).collect();
                 Event::SourceLooked { broker, lanes }
             }
             Action::LookAtDestination { broker, lanes } => self.look_at_destination(index, broker, &lanes),
@@ -941,6 +941,7 @@ impl World {
         Ok(SourceEvidence {
             log_start: Offset(partition.log_start()),
             end: Offset(log.readable_end(self.flavour.committed_only)),
+            high_watermark: Offset(partition.high_watermark()),
             committed: None,
         })
     }
@@ -974,10 +975,11 @@ impl World {
             .iter()
             .zip(bounds)
             .map(|((key, to), bounds)| {
-                let evidence = bounds.ok_or_else(|| not_leader("ListOffsets")).and_then(|(log_start, latest)| {
-                    let producer = self.producer_evidence(broker.0, to)?;
-                    Ok(Evidence { producer, log_start, latest, tail: None })
-                });
+                let evidence =
+                    bounds.ok_or_else(|| not_leader("ListOffsets")).and_then(|(log_start, latest)| {
+                        let producer = self.producer_evidence(broker.0, to)?;
+                        Ok(Evidence { producer, log_start, latest, tail: None })
+                    });
                 (*key, evidence)
             })
             .collect();
@@ -1050,11 +1052,15 @@ impl World {
 
     /// The lanes whose destination lacks something that the source still has.
     pub(super) fn behind(&self) -> Vec<&Route> {
-        let lacks = |route: &&Route| {
-            let there = self.destination[&route.destination].numbers();
-            !self.source[&route.source].left().iter().all(|number| there.binary_search(number).is_ok())
-        };
-        self.routes.routes.iter().filter(lacks).collect()
+        self.routes.routes.iter().filter(|route| !self.lacks(route).is_empty()).collect()
+    }
+
+    /// The records that the source still has and the destination has not.
+    pub(super) fn lacks(&self, route: &Route) -> Vec<u64> {
+        let there = self.destination[&route.destination].numbers();
+        let mut left = self.source[&route.source].left();
+        left.retain(|number| there.binary_search(number).is_err());
+        left
     }
 
     /// What a store says of a source partition.
@@ -1068,12 +1074,7 @@ fn not_leader(call: &'static str) -> Trouble {
 }
 
 fn producer() -> Producer {
-    Producer {
-        producer_id: OURS,
-        producer_epoch: 0,
-        destination_cluster_id: None,
-        stopped_cleanly: false,
-    }
+    Producer { producer_id: OURS, producer_epoch: 0, destination_cluster_id: None, stopped_cleanly: false }
 }
 
 /// What the records of a stored batch say.
