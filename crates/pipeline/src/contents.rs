@@ -7,7 +7,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use model::Offset;
+use model::{Offset, ProducerId};
 use record_batch::{BatchError, DECOMPRESSED_BYTES_MAX, Entry, Record, records};
 
 /// What tells one record from another: its time, key, value and headers.
@@ -46,6 +46,37 @@ pub(crate) fn hashes(
         }
     }
     Ok(hashes)
+}
+
+/// The flow's own records in a part of a destination log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// In their order.
+    pub(crate) records: Vec<RecordHash>,
+    /// The sequence of the last one.
+    pub(crate) last_sequence: Option<i32>,
+}
+
+impl Contents {
+    /// Adds what of `entry` lies at or after `from` and was sent under `producer`.
+    ///
+    /// # Errors
+    /// [`BatchError`] where it cannot be read.
+    pub(crate) fn add(
+        &mut self,
+        entry: &Entry,
+        producer: ProducerId,
+        from: Offset,
+        timed: bool,
+    ) -> Result<(), BatchError> {
+        let Entry::Batch(batch) = entry else { return Ok(()) };
+        if batch.header.producer_id != producer || batch.header.is_control() {
+            return Ok(());
+        }
+        self.records.extend(hashes(entry, from, timed)?.into_iter().map(|(hash, _)| hash));
+        self.last_sequence = Some(batch.header.last_sequence());
+        Ok(())
+    }
 }
 
 /// The destination's records after the checkpoint, and the source's as they are read.

@@ -270,10 +270,11 @@ impl Driver {
                 });
             }
             Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
+                let Some((producer, _)) = self.engine.producer_ids() else { return };
                 let cluster = self.destination.clone();
                 self.spawn(async move {
-                    let contents =
-                        read_contents(&cluster, broker, &partition, from, evidence.latest, timed).await;
+                    let range = (from, evidence.latest);
+                    let contents = read_contents(&cluster, broker, &partition, producer, range, timed).await;
                     Event::ContentsRead { lane, evidence, contents }
                 });
             }

@@ -12,7 +12,7 @@ use offsets::{Producer, Stored};
 use record_batch::{BatchError, Entry, Piece, Transcode};
 
 use crate::budget::Charge;
-use crate::contents::RecordHash;
+use crate::contents::Contents;
 use crate::place::{Evidence, Tail};
 use crate::store::StoreError;
 use crate::trouble::{Side, Trouble};
@@ -103,11 +103,11 @@ pub(crate) enum Event {
         evidence: Evidence,
         tail: Result<Tail, Trouble>,
     },
-    /// The destination's records after the lane's checkpoint.
+    /// The flow's records at the destination after the lane's checkpoint.
     ContentsRead {
         lane: LaneKey,
         evidence: Evidence,
-        contents: Result<Vec<RecordHash>, Trouble>,
+        contents: Result<Contents, Trouble>,
     },
     Fetched {
         broker: BrokerId,
@@ -154,7 +154,7 @@ pub(crate) enum Action {
         from: Offset,
         evidence: Evidence,
     },
-    /// The destination's records from `from` on, up to the end that `evidence` names. `timed`: their times
+    /// The flow's records at the destination from `from` on, up to the end that `evidence` names. `timed`: their times
     /// are those of the source.
     ReadContents {
         lane: LaneKey,

@@ -22,7 +22,7 @@ use record_batch::{
 };
 
 use crate::budget::Charge;
-use crate::contents::{Comparison, RecordHash, hashes};
+use crate::contents::{Comparison, Contents, RecordHash, hashes};
 use crate::events::{ConnectionId, LaneId, LaneKey, Leader, RequestId};
 use crate::options::Isolation;
 use crate::place::sequence_after;
@@ -219,6 +219,8 @@ pub(crate) struct Lane {
     walk_crossed_epochs: bool,
     /// The source's leader epoch before the walk.
     walk_epoch: LeaderEpoch,
+    /// The position before the walk, until it has proven to lead along the log that was copied.
+    before_walk: Option<Box<Checkpoint>>,
     /// The last record walked over, while it must still be found at the destination.
     unconfirmed: Option<RecordHash>,
     /// The destination is being read for that.
@@ -312,6 +314,7 @@ impl Lane {
             walk_start: acked.destination_end,
             walk_crossed_epochs: false,
             walk_epoch: acked.source_leader_epoch,
+            before_walk: None,
             unconfirmed: None,
             confirming: false,
             comparison: None,
@@ -416,6 +419,9 @@ impl Lane {
         self.queue.clear();
         self.to_skip = 0;
         self.comparison = None;
+        if let Some(before) = self.before_walk.take().filter(|_| self.walk_crossed_epochs) {
+            self.acked = *before;
+        }
         self.unconfirmed = None;
         self.confirming = false;
         self.looked_at = None;
@@ -448,11 +454,11 @@ impl Lane {
         self.verify_again();
         self.unsettled = false;
         self.may_have_sent = false;
-        self.standing_by = None;
         self.walk_is_exact = foreign == 0;
         self.walk_start = self.acked.destination_end;
         self.walk_crossed_epochs = false;
         self.walk_epoch = self.acked.source_leader_epoch;
+        self.before_walk = (records > 0).then(|| Box::new(self.acked.clone()));
         self.unconfirmed = None;
         if records > 0 && foreign > 0 {
             // Which of them lie between ours is not known.
@@ -711,7 +717,18 @@ impl Lane {
         self.move_acked(mark);
         if self.to_skip == 0 {
             self.acked.destination_end = self.placed_end;
+            if self.unconfirmed.is_none() {
+                self.before_walk = None;
+            }
             self.start_sending();
+        }
+    }
+
+    /// The position that may be stored: not one that a walk led to which has not proven right.
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        match &self.before_walk {
+            Some(before) if self.walk_crossed_epochs => before,
+            _ => &self.acked,
         }
     }
 
@@ -723,10 +740,15 @@ impl Lane {
         Some((if self.walk_is_exact { last } else { self.walk_start }, self.placed_end))
     }
 
-    /// Whether the record walked over last is among `destination`, which was read for [`Lane::to_confirm`].
-    pub(crate) fn confirm(&mut self, destination: &[RecordHash]) -> bool {
+    /// Whether the record walked over last is the last of `destination`, which was read for [`Lane::to_confirm`].
+    pub(crate) fn confirm(&mut self, destination: &Contents) -> bool {
         self.confirming = false;
-        self.unconfirmed.take().is_none_or(|hash| destination.contains(&hash))
+        let right = self.unconfirmed.take().is_none_or(|hash| destination.records.last() == Some(&hash));
+        if right {
+            self.before_walk = None;
+            self.dirty = true;
+        }
+        right
     }
 
     fn move_acked(&mut self, mark: Mark) {

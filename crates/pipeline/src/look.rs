@@ -11,7 +11,7 @@ use model::{BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition};
 use record_batch::{Entry, split};
 use std::time::Duration;
 
-use crate::contents::{RecordHash, hashes};
+use crate::contents::Contents;
 use crate::events::{LaneKey, SourceEvidence};
 use crate::place::{Evidence, ProducerEvidence, Tail};
 use crate::trouble::{Side, Trouble};
@@ -170,29 +170,26 @@ pub(crate) async fn read_tail(
     Ok(ours.map_or(Tail::NoneOurs, Tail::Ours))
 }
 
-/// The destination's records from `from` to `latest`, in order, as far as they are there.
+/// The flow's records at the destination from `from` to `latest`, in order, as far as they are there.
 pub(crate) async fn read_contents(
     cluster: &Cluster,
     broker: BrokerId,
     partition: &TopicPartition,
-    from: Offset,
-    latest: Offset,
+    producer: ProducerId,
+    (from, latest): (Offset, Offset),
     timed: bool,
-) -> Result<Vec<RecordHash>, Trouble> {
+) -> Result<Contents, Trouble> {
     let mut fetcher = tail_fetcher(cluster, broker).await?;
     let mut position = from;
-    let mut contents = Vec::new();
+    let mut contents = Contents::default();
     while position < latest {
         let records = fetch_at(&mut fetcher, partition, position).await?;
         let mut next = position;
         for entry in split(records).map_while(Result::ok).take_while(|entry| entry.base_offset() < latest) {
             next = next.max(entry.next_offset());
-            if matches!(&entry, Entry::Batch(batch) if batch.header.is_control()) {
-                continue;
-            }
-            let found = hashes(&entry, position, timed)
+            contents
+                .add(&entry, producer, from, timed)
                 .map_err(|error| Trouble::Unreadable { at: position, why: error.to_string() })?;
-            contents.extend(found.into_iter().map(|(hash, _)| hash));
         }
         if next <= position {
             return Err(unreadable_log(position));

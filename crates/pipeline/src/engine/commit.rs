@@ -49,7 +49,7 @@ impl Engine {
         for id in &dirty {
             let Some(lane) = self.lanes.get_mut(id) else { continue };
             lane.dirty = false;
-            changes.lanes.insert(lane.route.source.clone(), StoredLane::Ours(lane.acked.clone()));
+            changes.lanes.insert(lane.route.source.clone(), StoredLane::Ours(lane.checkpoint().clone()));
         }
         self.saving = Some(dirty);
         self.actions.push_back(Action::Save { changes, not_after: self.lease });
@@ -102,7 +102,8 @@ impl Engine {
         if self.stopping {
             return;
         }
-        let Some(lane) = self.lanes.remove(&id) else { return };
+        let Some(mut lane) = self.lanes.remove(&id) else { return };
+        lane.acked = lane.checkpoint().clone();
         self.by_source.remove(&lane.route.source);
         self.by_destination.remove(&lane.route.destination);
         self.left_unsettled |= !lane.is_settled(self.now.instant);

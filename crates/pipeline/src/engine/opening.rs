@@ -13,7 +13,7 @@ use offsets::Producer;
 use tracing::{info, warn};
 
 use super::{Engine, Identity, backoff_of};
-use crate::contents::RecordHash;
+use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Opening, State, selection_of};
 use crate::options::ExistingRecords;
@@ -274,12 +274,17 @@ impl Engine {
         &mut self,
         key: LaneKey,
         evidence: &Evidence,
-        contents: Result<Vec<RecordHash>, Trouble>,
+        contents: Result<Contents, Trouble>,
     ) {
         if let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) {
             // For a walk across a change of the source's leader.
             let at = lane.acked.next_source;
             match contents {
+                Ok(contents) if contents.records.is_empty() => {
+                    // Nothing is left to compare with.
+                    let (from, log_start) = (lane.acked.destination_end, evidence.latest);
+                    self.doubt(key.id, Some(Trouble::TailDeleted { from, log_start }), false);
+                }
                 Ok(contents) if lane.confirm(&contents) => self.offer(key.id),
                 Ok(_) => self.doubt(key.id, Some(Trouble::SourceChanged { at }), false),
                 Err(trouble) => self.doubt(key.id, Some(trouble), false),
@@ -293,7 +298,7 @@ impl Engine {
         let from = lane.acked.destination_end;
         match (contents, self.destination.leaders.get(&destination).copied()) {
             // There is nothing to compare with.
-            (Ok(contents), _) if contents.is_empty() => {
+            (Ok(contents), _) if contents.records.is_empty() => {
                 let log_start = evidence.log_start;
                 self.doubt(key.id, Some(Trouble::TailDeleted { from, log_start }), false);
             }
@@ -304,14 +309,8 @@ impl Engine {
     }
 
     /// Decides where a lane stands, by what its destination's leader showed.
-    /// `contents`: the destination's records after the checkpoint, where they were read.
-    fn place_lane(
-        &mut self,
-        id: LaneId,
-        broker: BrokerId,
-        evidence: &Evidence,
-        contents: Option<Vec<RecordHash>>,
-    ) {
+    /// `contents`: the flow's records at the destination after the checkpoint, where they were read.
+    fn place_lane(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence, contents: Option<Contents>) {
         let instant = self.now.instant;
         let existing = self.options.existing_records;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
@@ -382,6 +381,12 @@ impl Engine {
                         "others write to the copy's partition: offsets of the two sides drift apart");
                 }
                 lane.acked.selection = selection_of(self.options.isolation);
+                let last = sequence_after(lane.acked.sequence, records - 1);
+                if contents.as_ref().is_some_and(|contents| contents.last_sequence != Some(last)) {
+                    // More came between the looks.
+                    self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
+                    return;
+                }
                 if records > 0 && lane.route.rule.source_compacted && contents.is_none() {
                     lane.state = State::Opening(Opening::Tail);
                     self.actions.push_back(Action::ReadContents {
@@ -402,7 +407,7 @@ impl Engine {
                     self.options.replica_lag_max,
                     instant,
                 );
-                if let Some(contents) = contents
+                if let Some(Contents { records: contents, .. }) = contents
                     && records > 0
                 {
                     info!(source = %lane.route.source, records,

@@ -82,7 +82,9 @@ impl SourceLog {
             0 => self.put(control_batch(Offset(end), ProducerId(9), 0, true, timestamp)),
             // Emptied by cleaning, kept for its producer.
             1 => {
-                self.put(BatchBuilder::new(Codec::None).base_offset(Offset(end)).last_offset_delta(2).build())
+                self.put(
+                    BatchBuilder::new(Codec::None).base_offset(Offset(end)).last_offset_delta(2).build(),
+                );
             }
             2 => {
                 let aborts = rng.chance(50);
@@ -177,7 +179,8 @@ impl SourceLog {
             if batch.header.is_control() {
                 continue;
             }
-            left.extend(records_of(&Entry::Batch(batch)).into_iter().map(|(_, _, number)| number));
+            let records = records_of(&Entry::Batch(batch)).into_iter().filter(|(at, _, _)| *at >= start);
+            left.extend(records.map(|(_, _, number)| number));
         }
         // Those of aborted transactions are there, and may not be wanted.
         let wanted: std::collections::HashSet<u64> =
@@ -212,7 +215,7 @@ impl SourceLog {
                 kept.retain(|(_, number)| !numbers.contains(number));
             }
         }
-        if kept.len() == self.history().len() {
+        if end >= readable && kept.len() == self.history().len() {
             return;
         }
         if end < readable {

@@ -20,7 +20,7 @@ use super::process::{Pending, Process};
 use super::rng::Rng;
 use super::source::{self, Age, SourceLog};
 use crate::budget::Budget;
-use crate::contents::{RecordHash, hashes};
+use crate::contents::Contents;
 use crate::engine::Engine;
 use crate::events::{Action, ConnectionId, Event, Leader, Now, SendError, SourceEvidence};
 use crate::options::{ExistingRecords, Isolation, Options};
@@ -870,8 +870,11 @@ impl World {
             Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
                 let log = &self.destination[&partition];
                 let contents = if log.partition.leader() == Some(broker.0) {
-                    let entries = log.entries(from, evidence.latest);
-                    Ok(entries.iter().flat_map(|entry| content_of(entry, from, timed)).collect())
+                    let mut contents = Contents::default();
+                    for entry in log.entries(from, evidence.latest) {
+                        contents.add(&entry, OURS, from, timed).expect("stored batches can be read");
+                    }
+                    Ok(contents)
                 } else {
                     Err(not_leader("Fetch"))
                 };
@@ -1075,12 +1078,6 @@ fn not_leader(call: &'static str) -> Trouble {
 
 fn producer() -> Producer {
     Producer { producer_id: OURS, producer_epoch: 0, destination_cluster_id: None, stopped_cleanly: false }
-}
-
-/// What the records of a stored batch say.
-fn content_of(entry: &record_batch::Entry, from: Offset, timed: bool) -> Vec<RecordHash> {
-    let found = hashes(entry, from, timed).expect("stored batches can be read");
-    found.into_iter().map(|(hash, _)| hash).collect()
 }
 
 #[expect(
