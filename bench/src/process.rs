@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     path::PathBuf,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -28,6 +28,8 @@ pub(crate) struct Usage {
 pub(crate) enum Output {
     /// Standard output to us, the rest to our own standard error.
     Piped,
+    /// Standard output to us and standard input from us, the rest to this file.
+    Conversation(PathBuf),
     /// Both streams to this file.
     File(PathBuf),
 }
@@ -48,6 +50,11 @@ impl Measured {
         command.stdin(Stdio::null());
         match output {
             Output::Piped => command.stdout(Stdio::piped()),
+            Output::Conversation(path) => {
+                let errors =
+                    File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors)
+            }
             Output::File(path) => {
                 let out = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
                 command.stderr(out.try_clone().context("cannot share a log file")?).stdout(out)
@@ -66,6 +73,11 @@ impl Measured {
     /// Its standard output, once, if it was asked for.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Its standard input, once, if that is ours.
+    pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// Processor time so far, in the kernel's ticks of 10 ms; all of it once it has ended.
