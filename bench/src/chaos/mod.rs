@@ -108,6 +108,13 @@ pub(crate) struct Episode {
     pub(crate) lanes: Vec<Option<Recovery>>,
 }
 
+impl Episode {
+    /// A lane has not moved while it was watched.
+    fn has_stuck(&self) -> bool {
+        self.lanes.iter().flatten().any(|recovery| recovery.moved_ms.is_none())
+    }
+}
+
 /// One copier's run.
 #[derive(Debug)]
 pub(crate) struct Trial {
@@ -314,7 +321,7 @@ impl Stage {
         let ran = began.elapsed();
         let (written, refused) = self.agent().stop_writing()?;
         println!("{written} records written ({refused} refused); waiting for the copy");
-        let caught_up = self.wait_for_copy()?;
+        let caught_up = self.wait_for_copy(&self.hit(&episodes))?;
         if let Err(why) = &caught_up {
             println!("  !! {why}");
         }
@@ -374,7 +381,7 @@ impl Stage {
         let mut episode =
             Episode { step, began_ms, ended_ms, watched_ms: 0, lanes: vec![None; self.lanes.len()] };
         // A lane that may lose records in this very fault is not waited for: it may have to stop.
-        let risky = self.left_out(std::slice::from_ref(&episode));
+        let risky = self.hit(std::slice::from_ref(&episode));
         loop {
             stop::sleep(Duration::from_millis(200))?;
             episode.watched_ms = self.watch.now_ms() - ended_ms;
@@ -383,8 +390,7 @@ impl Stage {
                 let out = left_out[lane] || risky[lane];
                 episode.lanes[lane] = (!out).then(|| lanes::recovery(samples, ended_ms, self.exact));
             }
-            let waiting = episode.lanes.iter().flatten().any(|recovery| recovery.moved_ms.is_none());
-            if !waiting || episode.watched_ms > options.patience * 1000 {
+            if !episode.has_stuck() || episode.watched_ms > options.patience * 1000 {
                 break;
             }
         }
@@ -392,22 +398,27 @@ impl Stage {
         Ok(episode)
     }
 
-    /// The lanes that an unclean election may have stopped, or that stood still all through the last episode.
+    /// The lanes that an unclean election may have stopped, or that still stand where an earlier episode left them.
     fn left_out(&self, before: &[Episode]) -> Vec<bool> {
-        let hit = |which: Which| {
-            before.iter().any(|episode| episode.step.fault == Fault::UncleanElection { side: which })
+        let mut out = self.hit(before);
+        for episode in before.iter().filter(|episode| episode.has_stuck()) {
+            let samples = self.watch.samples_since(episode.ended_ms);
+            for (lane, out) in out.iter_mut().enumerate() {
+                let stood = episode.lanes[lane].is_some_and(|recovery| recovery.moved_ms.is_none());
+                *out |=
+                    stood && lanes::recovery(&samples[lane], episode.ended_ms, self.exact).moved_ms.is_none();
+            }
+        }
+        out
+    }
+
+    /// The lanes of topics that an unclean election has hit.
+    fn hit(&self, episodes: &[Episode]) -> Vec<bool> {
+        let happened = |side: Which| {
+            episodes.iter().any(|episode| episode.step.fault == Fault::UncleanElection { side })
         };
-        self.lanes
-            .iter()
-            .enumerate()
-            .map(|(lane, (name, _))| {
-                let unclean = TOPICS.iter().find(|topic| topic.name == *name).and_then(|topic| topic.unclean);
-                let stuck = before
-                    .iter()
-                    .any(|episode| episode.lanes[lane].is_some_and(|recovery| recovery.moved_ms.is_none()));
-                stuck || unclean.is_some_and(hit)
-            })
-            .collect()
+        let unclean = |name: &str| TOPICS.iter().find(|topic| topic.name == name)?.unclean;
+        self.lanes.iter().map(|(name, _)| unclean(name).is_some_and(happened)).collect()
     }
 
     /// A line on how the lanes came through, and more where one was late.
@@ -440,19 +451,26 @@ impl Stage {
         }
     }
 
-    /// Until the copy is as long as its original, or has stopped growing.
-    fn wait_for_copy(&self) -> anyhow::Result<Result<Duration, String>> {
+    /// Until the copy is as long as its original, or has stopped growing. Lanes that may have stopped are waited for
+    /// only until they say that they did.
+    fn wait_for_copy(&self, may_stop: &[bool]) -> anyhow::Result<Result<Duration, String>> {
         let began = Instant::now();
-        let (mut last, mut grown) = (Vec::new(), Instant::now());
+        let (mut last, mut grown): (Vec<Option<(i64, i64)>>, Instant) = (Vec::new(), Instant::now());
         loop {
             let ends = self.watch.ends();
-            let behind: Vec<String> = ends
-                .iter()
-                .zip(&self.lanes)
-                .filter(|(end, _)| end.is_none_or(|(source, copy)| source > copy))
-                .map(|(end, (topic, partition))| format!("{topic}-{partition} {end:?}"))
-                .collect();
-            if ends != last {
+            let mut behind = Vec::new();
+            for (lane, end) in ends.iter().enumerate() {
+                let (topic, partition) = self.lanes[lane];
+                let stopped = || {
+                    let log = self.copier().log_since(0);
+                    may_stop[lane] && verdict::last_word(&log, topic, partition).is_some()
+                };
+                if end.is_none_or(|(source, copy)| source > copy) && !stopped() {
+                    behind.push(format!("{topic}-{partition} {end:?}"));
+                }
+            }
+            let grows = |lane: usize| ends[lane] != last.get(lane).copied().flatten();
+            if (0..ends.len()).any(grows) {
                 (last, grown) = (ends, Instant::now());
             }
             // Where records may be doubled, ends say little: it must also be quiet.

@@ -88,17 +88,17 @@ impl Outcome {
     }
 }
 
-/// The last warning or error about a partition.
-fn last_word(log: &[String], topic: &str, partition: u32) -> Option<String> {
-    let forms = [
-        format!("{topic}-{partition} "),
-        format!("{topic}-{partition}:"),
-        format!("{topic}-{partition}\""),
-        format!("topic={topic} partition={partition} "),
-    ];
-    let grave = |line: &&String| line.contains("WARN") || line.contains("ERROR");
-    let about = |line: &&String| forms.iter().any(|form| format!("{line} ").contains(form.as_str()));
-    log.iter().rev().filter(grave).find(about).map(|line| line.trim().to_owned())
+/// The last warning or error about a partition, unless it has gone on since.
+pub(crate) fn last_word(log: &[String], topic: &str, partition: u32) -> Option<String> {
+    let name = format!("{topic}-{partition}");
+    let about = |line: &&String| {
+        line.match_indices(&name)
+            .any(|(at, _)| !line[at + name.len()..].starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let goes_on = |line: &str| line.contains("goes on");
+    let grave = |line: &str| line.contains("WARN") || line.contains("ERROR");
+    let last = log.iter().rev().filter(about).find(|line| grave(line) || goes_on(line))?;
+    (!goes_on(last)).then(|| last.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -134,5 +134,7 @@ mod tests {
         let log = ["WARN t-1: first", "INFO t-1: fine", "WARN t-11: other"].map(str::to_owned);
         assert_eq!(last_word(&log, "t", 1).as_deref(), Some("WARN t-1: first"));
         assert_eq!(last_word(&log, "t", 2), None);
+        let log = ["WARN lane waits source=t-1 reason=x", "INFO lane goes on source=t-1"].map(str::to_owned);
+        assert_eq!(last_word(&log, "t", 1), None);
     }
 }
