@@ -3,7 +3,8 @@
 //! Brokers are tasks that listen on loopback and speak the real protocol; their logs, offsets and
 //! transactions are in memory. A cluster presents itself as one of several Kafka versions ([`Profile`]) and
 //! answers as that version was measured to: the same refusals, the same forgetfulness of producers. What
-//! real clusters do rarely it does when asked: holes, old formats, elections, lost replies ([`Cluster::on`]).
+//! real clusters do rarely it does when asked: holes, old formats, elections, lost replies ([`Cluster::on`]), and all of
+//! these by a seed ([`Cluster::faults_by_seed`]).
 //!
 //! Known differences from Kafka, beside what is not answered at all: versions that the message library does
 //! not have are not listed (ListOffsets 11, OffsetCommit and OffsetFetch 10) or close the connection (Produce
@@ -39,6 +40,7 @@ mod partition;
 mod producers;
 mod profile;
 mod requests;
+mod seeded;
 mod sessions;
 mod state;
 mod transactions;
@@ -52,3 +54,4 @@ pub use direct::{AppendError, LogRecord};
 pub use faults::{Fault, Held, On};
 pub use profile::Profile;
 pub use protocol::{ApiKey, ErrorCode};
+pub use seeded::{FaultKind, FaultPlan, Happening, SeededFaults};

@@ -14,4 +14,5 @@ mod metadata;
 mod offsets;
 mod producing;
 mod replicas;
+mod seeded;
 mod transactions;
