@@ -8,6 +8,7 @@ mod configs;
 mod direct;
 mod faults;
 mod fetching;
+mod figures;
 mod hostile;
 mod idempotence;
 mod metadata;
