@@ -156,6 +156,12 @@ struct Stat {
     ended_children: Duration,
 }
 
+/// Whether a process has ended, though perhaps nobody has asked how.
+pub(crate) fn is_gone(id: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { return true };
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
 fn stat_of(id: &str) -> Option<Stat> {
     id.parse::<u32>().ok()?;
     read_stat(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)

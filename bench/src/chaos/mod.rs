@@ -291,6 +291,7 @@ impl Stage {
             let manager = scope.spawn(|| -> anyhow::Result<()> {
                 while !over.load(Ordering::Acquire) {
                     self.copier().look_after()?;
+                    self.sides.iter().for_each(Side::look_after);
                     thread::sleep(Duration::from_millis(100));
                 }
                 Ok(())
@@ -442,6 +443,14 @@ impl Stage {
         for (lane, recovery) in &late {
             let (topic, partition) = self.lanes[*lane];
             println!("  !! late: {topic}-{partition} {recovery:?}");
+        }
+        let standing = |(_, recovery): &&(usize, Recovery)| {
+            recovery.moved_ms.is_none() && !recovery.is_late(episode.watched_ms)
+        };
+        for (lane, _) in lanes.iter().filter(standing) {
+            let (topic, partition) = self.lanes[*lane];
+            let seen = self.watch.samples_since(self.watch.now_ms().saturating_sub(200));
+            println!("     stands, for want of brokers: {topic}-{partition} {:?}", seen[*lane].last());
         }
         if !late.is_empty() {
             let log = self.copier().log_since(log_from);

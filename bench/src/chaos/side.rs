@@ -3,6 +3,7 @@
 use crate::chaos::{
     ask::{Answers, Connection, Placement},
     fault::Which,
+    stop,
     wire::Wire,
 };
 use anyhow::{Context, bail};
@@ -122,6 +123,22 @@ impl Side {
 
     pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the run if a broker has died that no fault has killed. Looks only while no fault holds the cluster.
+    pub(crate) fn look_after(&self) {
+        let Ok(cluster) = self.cluster.try_lock() else { return };
+        for broker in 0..BROKERS {
+            let died = |process| crate::process::is_gone(process);
+            if cluster.process_id(broker).is_some_and(died) {
+                let log = cluster.folder().join(format!("broker-{broker}.log"));
+                stop::because(format!(
+                    "broker {broker} of the {} died by itself; see {}",
+                    self.which,
+                    log.display()
+                ));
+            }
+        }
     }
 
     /// Lets the brokers' logs stay, and says where.

@@ -1,14 +1,24 @@
-//! Ctrl-c and SIGTERM: noticed here, acted upon where the run waits, so that everything is ended in order.
+//! What ends a run early: ctrl-c, SIGTERM, or something that no fault accounts for. Noticed here, acted upon where the
+//! run waits, so that everything is ended in order.
 
 use anyhow::{Context, bail};
 use std::{
     io,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Why else the run is to end.
+static REASON: OnceLock<String> = OnceLock::new();
+
+/// What does not notice the signal within this time is not waited for: the kernel kills what this program started.
+const IN_ORDER: Duration = Duration::from_secs(20);
 
 extern "C" fn note(_signal: libc::c_int) {
     ASKED.store(true, Ordering::Release);
@@ -31,7 +41,19 @@ pub(crate) fn notice() -> anyhow::Result<()> {
             return Err(io::Error::last_os_error()).context("cannot install a signal handler");
         }
     }
+    thread::spawn(|| {
+        while !ASKED.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(200));
+        }
+        thread::sleep(IN_ORDER);
+        std::process::exit(1);
+    });
     Ok(())
+}
+
+/// Ends the run because of something that has gone wrong with the run itself.
+pub(crate) fn because(reason: String) {
+    let _ = REASON.set(reason); // the first one counts
 }
 
 /// # Errors
@@ -39,6 +61,9 @@ pub(crate) fn notice() -> anyhow::Result<()> {
 pub(crate) fn check() -> anyhow::Result<()> {
     if ASKED.load(Ordering::Acquire) {
         bail!("stopped by a signal");
+    }
+    if let Some(reason) = REASON.get() {
+        bail!("{reason}");
     }
     Ok(())
 }
