@@ -127,7 +127,7 @@ public final class Chaos {
                 Map<String, Object> settings = settings(bootstrap);
                 settings.put("acks", "all");
                 settings.put("enable.idempotence", "true");
-                settings.put("linger.ms", "5");
+                settings.put("linger.ms", "20");
                 settings.put("compression.type", c);
                 settings.put("metadata.max.age.ms", "5000");
                 return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());

@@ -30,9 +30,9 @@ use copier::{Copier, Setup};
 use fault::{Fault, Kind, Schedule, Step, Which};
 use lanes::Recovery;
 use real_kafka::Distribution;
-use side::{Side, TOPICS};
+use side::{Side, TOPICS, Topic};
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -67,6 +67,11 @@ pub(crate) struct Options {
     /// Only these kinds of faults, separated by commas; see the report for their names
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Kind>,
+
+    /// Leave out these topics, separated by commas: steady, packed, old (its records are a year old), single (one
+    /// replica), unclean-source, unclean-destination
+    #[arg(long, value_delimiter = ',', value_name = "TOPICS")]
+    without: Vec<String>,
 
     /// Records a second, over all partitions
     #[arg(long, value_name = "PER-SECOND", default_value_t = 3000)]
@@ -119,12 +124,26 @@ impl Episode {
 #[derive(Debug)]
 pub(crate) struct Trial {
     pub(crate) contender: Contender,
+    pub(crate) lanes: Vec<Lane>,
     pub(crate) episodes: Vec<Episode>,
     pub(crate) verdict: Verdict,
     pub(crate) surprises: Vec<String>,
     pub(crate) written: u64,
     pub(crate) ran: Duration,
     pub(crate) caught_up: Result<Duration, String>,
+}
+
+/// One partition and its copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane {
+    pub(crate) topic: Topic,
+    pub(crate) partition: u32,
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic.name, self.partition)
+    }
 }
 
 /// Everything that takes part.
@@ -134,8 +153,8 @@ pub(crate) struct Stage {
     copier: Mutex<Copier>,
     agent: Mutex<Agent>,
     watch: Watch,
-    /// By lane: topic and partition.
-    lanes: Vec<(&'static str, u32)>,
+    topics: Vec<Topic>,
+    lanes: Vec<Lane>,
     /// The copy has each record once, so that ends can be compared.
     exact: bool,
 }
@@ -220,7 +239,12 @@ fn trial(
     let folder =
         tempfile::Builder::new().prefix("paralog-chaos-").tempdir().context("cannot create a folder")?;
     println!("{contender}: starting twice three brokers of Kafka {}", options.kafka);
-    let stage = Stage::set(contender, kafka, paralog, folder.path())?;
+    for name in &options.without {
+        ensure!(TOPICS.iter().any(|topic| topic.name == name), "no topic is called {name}");
+    }
+    let topics: Vec<Topic> =
+        TOPICS.into_iter().filter(|topic| !options.without.iter().any(|name| name == topic.name)).collect();
+    let stage = Stage::set(contender, kafka, paralog, folder.path(), topics)?;
     let outcome = stage.play(options, contender, seed);
     let failed = match &outcome {
         Ok(trial) => !report::failures(trial).is_empty(),
@@ -239,17 +263,18 @@ impl Stage {
         kafka: &Distribution,
         paralog: &Path,
         folder: &Path,
+        topics: Vec<Topic>,
     ) -> anyhow::Result<Stage> {
-        let source = Side::start(Which::Source, kafka, "")?;
-        let destination = Side::start(Which::Destination, kafka, "source1.")?;
-        let names = TOPICS.map(|topic| topic.name).join("|");
+        let source = Side::start(Which::Source, kafka, "", &topics)?;
+        let destination = Side::start(Which::Destination, kafka, "source1.", &topics)?;
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name).collect();
         let copier = Copier::lay_out(&Setup {
             contender,
             kafka,
             paralog,
             source: &source.wired_bootstrap,
             destination: &destination.wired_bootstrap,
-            topics: &names,
+            topics: &names.join("|"),
             folder,
         })?;
         let watch = Watch::begin(&Watched {
@@ -258,15 +283,16 @@ impl Stage {
             source_ports: source.ports().to_vec(),
             destination_ports: destination.ports().to_vec(),
         });
-        let lanes = TOPICS
+        let lanes = topics
             .iter()
-            .flat_map(|topic| (0..topic.partitions).map(|partition| (topic.name, partition)))
+            .flat_map(|&topic| (0..topic.partitions).map(move |partition| Lane { topic, partition }))
             .collect();
         Ok(Stage {
             sides: [source, destination],
             copier: Mutex::new(copier),
             agent: Mutex::new(Agent::start(kafka, folder)?),
             watch,
+            topics,
             lanes,
             exact: contender == Contender::Paralog,
         })
@@ -304,12 +330,17 @@ impl Stage {
     }
 
     fn act_by_act(&self, options: &Options, contender: Contender, seed: u64) -> anyhow::Result<Trial> {
-        let topics: Vec<String> = TOPICS.iter().map(|topic| topic.to_write()).collect();
+        let topics: Vec<String> = self.topics.iter().map(|topic| topic.to_write()).collect();
         self.agent().write(&self.side(Which::Source).bootstrap, options.rate, &topics)?;
         self.copier().start()?;
         self.wait_for_flow()?;
         let began = Instant::now();
-        let kinds = if options.faults.is_empty() { Kind::all() } else { options.faults.clone() };
+        let mut kinds = if options.faults.is_empty() { Kind::all() } else { options.faults.clone() };
+        kinds.retain(|kind| match kind {
+            Kind::UncleanElection(side) => self.topics.iter().any(|topic| topic.unclean == Some(*side)),
+            _ => true,
+        });
+        ensure!(!kinds.is_empty(), "no fault is left that could happen");
         let mut episodes: Vec<Episode> = Vec::new();
         let length = Duration::from_secs(options.seconds);
         for step in Schedule::new(seed, kinds) {
@@ -329,7 +360,8 @@ impl Stage {
         self.copier().stop()?;
         let verdict = self.compare(&episodes)?;
         let surprises = self.copier().surprises().to_vec();
-        Ok(Trial { contender, episodes, verdict, surprises, written, ran, caught_up })
+        let lanes = self.lanes.clone();
+        Ok(Trial { contender, lanes, episodes, verdict, surprises, written, ran, caught_up })
     }
 
     /// Until every lane has copied something.
@@ -418,8 +450,7 @@ impl Stage {
         let happened = |side: Which| {
             episodes.iter().any(|episode| episode.step.fault == Fault::UncleanElection { side })
         };
-        let unclean = |name: &str| TOPICS.iter().find(|topic| topic.name == name)?.unclean;
-        self.lanes.iter().map(|(name, _)| unclean(name).is_some_and(happened)).collect()
+        self.lanes.iter().map(|lane| lane.topic.unclean.is_some_and(happened)).collect()
     }
 
     /// A line on how the lanes came through, and more where one was late.
@@ -441,21 +472,19 @@ impl Stage {
         let late: Vec<&(usize, Recovery)> =
             lanes.iter().filter(|(_, recovery)| recovery.is_late(episode.watched_ms)).collect();
         for (lane, recovery) in &late {
-            let (topic, partition) = self.lanes[*lane];
-            println!("  !! late: {topic}-{partition} {recovery:?}");
+            println!("  !! late: {} {recovery:?}", self.lanes[*lane]);
         }
         let standing = |(_, recovery): &&(usize, Recovery)| {
             recovery.moved_ms.is_none() && !recovery.is_late(episode.watched_ms)
         };
         for (lane, _) in lanes.iter().filter(standing) {
-            let (topic, partition) = self.lanes[*lane];
             let seen = self.watch.samples_since(self.watch.now_ms().saturating_sub(200));
-            println!("     stands, for want of brokers: {topic}-{partition} {:?}", seen[*lane].last());
+            println!("     stands, for want of brokers: {} {:?}", self.lanes[*lane], seen[*lane].last());
         }
         if !late.is_empty() {
             let log = self.copier().log_since(log_from);
-            for line in &log[log.len().saturating_sub(25)..] {
-                println!("     | {line}");
+            for line in &log[log.len().saturating_sub(20)..] {
+                println!("     | {}", line.chars().take(240).collect::<String>());
             }
         }
     }
@@ -469,13 +498,13 @@ impl Stage {
             let ends = self.watch.ends();
             let mut behind = Vec::new();
             for (lane, end) in ends.iter().enumerate() {
-                let (topic, partition) = self.lanes[lane];
+                let Lane { topic, partition } = self.lanes[lane];
                 let stopped = || {
                     let log = self.copier().log_since(0);
-                    may_stop[lane] && verdict::last_word(&log, topic, partition).is_some()
+                    may_stop[lane] && verdict::last_word(&log, topic.name, partition).is_some()
                 };
                 if end.is_none_or(|(source, copy)| source > copy) && !stopped() {
-                    behind.push(format!("{topic}-{partition} {end:?}"));
+                    behind.push(format!("{} {end:?}", self.lanes[lane]));
                 }
             }
             let grows = |lane: usize| ends[lane] != last.get(lane).copied().flatten();
@@ -501,7 +530,7 @@ impl Stage {
     fn compare(&self, episodes: &[Episode]) -> anyhow::Result<Verdict> {
         let mut verdict = Verdict::default();
         let log = self.copier().log_since(0);
-        for (at, topic) in TOPICS.iter().enumerate() {
+        for (at, topic) in self.topics.iter().enumerate() {
             stop::check()?;
             let (source, destination) = (self.side(Which::Source), self.side(Which::Destination));
             let (copy, _) = &destination.topics[at];

@@ -8,7 +8,10 @@ use crate::{
     },
     contender::Contender,
 };
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 /// What breaks the requirement, one a line.
 pub(crate) fn failures(trial: &Trial) -> Vec<String> {
@@ -60,7 +63,7 @@ pub(crate) fn page(facts: &[(String, String)], trials: &[Trial]) -> String {
     };
     put(format!(
         "Measured {} with {} ({}) on {} cores of {}, {}, Linux {}; {}. {} s of faults for each copier; {} records a \
-         second were written to 18 partitions of six topics, meanwhile.\n",
+         second were written to {} partitions meanwhile.\n",
         fact("date"),
         fact("paralog"),
         fact("commit"),
@@ -71,6 +74,7 @@ pub(crate) fn page(facts: &[(String, String)], trials: &[Trial]) -> String {
         fact("java"),
         fact("seconds"),
         fact("records a second"),
+        trials.first().map_or(0, |trial| trial.lanes.len()),
     ));
     let heads: Vec<&str> = trials.iter().map(|trial| trial.contender.title()).collect();
     put(format!("| | {} |", heads.join(" | ")));
@@ -104,7 +108,8 @@ pub(crate) fn page(facts: &[(String, String)], trials: &[Trial]) -> String {
     put(format!(
         "The longest standstill after each kind of fault, in seconds: from the end of the fault until the last lane \
          moved; in brackets, of that, the longest that a lane did not move although both its leaders were ready. Late \
-         is more than {} s and more than {} s in brackets. `>`: not within the time watched.\n",
+         is more than {} s and more than {} s in brackets. Aged: lanes whose records are a year old, which brokers forget \
+         the producer of. `>`: not within the time watched.\n",
         MOVED_MAX_MS / 1000,
         IDLE_MAX_MS / 1000
     ));
@@ -139,24 +144,39 @@ const TWO: &str = "two faults at once";
 #[derive(Default)]
 struct Stall {
     times: usize,
-    moved_ms: u64,
-    never: bool,
-    idle_ms: u64,
+    young: Longest,
+    /// Of lanes whose records are older than brokers remember a producer.
+    aged: Longest,
     late: usize,
 }
 
-impl std::fmt::Display for Stall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+#[derive(Default)]
+struct Longest {
+    moved_ms: u64,
+    never: bool,
+    idle_ms: u64,
+}
+
+impl Longest {
+    fn add(&mut self, recovery: Recovery, watched_ms: u64) {
+        self.moved_ms = self.moved_ms.max(recovery.moved_ms.unwrap_or(watched_ms));
+        self.idle_ms = self.idle_ms.max(recovery.idle_ms);
+        self.never |= recovery.moved_ms.is_none();
+    }
+}
+
+impl fmt::Display for Longest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let more = if self.never { ">" } else { "" };
-        write!(
-            f,
-            "{more}{:.1} ({:.1}), {}×",
-            self.moved_ms as f64 / 1e3,
-            self.idle_ms as f64 / 1e3,
-            self.times
-        )?;
+        write!(f, "{more}{:.1} ({:.1})", self.moved_ms as f64 / 1e3, self.idle_ms as f64 / 1e3)
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}×: {}; aged {}", self.times, self.young, self.aged)?;
         if self.late > 0 {
-            write!(f, ", **{} late**", self.late)?;
+            write!(f, "; **{} late**", self.late)?;
         }
         Ok(())
     }
@@ -172,10 +192,11 @@ fn stalls(trial: &Trial) -> BTreeMap<String, Stall> {
         let stall = stalls.entry(name).or_default();
         stall.times += 1;
         stall.late += late(episode);
-        for recovery in episode.lanes.iter().flatten() {
-            stall.moved_ms = stall.moved_ms.max(recovery.moved_ms.unwrap_or(episode.watched_ms));
-            stall.idle_ms = stall.idle_ms.max(recovery.idle_ms);
-            stall.never |= recovery.moved_ms.is_none();
+        for (lane, recovery) in trial.lanes.iter().zip(&episode.lanes) {
+            let longest = if lane.topic.is_aged() { &mut stall.aged } else { &mut stall.young };
+            if let Some(recovery) = recovery {
+                longest.add(*recovery, episode.watched_ms);
+            }
         }
     }
     stalls

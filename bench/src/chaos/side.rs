@@ -47,6 +47,11 @@ pub(crate) const TOPICS: [Topic; 6] = [
 ];
 
 impl Topic {
+    /// Its records are older than brokers remember a producer by default: 24 h.
+    pub(crate) fn is_aged(self) -> bool {
+        self.age_ms > 24 * 3600 * 1000
+    }
+
     /// As the writer wants it.
     pub(crate) fn to_write(self) -> String {
         format!("{}:{}:{}:{}", self.name, self.partitions, self.codec, self.age_ms)
@@ -79,11 +84,18 @@ pub(crate) struct Side {
     ports: Vec<u16>,
     /// Each topic's name here, and its partitions.
     pub(crate) topics: Vec<(String, u32)>,
+    /// The topic here that an unclean election may hit, if it takes part.
+    unclean: Option<String>,
 }
 
 impl Side {
     /// Starts the cluster, its wires, and creates the topics with this in front of their names.
-    pub(crate) fn start(which: Which, kafka: &Distribution, prefix: &str) -> anyhow::Result<Side> {
+    pub(crate) fn start(
+        which: Which,
+        kafka: &Distribution,
+        prefix: &str,
+        copied: &[Topic],
+    ) -> anyhow::Result<Side> {
         // A broker's id ends both numbers, so that one setting can say them for all.
         let (tens, listeners) = wire_ports()?;
         let behind = broker_ports(tens)?;
@@ -104,8 +116,12 @@ impl Side {
         let bootstrap = cluster.bootstrap();
         let mut session = kafka.session()?;
         let mut topics = Vec::new();
-        for topic in TOPICS {
+        let mut unclean = None;
+        for topic in copied {
             let name = format!("{prefix}{}", topic.name);
+            if topic.unclean == Some(which) {
+                unclean = Some(name.clone());
+            }
             topic.create(which, &mut session, &bootstrap, &name)?;
             topics.push((name, topic.partitions));
         }
@@ -118,6 +134,7 @@ impl Side {
             bootstrap,
             wired_bootstrap: wired.join(","),
             topics,
+            unclean,
         })
     }
 
@@ -167,8 +184,7 @@ impl Side {
 
     /// The topic here that an unclean election may hit.
     pub(crate) fn unclean_topic(&self) -> anyhow::Result<&str> {
-        let at = TOPICS.iter().position(|topic| topic.unclean == Some(self.which));
-        Ok(&self.topics[at.context("no topic may lose records here")?].0)
+        self.unclean.as_deref().context("no topic may lose records here")
     }
 }
 
