@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use protocol::ApiKey;
@@ -89,6 +89,33 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Whoever keeps its time sees that it is gone.
+        self.state().groups.changes().notify_one();
+    }
+}
+
+/// Does what groups must do at a certain time, until the cluster is gone.
+async fn keep_time(shared: Weak<Shared>) {
+    loop {
+        let (changes, wait_ms) = {
+            let Some(shared) = shared.upgrade() else { return };
+            let now_ms = shared.now_ms();
+            let mut state = shared.state();
+            state.tick(now_ms);
+            let rules = state.group_rules();
+            let next_ms = state.groups.next_deadline_ms(&rules);
+            (state.groups.changes(), next_ms.map(|at| at.saturating_sub(now_ms)))
+        };
+        match wait_ms.map(|wait_ms| Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())) {
+            // Either way there is something to look at again.
+            Some(wait) => drop(tokio::time::timeout(wait, changes.notified()).await),
+            None => changes.notified().await,
+        }
+    }
+}
+
 impl Cluster {
     /// Starts the brokers, each on a port of loopback that the system chooses. Needs a tokio runtime, whose
     /// tasks they are.
@@ -128,6 +155,7 @@ impl Cluster {
             transport: config.transport,
             fetch_sessions_max: config.fetch_sessions_max,
         });
+        tokio::spawn(keep_time(Arc::downgrade(&shared)));
         for (slot, listener) in shared.slots.iter().zip(listeners) {
             slot.serve(&shared, listener);
         }
@@ -193,11 +221,13 @@ impl Cluster {
         self.shared.now_ms()
     }
 
-    /// Moves the brokers' wall clock on, and ends transactions that are overdue by then.
+    /// Moves the brokers' wall clock on, and ends what is overdue by then: transactions, members of groups.
     pub fn advance(&self, by: Duration) {
         lock(&self.shared.clock).advance(by);
         let now_ms = self.now_ms();
-        self.shared.state().abort_overdue(now_ms);
+        let mut state = self.shared.state();
+        state.tick(now_ms);
+        state.groups.changes().notify_one();
     }
 }
 

@@ -47,7 +47,9 @@ pub(crate) async fn serve(
     peer: String,
     mut signal: watch::Receiver<Signal>,
 ) {
-    let mut connection = Connection { broker, shared, stream, buffer: BytesMut::new() };
+    let host = peer.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
+    let client_host = format!("/{host}");
+    let mut connection = Connection { broker, client_host, shared, stream, buffer: BytesMut::new() };
     let end = tokio::select! {
         biased;
         _ = signal.changed() => End::Quietly,
@@ -61,6 +63,8 @@ pub(crate) async fn serve(
 
 struct Connection<S> {
     broker: i32,
+    /// As Kafka tells it: with a slash, without the port.
+    client_host: String,
     shared: Weak<Shared>,
     stream: S,
     buffer: BytesMut,
@@ -126,7 +130,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let client_id =
             request.header.client_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
         let (api, version, correlation_id) = (request.api, request.version, request.header.correlation_id);
-        let ask = Ask { broker: self.broker, api, version, correlation_id, client_id, now_ms, fired };
+        let client_host = self.client_host.clone();
+        let ask =
+            Ask { broker: self.broker, api, version, correlation_id, client_id, client_host, now_ms, fired };
         let answer = requests::answer(&self.shared, &ask, request.body).await;
         if !ask.fired.delay_reply.is_zero() {
             tokio::time::sleep(ask.fired.delay_reply).await;

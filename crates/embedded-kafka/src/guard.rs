@@ -6,7 +6,7 @@
 
 use protocol::ApiKey;
 
-use Kind::{Blob, Fixed, Numbers, Structures, Text, Texts};
+use Kind::{Blob, Fixed, Maybe, Numbers, Structures, Text, Texts};
 
 /// A kind of field.
 enum Kind {
@@ -22,6 +22,8 @@ enum Kind {
     Texts,
     /// An array of structures.
     Structures(&'static [Field]),
+    /// A structure or, by the byte in front of it, none.
+    Maybe(&'static [Field]),
 }
 
 /// A field, and the versions that have it.
@@ -158,6 +160,53 @@ const OFFSET_DELETE: &[Field] =
     &[always(Text), always(Structures(&[always(Text), always(Structures(&[always(B4)]))]))];
 const DESCRIBE_CLUSTER: &[Field] = &[always(B1), since(1, B1), since(2, B1)];
 const DESCRIBE_PRODUCERS: &[Field] = &[always(Structures(INDEXES))];
+const JOIN_GROUP: &[Field] = &[
+    always(Text),
+    always(B4),
+    since(1, B4),
+    always(Text),
+    since(5, Text),
+    always(Text),
+    always(Structures(&[always(Text), always(Blob)])),
+    since(8, Text),
+];
+const SYNC_GROUP: &[Field] = &[
+    always(Text),
+    always(B4),
+    always(Text),
+    since(3, Text),
+    since(5, Text),
+    since(5, Text),
+    always(Structures(&[always(Text), always(Blob)])),
+];
+const HEARTBEAT: &[Field] = &[always(Text), always(B4), always(Text), since(3, Text)];
+const LEAVE_GROUP: &[Field] =
+    &[always(Text), until(2, Text), since(3, Structures(&[always(Text), always(Text), since(5, Text)]))];
+const DESCRIBE_GROUPS: &[Field] = &[always(Texts), since(3, B1)];
+const LIST_GROUPS: &[Field] = &[since(4, Texts), since(5, Texts)];
+const DELETE_GROUPS: &[Field] = &[always(Texts)];
+const CONSUMER_GROUP_HEARTBEAT: &[Field] = &[
+    always(Text),
+    always(Text),
+    always(B4),
+    always(Text),
+    always(Text),
+    always(B4),
+    always(Texts),
+    since(1, Text),
+    always(Text),
+    always(Structures(&[always(ID), always(Numbers(4))])),
+];
+const CONSUMER_GROUP_DESCRIBE: &[Field] = &[always(Texts), always(B1)];
+/// What ACLs are about, and who may do what: an ACL, or a filter of them.
+const ACL: &[Field] =
+    &[always(B1), always(Text), always(B1), always(Text), always(Text), always(B1), always(B1)];
+const ACLS: &[Field] = &[always(Structures(ACL))];
+const SASL_HANDSHAKE: &[Field] = &[always(Text)];
+const SASL_AUTHENTICATE: &[Field] = &[always(Blob)];
+const ELECT_LEADERS: &[Field] = &[since(1, B1), always(Structures(INDEXES)), always(B4)];
+const DESCRIBE_TOPIC_PARTITIONS: &[Field] =
+    &[always(Structures(&[always(Text)])), always(B4), always(Maybe(&[always(Text), always(B4)]))];
 
 /// The fields of a request; `None` for one that is not decoded here.
 fn outline(api: ApiKey) -> Option<&'static [Field]> {
@@ -186,6 +235,21 @@ fn outline(api: ApiKey) -> Option<&'static [Field]> {
         ApiKey::OffsetDelete => OFFSET_DELETE,
         ApiKey::DescribeCluster => DESCRIBE_CLUSTER,
         ApiKey::DescribeProducers => DESCRIBE_PRODUCERS,
+        ApiKey::JoinGroup => JOIN_GROUP,
+        ApiKey::SyncGroup => SYNC_GROUP,
+        ApiKey::Heartbeat => HEARTBEAT,
+        ApiKey::LeaveGroup => LEAVE_GROUP,
+        ApiKey::DescribeGroups => DESCRIBE_GROUPS,
+        ApiKey::ListGroups => LIST_GROUPS,
+        ApiKey::DeleteGroups => DELETE_GROUPS,
+        ApiKey::ConsumerGroupHeartbeat => CONSUMER_GROUP_HEARTBEAT,
+        ApiKey::ConsumerGroupDescribe => CONSUMER_GROUP_DESCRIBE,
+        ApiKey::DescribeAcls => ACL,
+        ApiKey::CreateAcls | ApiKey::DeleteAcls => ACLS,
+        ApiKey::SaslHandshake => SASL_HANDSHAKE,
+        ApiKey::SaslAuthenticate => SASL_AUTHENTICATE,
+        ApiKey::ElectLeaders => ELECT_LEADERS,
+        ApiKey::DescribeTopicPartitions => DESCRIBE_TOPIC_PARTITIONS,
         _ => return None,
     })
 }
@@ -308,6 +372,12 @@ impl Reader<'_> {
                 Texts => {
                     for _ in 0..self.count(1)? {
                         self.text()?;
+                    }
+                }
+                Maybe(fields) => {
+                    let [present] = self.number::<1>()?;
+                    if present.cast_signed() >= 0 {
+                        self.walk(version, fields)?;
                     }
                 }
                 // No structure is empty, so each element uses up bytes.

@@ -236,6 +236,7 @@ mod tests {
                 version,
                 correlation_id: 77,
                 client_id: String::new(),
+                client_host: String::new(),
                 now_ms: 0,
                 fired: Fired::default(),
             };

@@ -1,25 +1,33 @@
 //! The requests, one file each: what is asked, of which state, and what Kafka answers.
 //!
-//! A handler is a plain function of the state; only produce and fetch may wait, and they look at the state
-//! again each time something they wait for has changed.
+//! A handler is a plain function of the state. Produce and fetch may wait, and look at the state again each
+//! time something they wait for has changed; who joins a group waits for the others.
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_producers;
 mod end_txn;
 mod fetch;
 mod fetch_reply;
 mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
@@ -27,6 +35,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 mod txn_offset_commit;
 
 use std::str::FromStr;
@@ -49,6 +58,7 @@ pub(crate) struct Ask {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) client_id: String,
+    pub(crate) client_host: String,
     pub(crate) now_ms: i64,
     pub(crate) fired: Fired,
 }
@@ -90,6 +100,8 @@ pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: RequestKi
     let request = match request {
         RequestKind::Produce(request) => return produce::answer(cluster, ask, request).await,
         RequestKind::Fetch(request) => return fetch::answer(cluster, ask, &request).await,
+        RequestKind::JoinGroup(request) => return join_group::answer(cluster, ask, request).await,
+        RequestKind::SyncGroup(request) => return sync_group::answer(cluster, ask, request).await,
         other => other,
     };
     let Some(shared) = cluster.upgrade() else { return Answer::Gone };
@@ -97,7 +109,7 @@ pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: RequestKi
         return api_versions::answer(ask, shared.profile, &request);
     }
     let state = &mut *shared.state();
-    state.abort_overdue(ask.now_ms);
+    state.tick(ask.now_ms);
     match request {
         RequestKind::Metadata(request) => ask.encode(&metadata::answer(state, ask, request)),
         RequestKind::ListOffsets(request) => ask.encode(&list_offsets::answer(state, ask, request)),
@@ -131,6 +143,17 @@ pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: RequestKi
         RequestKind::FindCoordinator(request) => ask.encode(&find_coordinator::answer(state, ask, request)),
         RequestKind::OffsetCommit(request) => ask.encode(&offset_commit::answer(state, ask, request)),
         RequestKind::OffsetFetch(request) => ask.encode(&offset_fetch::answer(state, ask, request)),
+        RequestKind::Heartbeat(request) => ask.encode(&heartbeat::answer(state, ask, &request)),
+        RequestKind::LeaveGroup(request) => ask.encode(&leave_group::answer(state, ask, request)),
+        RequestKind::DescribeGroups(request) => ask.encode(&describe_groups::answer(state, ask, request)),
+        RequestKind::ListGroups(request) => ask.encode(&list_groups::answer(state, ask, &request)),
+        RequestKind::DeleteGroups(request) => ask.encode(&delete_groups::answer(state, ask, request)),
+        RequestKind::ConsumerGroupHeartbeat(request) => {
+            ask.encode(&consumer_group_heartbeat::answer(state, ask, request))
+        }
+        RequestKind::ConsumerGroupDescribe(request) => {
+            ask.encode(&consumer_group_describe::answer(state, ask, request))
+        }
         RequestKind::OffsetDelete(request) => ask.encode(&offset_delete::answer(state, ask, request)),
         _ => Answer::Close(format!("{:?} version {} is not answered here", ask.api, ask.version)),
     }

@@ -12,9 +12,12 @@
 mod batches;
 #[path = "../it/client.rs"]
 mod client;
+mod consumers;
 mod desk;
 mod differences;
+mod groups;
 mod logs;
+mod people;
 mod producers;
 mod topics;
 mod transactions;
@@ -23,6 +26,15 @@ use embedded_kafka::{Cluster, Config, Profile};
 
 use desk::Desk;
 
+/// So that a group's time is short.
+const GROUP_SETTINGS: [(&str, &str); 4] = [
+    ("group.initial.rebalance.delay.ms", "800"),
+    ("group.min.session.timeout.ms", "500"),
+    // So that the answer to a heartbeat does not depend on when it was sent.
+    ("group.consumer.assignment.interval.ms", "0"),
+    ("group.consumer.assignor.offload.enable", "false"),
+];
+
 async fn suite(address: String, profile: Profile, is_real: bool) -> Vec<String> {
     let mut desk = Desk::new(address, profile, is_real).await;
     topics::check(&mut desk).await;
@@ -30,12 +42,17 @@ async fn suite(address: String, profile: Profile, is_real: bool) -> Vec<String> 
     producers::check(&mut desk).await;
     logs::check(&mut desk).await;
     transactions::check(&mut desk).await;
+    groups::check(&mut desk).await;
+    consumers::check(&mut desk).await;
     desk.lines
 }
 
 async fn embedded(profile: Profile) -> Vec<String> {
     // As the clusters of `real-kafka` are set.
-    let config = Config::new(1, profile).broker_setting("log.segment.delete.delay.ms", "1000");
+    let mut config = Config::new(1, profile).broker_setting("log.segment.delete.delay.ms", "1000");
+    for (name, value) in GROUP_SETTINGS {
+        config = config.broker_setting(name, value);
+    }
     let cluster = Cluster::start(config).await.unwrap();
     suite(cluster.bootstrap_servers(), profile, false).await
 }
@@ -47,7 +64,10 @@ async fn compare(profile: Profile, version: &str) {
         return;
     }
     let kafka = real_kafka::Distribution::resolve(version).unwrap();
-    let real = real_kafka::Cluster::start(&kafka, &real_kafka::Config::brokers(1)).unwrap();
+    let settings = GROUP_SETTINGS
+        .iter()
+        .fold(real_kafka::Config::brokers(1), |config, (name, value)| config.with(*name, *value));
+    let real = real_kafka::Cluster::start(&kafka, &settings).unwrap();
     let theirs = suite(real.bootstrap(), profile, true).await;
     let unexplained = differences::unexplained(profile, &theirs, &ours);
     assert!(unexplained.is_empty(), "{version} differs:\n{}", unexplained.join("\n"));
