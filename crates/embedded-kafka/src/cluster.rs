@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Transport};
 use crate::faults::{Faults, On};
 use crate::profile::Profile;
+use crate::sasl::Sasl;
 use crate::sessions::Sessions;
 use crate::state::{BrokerState, State};
 
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) profile: Profile,
     pub(crate) transport: Transport,
     pub(crate) fetch_sessions_max: usize,
+    pub(crate) sasl: Option<Sasl>,
 }
 
 #[derive(Default)]
@@ -154,6 +156,7 @@ impl Cluster {
             profile: config.profile,
             transport: config.transport,
             fetch_sessions_max: config.fetch_sessions_max,
+            sasl: config.sasl,
         });
         tokio::spawn(keep_time(Arc::downgrade(&shared)));
         for (slot, listener) in shared.slots.iter().zip(listeners) {

@@ -32,7 +32,7 @@ const fn up_to(highest: i16) -> Option<(i16, i16)> {
 }
 
 /// 4.3 lists Produce from 0, for the sake of old librdkafka, and refuses 0 to 2 (KAFKA-18659).
-const VERSIONS: [Row; 34] = [
+const VERSIONS: [Row; 40] = [
     row(ApiKey::Produce, 5, 9, 11, (0, 13)),
     row(ApiKey::Fetch, 7, 12, 17, (4, 18)),
     row(ApiKey::ListOffsets, 2, 6, 9, (1, 10)),
@@ -65,6 +65,12 @@ const VERSIONS: [Row; 34] = [
     row(ApiKey::DescribeGroups, 1, 5, 5, (0, 6)),
     row(ApiKey::ListGroups, 1, 4, 5, (0, 5)),
     row(ApiKey::DeleteGroups, 0, 2, 2, (0, 2)),
+    (ApiKey::DescribeAcls, [None, Some((0, 2)), Some((0, 3)), Some((1, 3))]),
+    (ApiKey::CreateAcls, [None, Some((0, 2)), Some((0, 3)), Some((1, 3))]),
+    (ApiKey::DeleteAcls, [None, Some((0, 2)), Some((0, 3)), Some((1, 3))]),
+    row(ApiKey::SaslHandshake, 1, 1, 1, (0, 1)),
+    row(ApiKey::SaslAuthenticate, 0, 2, 2, (0, 2)),
+    row(ApiKey::DescribeTopicPartitions, -1, -1, 0, (0, 0)),
     row(ApiKey::ConsumerGroupHeartbeat, -1, -1, 0, (0, 1)),
     row(ApiKey::ConsumerGroupDescribe, -1, -1, 0, (0, 1)),
 ];

@@ -9,6 +9,7 @@ use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
 use record_batch::Codec;
 
+use crate::acls::Authorizer;
 use crate::config::Config;
 use crate::configs::{self, BrokerValues, split_list};
 use crate::groups::{Groups, Rules, TopicSize};
@@ -52,6 +53,8 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<TopicName, Topic>,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
+    /// Who may do what; everybody may everything without one.
+    pub(crate) authorizer: Option<Authorizer>,
     /// The topic that has an id.
     ids: HashMap<[u8; 16], TopicName>,
     topics_created: u64,
@@ -81,6 +84,10 @@ impl State {
             topics: BTreeMap::new(),
             transactions: Transactions::default(),
             groups: Groups::default(),
+            authorizer: config
+                .super_users
+                .as_ref()
+                .map(|users| Authorizer { super_users: users.clone(), ..Authorizer::default() }),
             ids: HashMap::new(),
             topics_created: 0,
             next_producer_id: config.first_producer_id,
@@ -105,12 +112,13 @@ impl State {
     /// What every request about a group is refused for first; `empty_id` is what a group without a name is
     /// called, NONE where such a group is one like any other.
     pub(crate) fn check_group(&self, ask: &Ask, group: &str, empty_id: ErrorCode) -> Result<(), ErrorCode> {
-        if let Some(code) = ask.fired.fails_whole() {
+        if let Some(code) = ask.fails_whole() {
             return Err(code);
         }
         if group.is_empty() && !empty_id.is_ok() {
             return Err(empty_id);
         }
+        self.check_group_access(ask, group)?;
         if self.coordinator(group) == Some(ask.broker) { Ok(()) } else { Err(ErrorCode::NOT_COORDINATOR) }
     }
 

@@ -325,13 +325,13 @@ impl ClassicGroup {
         self.rebalance(now_ms, rules);
     }
 
-    pub(crate) fn sync(&mut self, now_ms: i64, rules: &Rules, ticket: Ticket, sync: Syncing) {
+    pub(crate) fn sync(&mut self, now_ms: i64, rules: &Rules, ticket: Ticket, sync: &Syncing) {
         let claim = Claim {
             generation: sync.generation,
             member_id: &sync.member_id,
             instance_id: sync.instance_id.as_deref(),
         };
-        if let Err(code) = self.check_sync(rules, claim, &sync) {
+        if let Err(code) = self.check_sync(rules, claim, sync) {
             return self.refuse_sync(ticket, code);
         }
         self.unsynced.retain(|unsynced| *unsynced != sync.member_id);

@@ -161,18 +161,18 @@ impl ConsumerGroup {
         &mut self,
         now_ms: i64,
         pace: Pace,
-        beat: Beat,
+        beat: &Beat,
         size: impl Fn(&str) -> Option<TopicSize>,
     ) -> Result<Beaten, Refused> {
         if beat.epoch == LEAVING || beat.epoch == LEAVING_FOR_A_WHILE {
-            return self.leave(&beat, size);
+            return self.leave(beat, size);
         }
-        let index = self.find(&beat)?;
+        let index = self.find(beat)?;
         let member = &mut self.members[index];
         let full = beat.epoch == JOINING
             || (beat.rebalance_timeout_ms >= 0 && beat.topics.is_some() && beat.owned.is_some());
         let before = member.assigned.clone();
-        let changed = member.update(&beat);
+        let changed = member.update(beat);
         member.session_until_ms = now_ms.saturating_add(pace.session_timeout_ms);
         self.refresh(changed, size);
         self.retarget(now_ms, pace);

@@ -298,7 +298,7 @@ impl Groups {
     }
 
     /// SyncGroup.
-    pub(crate) fn sync(&mut self, now_ms: i64, rules: &Rules, group: &str, ticket: Ticket, sync: Syncing) {
+    pub(crate) fn sync(&mut self, now_ms: i64, rules: &Rules, group: &str, ticket: Ticket, sync: &Syncing) {
         let Some(found) = self.classic(group) else {
             let reply = SyncReply { code: ErrorCode::UNKNOWN_MEMBER_ID, ..SyncReply::default() };
             return self.deliver(ticket, Reply::Sync(reply));
@@ -348,3 +348,6 @@ impl Groups {
         Arc::clone(&self.changed)
     }
 }
+
+#[cfg(test)]
+mod tests;

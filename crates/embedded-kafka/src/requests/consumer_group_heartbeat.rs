@@ -48,6 +48,9 @@ fn beat(state: &mut State, ask: &Ask, request: ConsumerGroupHeartbeatRequest) ->
     let group = request.group_id.0.to_string();
     check(ask, &request)?;
     state.check_group(ask, &group, ErrorCode::INVALID_REQUEST).map_err(|code| (code, String::new()))?;
+    if !ask.denied.topics.is_empty() {
+        return Err((ErrorCode::TOPIC_AUTHORIZATION_FAILED, String::new()));
+    }
     let assignor = request.server_assignor.as_ref().and_then(|name| Assignor::named(name));
     let mut member_id = request.member_id.to_string();
     if member_id.is_empty() {
@@ -83,7 +86,7 @@ fn beat(state: &mut State, ask: &Ask, request: ConsumerGroupHeartbeatRequest) ->
     let found = found.ok_or_else(missing)?;
     let topics = &state.topics;
     let size = |name: &str| topic_size(topics, name);
-    let beaten = found.beat(ask.now_ms, pace, beat, size);
+    let beaten = found.beat(ask.now_ms, pace, &beat, size);
     state.groups.settle(&group);
     beaten.map_err(|(code, message)| (code, message.to_owned()))
 }

@@ -239,6 +239,8 @@ mod tests {
                 client_host: String::new(),
                 now_ms: 0,
                 fired: Fired::default(),
+                principal: String::new(),
+                denied: Default::default(),
             };
             let wanted = Wanted {
                 topic: Some(TopicName::from("orders")),

@@ -5,13 +5,14 @@ use protocol::messages::list_groups_request::ListGroupsRequest;
 use protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
 use protocol::messages::{self};
 
+use crate::acls::{CLUSTER_NAME, operation, resource};
 use crate::profile::Profile;
 use crate::requests::{Ask, text};
 use crate::state::State;
 
 pub(super) fn answer(state: &mut State, ask: &Ask, request: &ListGroupsRequest) -> ListGroupsResponse {
     let response = ListGroupsResponse::default();
-    if let Some(code) = ask.fired.fails_whole() {
+    if let Some(code) = ask.fails_whole() {
         return response.with_error_code(code.0);
     }
     if state.controller().is_none() {
@@ -25,10 +26,12 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: &ListGroupsRequest) 
         };
         filter.is_empty() || filter.iter().any(matches)
     };
+    let may_all = state.may(ask, operation::DESCRIBE, resource::CLUSTER, CLUSTER_NAME);
     let mut groups = Vec::new();
     for (id, group) in state.groups.iter() {
         let (phase, kind) = (group.state_name(), group.type_name());
         if state.coordinator(id) != Some(ask.broker)
+            || !(may_all || state.may(ask, operation::DESCRIBE, resource::GROUP, id))
             || !wanted(&request.states_filter, phase)
             || !wanted(&request.types_filter, kind)
         {

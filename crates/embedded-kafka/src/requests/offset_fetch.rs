@@ -66,8 +66,9 @@ fn fetch(
     stable: bool,
     denied: Option<ErrorCode>,
 ) -> (ErrorCode, Vec<(TopicName, Vec<Told>)>) {
-    let refused = match ask.fired.fails_whole() {
+    let refused = match ask.fails_whole() {
         Some(code) => Some(code),
+        None if state.check_group_access(ask, group).is_err() => Some(ErrorCode::GROUP_AUTHORIZATION_FAILED),
         None if state.coordinator(group) != Some(ask.broker) => Some(ErrorCode::NOT_COORDINATOR),
         None => denied,
     };

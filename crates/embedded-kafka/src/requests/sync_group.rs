@@ -37,7 +37,7 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: SyncGroup
                 .collect(),
         };
         let rules = state.group_rules();
-        state.groups.sync(ask.now_ms, &rules, &group, ticket, sync);
+        state.groups.sync(ask.now_ms, &rules, &group, ticket, &sync);
         waiting
     };
     match waiting.await {

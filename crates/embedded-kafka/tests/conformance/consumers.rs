@@ -172,9 +172,11 @@ pub(crate) async fn check(desk: &mut Desk) {
     both_kinds(desk).await;
 }
 
+type Change = fn(ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatRequest;
+
 /// Heartbeats that make no sense.
 async fn strange(desk: &mut Desk) {
-    let changes: [(&str, fn(ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatRequest); 12] = [
+    let changes: [(&str, Change); 12] = [
         ("no group", |request| request.with_group_id(GroupId(text("")))),
         ("an empty instance", |request| request.with_instance_id(Some(text("")))),
         ("an empty rack", |request| request.with_rack_id(Some(text("")))),

@@ -45,6 +45,8 @@ async fn wait_for_coordinator(desk: &mut Desk) {
     panic!("no coordinator has come");
 }
 
+type Change = fn(&mut Person);
+
 /// Those who are not members, and those who ask for nonsense.
 async fn strangers(desk: &mut Desk, name: &str) {
     let long = "g".repeat(300);
@@ -63,7 +65,7 @@ async fn strangers(desk: &mut Desk, name: &str) {
         desk.note(&format!("join of {case:?}"), joined(&response, &[&person]));
         desk.note_group(&format!("description of {case:?}"), group, &[]).await;
     }
-    let changes: [(&str, fn(&mut Person)); 7] = [
+    let changes: [(&str, Change); 7] = [
         ("a short session", |person| person.session_ms = 100),
         ("a long session", |person| person.session_ms = 2_000_000),
         ("a session of minutes", |person| person.session_ms = 300_001),

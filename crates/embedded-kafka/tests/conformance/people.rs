@@ -268,8 +268,7 @@ pub(crate) async fn gather(desk: &mut Desk, people: &mut [Person]) {
     for attempt in 0..20 {
         let group = format!("{name}{}", "'".repeat(attempt));
         let mut together = true;
-        for index in 0..people.len() {
-            let person = &mut people[index];
+        for (index, person) in people.iter_mut().enumerate() {
             person.group.clone_from(&group);
             person.start_joining().await;
             loop {
