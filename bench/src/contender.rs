@@ -85,6 +85,8 @@ pub(crate) struct Task<'a> {
     pub(crate) folder: &'a Path,
     /// Stop when caught up, for whom that is a mode.
     pub(crate) until_caught_up: bool,
+    /// Brokers of each cluster: how often MirrorMaker 2's own topics are kept.
+    pub(crate) brokers: u16,
 }
 
 impl Task<'_> {
@@ -93,7 +95,8 @@ impl Task<'_> {
         format!("{}.{}", self.source_alias(), self.topic)
     }
 
-    fn source_alias(&self) -> String {
+    /// What copied topics' names begin with.
+    pub(crate) fn source_alias(&self) -> String {
         format!("source{}", self.serial)
     }
 
@@ -135,8 +138,8 @@ impl Task<'_> {
         Ok(command)
     }
 
-    /// What `connect-mirror-maker.properties` would say. As shipped: only what it must be told for one source broker.
-    fn mirror_settings(&self, contender: Contender) -> Vec<(String, String)> {
+    /// What `connect-mirror-maker.properties` would say. As shipped: only what it must be told for so few brokers.
+    pub(crate) fn mirror_settings(&self, contender: Contender) -> Vec<(String, String)> {
         let (source, destination) = (self.source_alias(), self.destination_alias());
         let mut settings = Vec::new();
         let mut set = |key: String, value: &str| settings.push((key, value.to_owned()));
@@ -147,10 +150,10 @@ impl Task<'_> {
         set(format!("{destination}->{source}.enabled"), "false");
         set(format!("{source}->{destination}.topics"), self.topic);
         for topic in ["", "checkpoints.topic.", "heartbeats.topic.", "offset-syncs.topic."] {
-            set(format!("{topic}replication.factor"), "1"); // the clusters have one broker each
+            set(format!("{topic}replication.factor"), &self.brokers.to_string());
         }
         for topic in ["offset", "status", "config"] {
-            set(format!("{topic}.storage.replication.factor"), "1");
+            set(format!("{topic}.storage.replication.factor"), &self.brokers.to_string());
         }
         if contender == Contender::MirrorShipped {
             return settings;

@@ -12,6 +12,7 @@
 // It prints, reads clocks and waits for other processes: it is a chore, not the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod chaos;
 mod chart;
 mod contender;
 mod figures;
@@ -48,6 +49,8 @@ enum Cli {
         #[arg(long, default_value = "docs")]
         out: PathBuf,
     },
+    /// Copy between two clusters of three brokers while everything fails, compare both sides, say who stalled
+    Chaos(chaos::Options),
     /// Copy one connection to another and end: what the race runs as its physical floor
     #[command(hide = true)]
     Relay {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse() {
         Cli::Race(options) => race::run(&options),
         Cli::Page { out } => write_page(&out),
+        Cli::Chaos(options) => chaos::run(&options),
         Cli::Relay { sink } => relay::serve(sink),
     };
     match result {

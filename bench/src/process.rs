@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     path::PathBuf,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -28,6 +28,8 @@ pub(crate) struct Usage {
 pub(crate) enum Output {
     /// Standard output to us, the rest to our own standard error.
     Piped,
+    /// Standard output to us and standard input from us, the rest to this file.
+    Conversation(PathBuf),
     /// Both streams to this file.
     File(PathBuf),
 }
@@ -48,6 +50,11 @@ impl Measured {
         command.stdin(Stdio::null());
         match output {
             Output::Piped => command.stdout(Stdio::piped()),
+            Output::Conversation(path) => {
+                let errors =
+                    File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors)
+            }
             Output::File(path) => {
                 let out = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
                 command.stderr(out.try_clone().context("cannot share a log file")?).stdout(out)
@@ -66,6 +73,11 @@ impl Measured {
     /// Its standard output, once, if it was asked for.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Its standard input, once, if that is ours.
+    pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// Processor time so far, in the kernel's ticks of 10 ms; all of it once it has ended.
@@ -142,6 +154,12 @@ struct Stat {
     parent: u32,
     own: Duration,
     ended_children: Duration,
+}
+
+/// Whether a process has ended, though perhaps nobody has asked how.
+pub(crate) fn is_gone(id: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { return true };
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
 fn stat_of(id: &str) -> Option<Stat> {

@@ -240,6 +240,7 @@ impl Race {
             serial: self.serial,
             folder: folder.path(),
             until_caught_up: true,
+            brokers: 1,
         };
         let command = task.command(contender)?;
         let (log, copied) = (task.log(), task.destination_topic());
@@ -318,6 +319,7 @@ impl Race {
                     serial: self.serial,
                     folder: folder.path(),
                     until_caught_up: false,
+                    brokers: 1,
                 };
                 settle();
                 let before = self.snapshot();

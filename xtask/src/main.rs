@@ -28,6 +28,9 @@ usage: cargo xtask COMMAND
   bench race [--help | OPTION...]
                    race Paralog against MirrorMaker 2 and a bare relay; writes docs/performance.md
   bench page       write that page again from the runs the last race kept
+  chaos --seconds N [--version VERSION] [--seed S] [--copier paralog|mm2|both] [--report FILE] [--help | OPTION...]
+                   copy between two clusters of three brokers while processes are killed, paused and doubled, leaders
+                   move and connections fail; then compare both sides, and say how long lanes stood still
   java VERSION MAIN [ARGUMENT]...
                    run a main class of that Kafka version, such as org.apache.kafka.tools.TopicCommand
 ";
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test" | "ci"] => test::run(),
         ["bench", rest @ ..] => bench::run(rest),
+        ["chaos", ..] => bench::run(&words),
         ["golden"] => golden::run(),
         ["tidy"] => tidy::run().map(|tidy| if tidy { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         ["kafka", version, rest @ ..] => kafka::run(version, rest),

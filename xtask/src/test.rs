@@ -11,8 +11,11 @@ use std::{
 /// The Kafka versions that we are held against.
 pub(crate) const VERSIONS: [&str; 4] = ["4.3.1", "3.9.2", "2.8.2", "1.1.1"];
 
-/// The features that turn on the tests that need it.
-const REAL_KAFKA_FEATURES: &str = "paralog/real-kafka,embedded-kafka/real-kafka";
+/// The features that turn on the tests that need it, and those with clients that others wrote: the same for both, so
+/// that the workspace is built once.
+const REAL_KAFKA_FEATURES: &str = "paralog/real-kafka,embedded-kafka/real-kafka,embedded-kafka/foreign";
+/// What the tests with foreign clients cannot bring themselves.
+const FOREIGN_PROGRAMS: [&str; 5] = ["kcat", "python3", "java", "javac", "mvn"];
 
 #[derive(Default)]
 struct Tally {
@@ -32,8 +35,25 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     tally.step("documentation", doc)?;
+    foreign(&mut tally)?;
     real_kafka(&mut tally)?;
     Ok(tally.tell())
+}
+
+/// Clients that others wrote, against `embedded-kafka`. What is missing fails there, with what to do.
+fn foreign(tally: &mut Tally) -> anyhow::Result<()> {
+    if let Some(missing) = FOREIGN_PROGRAMS.iter().find(|program| !is_on_path(program)) {
+        tally.not_run.push(format!("clients that others wrote: there is no {missing} (.ci/run installs it)"));
+        return Ok(());
+    }
+    let arguments =
+        ["test", "--workspace", "--no-fail-fast", "--features", REAL_KAFKA_FEATURES, "--test", "foreign"];
+    tally.step("clients that others wrote", cargo(&arguments))
+}
+
+fn is_on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 fn real_kafka(tally: &mut Tally) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! How fast the cluster is when Paralog is measured against it: `cargo bench -p embedded-kafka`.
 //!
 //! Client and broker share one thread, so the numbers are of both together. Processor time is told beside the
-//! clock's, for machines that do other things meanwhile.
+//! clock's, for machines that do other things meanwhile. `tests/it/figures.rs` holds what must be reached.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(clippy::print_stdout, reason = "a bench tells its numbers")]

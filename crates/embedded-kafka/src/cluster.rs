@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use protocol::ApiKey;
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Transport};
 use crate::faults::{Faults, On};
 use crate::profile::Profile;
+use crate::sasl::Sasl;
 use crate::sessions::Sessions;
 use crate::state::{BrokerState, State};
 
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) profile: Profile,
     pub(crate) transport: Transport,
     pub(crate) fetch_sessions_max: usize,
+    pub(crate) sasl: Option<Sasl>,
 }
 
 #[derive(Default)]
@@ -86,6 +88,33 @@ impl Shared {
 
     pub(crate) fn count_connection(&self) {
         lock(&self.counts).connections += 1;
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Whoever keeps its time sees that it is gone.
+        self.state().groups.changes().notify_one();
+    }
+}
+
+/// Does what groups must do at a certain time, until the cluster is gone.
+async fn keep_time(shared: Weak<Shared>) {
+    loop {
+        let (changes, wait_ms) = {
+            let Some(shared) = shared.upgrade() else { return };
+            let now_ms = shared.now_ms();
+            let mut state = shared.state();
+            state.tick(now_ms);
+            let rules = state.group_rules();
+            let next_ms = state.groups.next_deadline_ms(&rules);
+            (state.groups.changes(), next_ms.map(|at| at.saturating_sub(now_ms)))
+        };
+        match wait_ms.map(|wait_ms| Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())) {
+            // Either way there is something to look at again.
+            Some(wait) => drop(tokio::time::timeout(wait, changes.notified()).await),
+            None => changes.notified().await,
+        }
     }
 }
 
@@ -127,7 +156,9 @@ impl Cluster {
             profile: config.profile,
             transport: config.transport,
             fetch_sessions_max: config.fetch_sessions_max,
+            sasl: config.sasl,
         });
+        tokio::spawn(keep_time(Arc::downgrade(&shared)));
         for (slot, listener) in shared.slots.iter().zip(listeners) {
             slot.serve(&shared, listener);
         }
@@ -193,11 +224,13 @@ impl Cluster {
         self.shared.now_ms()
     }
 
-    /// Moves the brokers' wall clock on, and ends transactions that are overdue by then.
+    /// Moves the brokers' wall clock on, and ends what is overdue by then: transactions, members of groups.
     pub fn advance(&self, by: Duration) {
         lock(&self.shared.clock).advance(by);
         let now_ms = self.now_ms();
-        self.shared.state().abort_overdue(now_ms);
+        let mut state = self.shared.state();
+        state.tick(now_ms);
+        state.groups.changes().notify_one();
     }
 }
 

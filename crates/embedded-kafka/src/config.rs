@@ -1,6 +1,7 @@
 //! What a cluster is started with.
 
 use crate::profile::Profile;
+use crate::sasl::Sasl;
 
 /// How clients reach the brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,11 @@ pub struct Config {
     pub start_ms: Option<i64>,
     /// Fetch sessions a broker keeps (KIP-227); 0 refuses all.
     pub fetch_sessions_max: usize,
+    /// Clients must log in. Without it everybody is `User:ANONYMOUS`.
+    pub sasl: Option<Sasl>,
+    /// There is an authorizer: only these (as `User:ann`), and whom ACLs allow, may do anything. `None`:
+    /// everybody may, and questions about ACLs are answered with SECURITY_DISABLED.
+    pub super_users: Option<Vec<String>>,
 }
 
 impl Default for Config {
@@ -56,6 +62,8 @@ impl Default for Config {
             seed: 1,
             start_ms: None,
             fetch_sessions_max: 1000,
+            sasl: None,
+            super_users: None,
         }
     }
 }

@@ -93,6 +93,8 @@ impl Setting {
     /// The built-in default, which versions disagree about in a few places.
     pub(crate) fn default(&self, profile: Profile) -> &'static str {
         match self.name {
+            // KAFKA-7858 (2.3) made it half an hour.
+            "group.max.session.timeout.ms" if profile < Profile::V2_8 => "300000",
             // KAFKA-4203 (2.5) made it count the batch's own overhead.
             "max.message.bytes" | "message.max.bytes" if profile < Profile::V2_8 => "1000012",
             // KIP-1030.
@@ -237,13 +239,17 @@ static TOPIC_SETTINGS: [Setting; 36] = [
 ];
 
 /// Broker settings that are not the synonym of a topic's, as far as a replicator looks at them.
-static BROKER_SETTINGS: [Setting; 22] = [
+static BROKER_SETTINGS: [Setting; 26] = [
     setting("auto.create.topics.enable", Kind::Boolean, "true", &[]),
     setting("broker.rack", Kind::String, "", &[]),
     setting("default.replication.factor", Kind::Int, "1", &[]).at_least(1),
     setting("delete.topic.enable", Kind::Boolean, "true", &[]),
     setting("fetch.max.bytes", Kind::Int, "57671680", &[]).since(Profile::V2_8).at_least(1024),
+    setting("group.consumer.assignment.interval.ms", Kind::Int, "1000", &[]).since(Profile::V4_3),
+    setting("group.consumer.heartbeat.interval.ms", Kind::Int, "5000", &[]).since(Profile::V3_9),
+    setting("group.consumer.session.timeout.ms", Kind::Int, "45000", &[]).since(Profile::V3_9),
     setting("group.initial.rebalance.delay.ms", Kind::Int, "3000", &[]),
+    setting("group.max.size", Kind::Int, "2147483647", &[]).since(Profile::V2_8).at_least(1),
     setting("group.max.session.timeout.ms", Kind::Int, "1800000", &[]),
     setting("group.min.session.timeout.ms", Kind::Int, "6000", &[]),
     setting("log.retention.hours", Kind::Int, "168", &[]),

@@ -16,7 +16,8 @@ use crate::broker::Signal;
 use crate::cluster::Shared;
 use crate::faults::{Departure, Fired};
 use crate::guard;
-use crate::requests::{self, Answer, Ask};
+use crate::requests::{self, Answer, Ask, Denials};
+use crate::sasl::Login;
 
 /// `socket.request.max.bytes`.
 const FRAME_BYTES_MAX: usize = 100 << 20;
@@ -47,7 +48,11 @@ pub(crate) async fn serve(
     peer: String,
     mut signal: watch::Receiver<Signal>,
 ) {
-    let mut connection = Connection { broker, shared, stream, buffer: BytesMut::new() };
+    let host = peer.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
+    let client_host = format!("/{host}");
+    let Some(sasl) = shared.upgrade().map(|shared| shared.sasl.clone()) else { return };
+    let login = Login::new(sasl);
+    let mut connection = Connection { broker, client_host, login, shared, stream, buffer: BytesMut::new() };
     let end = tokio::select! {
         biased;
         _ = signal.changed() => End::Quietly,
@@ -61,6 +66,9 @@ pub(crate) async fn serve(
 
 struct Connection<S> {
     broker: i32,
+    /// As Kafka tells it: with a slash, without the port.
+    client_host: String,
+    login: Login,
     shared: Weak<Shared>,
     stream: S,
     buffer: BytesMut,
@@ -106,6 +114,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn serve_frame(&mut self, frame: Bytes) -> Result<(), End> {
+        if self.login.expects_bare_bytes() {
+            return self.serve_bare_bytes(&frame).await;
+        }
         guard::check(&frame).map_err(End::Because)?;
         let request = server::decode_request(frame)
             .map_err(|error| End::Because(format!("not a request that is known here: {error}")))?;
@@ -126,17 +137,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let client_id =
             request.header.client_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
         let (api, version, correlation_id) = (request.api, request.version, request.header.correlation_id);
-        let ask = Ask { broker: self.broker, api, version, correlation_id, client_id, now_ms, fired };
-        let answer = requests::answer(&self.shared, &ask, request.body).await;
+        let client_host = self.client_host.clone();
+        let principal = self.login.principal().to_owned();
+        let broker = self.broker;
+        let mut ask = Ask {
+            broker,
+            api,
+            version,
+            correlation_id,
+            client_id,
+            client_host,
+            now_ms,
+            fired,
+            principal,
+            denied: Denials::default(),
+        };
+        let (answer, ends) = match requests::log_in(&ask, &mut self.login, &request.body) {
+            Some((answer, ends)) => (answer, ends),
+            None => {
+                let early = api == ApiKey::ApiVersions && self.login.takes_api_versions();
+                if let Some(objection) = self.login.objection(now_ms).filter(|_| !early) {
+                    return Err(End::Because(objection.to_owned()));
+                }
+                (requests::answer(&self.shared, &mut ask, request.body).await, false)
+            }
+        };
         if !ask.fired.delay_reply.is_zero() {
             tokio::time::sleep(ask.fired.delay_reply).await;
         }
         match answer {
+            Answer::Frame(slices) if ends => {
+                self.depart(slices, ask.fired.departure).await?;
+                Err(End::Because("the login has failed".to_owned()))
+            }
             Answer::Frame(slices) => self.depart(slices, ask.fired.departure).await,
             Answer::Nothing => Ok(()),
             Answer::Close(reason) => Err(End::Because(reason)),
             Answer::Gone => Err(End::Quietly),
         }
+    }
+
+    /// A login as it was before SaslAuthenticate (KIP-43): what is said goes to and fro without headers.
+    async fn serve_bare_bytes(&mut self, said: &[u8]) -> Result<(), End> {
+        let now_ms = self.shared.upgrade().ok_or(End::Quietly)?.now_ms();
+        let reply = self.login.authenticate(now_ms, said, false);
+        if reply.closes || !reply.code.is_ok() {
+            return Err(End::Because("the login has failed".to_owned()));
+        }
+        let length = u32::try_from(reply.bytes.len()).unwrap_or(u32::MAX);
+        let slices = vec![Bytes::copy_from_slice(&length.to_be_bytes()), Bytes::from(reply.bytes)];
+        self.write(slices).await?;
+        Ok(())
     }
 
     /// Counts the request and finds out what is to happen to it.

@@ -57,6 +57,19 @@ pub struct LogRecord {
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
+/// A batch of a log, or a message of an old format, in the two slices that it is kept in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its first offset.
+    pub base_offset: i64,
+    /// Its last offset.
+    pub last_offset: i64,
+    /// The 61 bytes of a batch's header; empty for an old format.
+    pub head: Bytes,
+    /// The records as they were sent; the whole message of an old format.
+    pub body: Bytes,
+}
+
 impl From<Record<'_>> for LogRecord {
     fn from(record: Record<'_>) -> LogRecord {
         let headers = record.headers.iter().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)));
@@ -257,7 +270,15 @@ impl Cluster {
         }
     }
 
-    /// Every entry of a log, as a fetch reply carries it.
+    /// The entries of a log from an offset on, as they are stored: nothing is copied.
+    pub fn entries(&self, topic: &str, partition: i32, from_offset: i64) -> Vec<LogEntry> {
+        let from = |partition: &mut Partition| {
+            partition.log.entries_from(from_offset).map(StoredEntry::parts).collect()
+        };
+        self.with(topic, partition, from)
+    }
+
+    /// Every entry of a log, as a fetch reply carries it. Copies the whole log; see [`Cluster::entries`].
     pub fn log(&self, topic: &str, partition: i32) -> Vec<Bytes> {
         self.with(topic, partition, |partition| partition.log.entries().map(StoredEntry::bytes).collect())
     }

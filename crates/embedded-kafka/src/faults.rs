@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A rule is one thing that happens to a request that matches: to the `skip + 1`-th and the following ones,
-//! as often as it was told. Rules are independent of each other; all that match act.
+//! as often as it was told. Rules are independent of each other; all that match act. `seeded.rs` has the same
+//! faults drawn from a seed.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::sync::{Notify, watch};
 
 use crate::cluster::{Cluster, Shared};
+use crate::seeded::Draws;
 
 /// A fault that is being described; one of the last methods puts it into force.
 #[must_use = "a fault is in force only once it is told what to do"]
@@ -261,6 +263,8 @@ struct Rule {
 pub(crate) struct Faults {
     rules: Vec<Rule>,
     last_id: u64,
+    /// Those of a seed, beside the rules.
+    pub(crate) seeded: Option<Draws>,
 }
 
 /// What happens to one request.
@@ -280,7 +284,8 @@ pub(crate) struct Fired {
 impl Faults {
     /// Whether a rule for `api` looks at topics, so that finding them out is worth it.
     pub(crate) fn look_at_topics(&self, api: ApiKey) -> bool {
-        self.rules.iter().any(|rule| rule.filter.api == api && rule.filter.topic.is_some())
+        self.seeded.is_some()
+            || self.rules.iter().any(|rule| rule.filter.api == api && rule.filter.topic.is_some())
     }
 
     /// What happens to a request that mentions the partitions, and one occurrence of each rule less.
@@ -309,11 +314,20 @@ impl Faults {
                 None => true,
             }
         });
+        if let Some(draws) = &mut self.seeded {
+            draws.draw(api, broker, mentioned, &mut fired);
+        }
         fired
     }
 }
 
 impl Filter {
+    fn about(api: ApiKey, at: Option<&TopicPartition>) -> Filter {
+        let topic = at.map(|at| at.topic.clone());
+        let partition = at.map(|at| at.partition.0).filter(|partition| *partition >= 0);
+        Filter { api, broker: None, topic, partition, skip: 0, times: Some(1) }
+    }
+
     fn is_about(&self, at: &TopicPartition) -> bool {
         self.concerns(at.topic.as_str(), at.partition.0)
     }
@@ -334,13 +348,28 @@ impl Fired {
             Action::DelayReply(by) => self.delay_reply += *by,
             Action::Hold(held) => self.holds.push(held.clone()),
             Action::Refuse => self.refused = true,
-            Action::DropReply => self.departure = self.departure.max(Departure::NeverAndClosed),
-            Action::Hang => self.departure = self.departure.max(Departure::NeverButOpen),
-            Action::Cut => self.departure = self.departure.max(Departure::CutInTheMiddle),
-            Action::Corrupt => self.departure = self.departure.max(Departure::Corrupted),
+            Action::DropReply => self.departs(Departure::NeverAndClosed),
+            Action::Hang => self.departs(Departure::NeverButOpen),
+            Action::Cut => self.departs(Departure::CutInTheMiddle),
+            Action::Corrupt => self.departs(Departure::Corrupted),
             Action::Throttle(by) => self.throttle += *by,
             Action::Look(look) => self.looks.push(Arc::clone(look)),
         }
+    }
+
+    /// Of several ways to leave the worst is taken.
+    pub(crate) fn departs(&mut self, departure: Departure) {
+        self.departure = self.departure.max(departure);
+    }
+
+    /// The request, or its part about the partition, is to fail. A partition below 0 is the whole topic.
+    pub(crate) fn fails_with(&mut self, code: ErrorCode, api: ApiKey, at: Option<&TopicPartition>) {
+        self.fails.push((Filter::about(api, at), code));
+    }
+
+    /// The same, after it was applied.
+    pub(crate) fn fails_applied_with(&mut self, code: ErrorCode, api: ApiKey, at: Option<&TopicPartition>) {
+        self.applied_fails.push((Filter::about(api, at), code));
     }
 
     /// The code that a part of the request about this partition is to fail with.

@@ -3,12 +3,15 @@
 //! Brokers are tasks that listen on loopback and speak the real protocol; their logs, offsets and
 //! transactions are in memory. A cluster presents itself as one of several Kafka versions ([`Profile`]) and
 //! answers as that version was measured to: the same refusals, the same forgetfulness of producers. What
-//! real clusters do rarely it does when asked: holes, old formats, elections, lost replies ([`Cluster::on`]).
+//! real clusters do rarely it does when asked: holes, old formats, elections, lost replies ([`Cluster::on`]), and all of
+//! these by a seed ([`Cluster::faults_by_seed`]).
 //!
 //! Known differences from Kafka, beside what is not answered at all: versions that the message library does
 //! not have are not listed (ListOffsets 11, OffsetCommit and OffsetFetch 10) or close the connection (Produce
-//! 0 to 2 and the like); groups have no members; followers copy at once unless told otherwise, and a broker that
-//! stops leaves the in-sync sets at once; retention, expiry and cleaning happen when asked
+//! 0 to 2 and the like); members of classic groups and of those that the broker assigns cannot mix, and subscriptions
+//! by expression are refused (KIP-848); committed offsets and empty groups stay until they are deleted; ACLs
+//! cannot be asked for as 1.1, and of SASL's mechanisms only PLAIN is built in ([`Mechanism`]); followers copy
+//! at once unless told otherwise, and a broker that stops leaves the in-sync sets at once; retention, expiry and cleaning happen when asked
 //! ([`Cluster::sweep`], [`Cluster::compact`]); transactions end as soon as they are asked to.
 //!
 //! It is not durable, not replicated for safety, not secure, and answers only loopback.
@@ -23,6 +26,7 @@
 //! Inside: `state.rs` and what it holds is plain data and decisions; `requests/` has a file for each
 //! request; `connection.rs` and `broker.rs` are the sockets; `faults.rs` is what tests wish for.
 
+mod acls;
 mod bare;
 mod broker;
 mod clock;
@@ -40,6 +44,8 @@ mod partition;
 mod producers;
 mod profile;
 mod requests;
+mod sasl;
+mod seeded;
 mod sessions;
 mod state;
 mod transactions;
@@ -50,7 +56,9 @@ pub use bare::{BarePartition, Taken};
 pub use broker::Broker;
 pub use cluster::{Cluster, StartError};
 pub use config::{Config, Transport};
-pub use direct::{AppendError, LogRecord};
+pub use direct::{AppendError, LogEntry, LogRecord};
 pub use faults::{Fault, Held, On};
 pub use profile::Profile;
 pub use protocol::{ApiKey, ErrorCode};
+pub use sasl::{Exchange, Mechanism, Plain, Sasl, Step};
+pub use seeded::{FaultKind, FaultPlan, Happening, SeededFaults};

@@ -12,6 +12,8 @@ use bytes::{Bytes, BytesMut};
 use model::{LeaderEpoch, Offset};
 use record_batch::{HEADER_BYTES, Header};
 
+use crate::direct::LogEntry;
+
 /// One batch or old-format message in the log.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredEntry {
@@ -77,6 +79,12 @@ impl StoredEntry {
         whole.extend_from_slice(&self.head);
         whole.extend_from_slice(&self.body);
         whole.freeze()
+    }
+
+    /// The entry as it is kept, without a copy.
+    pub(crate) fn parts(&self) -> LogEntry {
+        let (base_offset, last_offset) = (self.base_offset, self.last_offset);
+        LogEntry { base_offset, last_offset, head: self.head.clone(), body: self.body.clone() }
     }
 
     /// Pushes the first `length` bytes of the entry as slices.

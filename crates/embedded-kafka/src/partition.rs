@@ -409,7 +409,7 @@ impl Partition {
     }
 
     /// Who may lead: a replica of the in-sync set that runs, else any that runs if `unclean`.
-    fn candidate(&self, unclean: bool) -> Option<i32> {
+    pub(crate) fn candidate(&self, unclean: bool) -> Option<i32> {
         let clean = self.replicas.iter().find(|replica| replica.in_sync && replica.online);
         let any = || self.replicas.iter().find(|replica| unclean && replica.online);
         clean.or_else(any).map(|replica| replica.broker)

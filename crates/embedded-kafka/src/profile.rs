@@ -32,7 +32,7 @@ const fn up_to(highest: i16) -> Option<(i16, i16)> {
 }
 
 /// 4.3 lists Produce from 0, for the sake of old librdkafka, and refuses 0 to 2 (KAFKA-18659).
-const VERSIONS: [Row; 25] = [
+const VERSIONS: [Row; 40] = [
     row(ApiKey::Produce, 5, 9, 11, (0, 13)),
     row(ApiKey::Fetch, 7, 12, 17, (4, 18)),
     row(ApiKey::ListOffsets, 2, 6, 9, (1, 10)),
@@ -58,6 +58,21 @@ const VERSIONS: [Row; 25] = [
     row(ApiKey::OffsetDelete, -1, 0, 0, (0, 0)),
     row(ApiKey::DescribeCluster, -1, 0, 1, (0, 2)),
     row(ApiKey::DescribeProducers, -1, 0, 0, (0, 0)),
+    row(ApiKey::JoinGroup, 2, 7, 9, (0, 9)),
+    row(ApiKey::SyncGroup, 1, 5, 5, (0, 5)),
+    row(ApiKey::Heartbeat, 1, 4, 4, (0, 4)),
+    row(ApiKey::LeaveGroup, 1, 4, 5, (0, 5)),
+    row(ApiKey::DescribeGroups, 1, 5, 5, (0, 6)),
+    row(ApiKey::ListGroups, 1, 4, 5, (0, 5)),
+    row(ApiKey::DeleteGroups, 0, 2, 2, (0, 2)),
+    (ApiKey::DescribeAcls, [None, Some((0, 2)), Some((0, 3)), Some((1, 3))]),
+    (ApiKey::CreateAcls, [None, Some((0, 2)), Some((0, 3)), Some((1, 3))]),
+    (ApiKey::DeleteAcls, [None, Some((0, 2)), Some((0, 3)), Some((1, 3))]),
+    row(ApiKey::SaslHandshake, 1, 1, 1, (0, 1)),
+    row(ApiKey::SaslAuthenticate, 0, 2, 2, (0, 2)),
+    row(ApiKey::DescribeTopicPartitions, -1, -1, 0, (0, 0)),
+    row(ApiKey::ConsumerGroupHeartbeat, -1, -1, 0, (0, 1)),
+    row(ApiKey::ConsumerGroupDescribe, -1, -1, 0, (0, 1)),
 ];
 
 impl Profile {
@@ -72,6 +87,16 @@ impl Profile {
     pub(crate) fn answers(self, api: ApiKey, version: i16) -> bool {
         self.versions()
             .any(|(listed, lowest, highest)| listed == api && (lowest..=highest).contains(&version))
+    }
+
+    /// What a group without a name is called: 1.1 only minds who joins it, or deletes it.
+    pub(crate) fn nameless_group(self) -> ErrorCode {
+        if self >= Profile::V2_8 { ErrorCode::INVALID_GROUP_ID } else { ErrorCode::UNKNOWN_MEMBER_ID }
+    }
+
+    /// The generation that somebody is told who may not join.
+    pub(crate) fn no_generation(self) -> i32 {
+        if self >= Profile::V2_8 { -1 } else { 0 }
     }
 
     /// Topics have ids (KIP-516, 2.8).

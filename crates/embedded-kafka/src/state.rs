@@ -9,11 +9,13 @@ use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
 use record_batch::Codec;
 
+use crate::acls::Authorizer;
 use crate::config::Config;
 use crate::configs::{self, BrokerValues, split_list};
-use crate::groups::Groups;
+use crate::groups::{Groups, Rules, TopicSize};
 use crate::partition::Partition;
 use crate::profile::Profile;
+use crate::requests::Ask;
 use crate::sessions::Sessions;
 use crate::transactions::Transactions;
 use crate::validate::TopicRules;
@@ -51,6 +53,8 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<TopicName, Topic>,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
+    /// Who may do what; everybody may everything without one.
+    pub(crate) authorizer: Option<Authorizer>,
     /// The topic that has an id.
     ids: HashMap<[u8; 16], TopicName>,
     topics_created: u64,
@@ -80,6 +84,10 @@ impl State {
             topics: BTreeMap::new(),
             transactions: Transactions::default(),
             groups: Groups::default(),
+            authorizer: config
+                .super_users
+                .as_ref()
+                .map(|users| Authorizer { super_users: users.clone(), ..Authorizer::default() }),
             ids: HashMap::new(),
             topics_created: 0,
             next_producer_id: config.first_producer_id,
@@ -99,6 +107,32 @@ impl State {
         let hash = key.bytes().fold(0u64, |hash, byte| mix(hash ^ u64::from(byte)));
         let index = usize::try_from(hash % 1024).unwrap_or_default();
         if online.is_empty() { None } else { Some(online[index % online.len()]) }
+    }
+
+    /// What every request about a group is refused for first; `empty_id` is what a group without a name is
+    /// called, NONE where such a group is one like any other.
+    pub(crate) fn check_group(&self, ask: &Ask, group: &str, empty_id: ErrorCode) -> Result<(), ErrorCode> {
+        if let Some(code) = ask.fails_whole() {
+            return Err(code);
+        }
+        if group.is_empty() && !empty_id.is_ok() {
+            return Err(empty_id);
+        }
+        self.check_group_access(ask, group)?;
+        if self.coordinator(group) == Some(ask.broker) { Ok(()) } else { Err(ErrorCode::NOT_COORDINATOR) }
+    }
+
+    /// What groups go by.
+    pub(crate) fn group_rules(&self) -> Rules {
+        Rules::new(self.profile, |name| self.broker_number(name))
+    }
+
+    /// Does what time asks for: ends transactions and memberships that are overdue.
+    pub(crate) fn tick(&mut self, now_ms: i64) {
+        self.abort_overdue(now_ms);
+        let rules = self.group_rules();
+        let topics = &self.topics;
+        self.groups.tick(now_ms, &rules, |name| topic_size(topics, name));
     }
 
     pub(crate) fn is_online(&self, broker: i32) -> bool {
@@ -399,6 +433,12 @@ impl State {
 
 /// More than any test needs, and few enough not to exhaust memory by one request.
 const PARTITIONS_MAX: i64 = 100_000;
+
+/// A topic as groups see it: its id, and how many partitions it has.
+pub(crate) fn topic_size(topics: &BTreeMap<TopicName, Topic>, name: &str) -> Option<TopicSize> {
+    let topic = topics.get(name)?;
+    Some((topic.id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
+}
 
 /// Kafka's rules for topic names.
 fn check_topic_name(name: &str) -> Result<(), Denied> {

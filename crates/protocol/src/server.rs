@@ -81,6 +81,15 @@ requests! {
     OffsetDelete(OffsetDeleteRequest),
     DescribeCluster(DescribeClusterRequest),
     DescribeProducers(DescribeProducersRequest),
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest),
+    DescribeAcls(DescribeAclsRequest),
+    CreateAcls(CreateAclsRequest),
+    DeleteAcls(DeleteAclsRequest),
+    SaslHandshake(SaslHandshakeRequest),
+    SaslAuthenticate(SaslAuthenticateRequest),
+    ElectLeaders(ElectLeadersRequest),
 }
 
 /// Reads a request: `frame` is without its length.
@@ -94,10 +103,8 @@ pub fn decode_request(mut frame: Bytes) -> Result<Request, DecodeError> {
     let api = ApiKey::try_from(key).map_err(|()| DecodeError::Api { key })?;
     let header = RequestHeader::decode(&mut frame, api.request_header_version(version))
         .map_err(|error| DecodeError::Body { api, version, reason: error.to_string() })?;
+    // As brokers do, and librdkafka 2.16 needs it: bytes left over at the end are ignored.
     let body = decode_body(api, version, &mut frame)?;
-    if !frame.is_empty() {
-        return Err(DecodeError::LeftOver { left_bytes: frame.len() });
-    }
     Ok(Request { header, api, version, body })
 }
 

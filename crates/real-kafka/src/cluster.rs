@@ -31,7 +31,8 @@ impl Config {
         Config { brokers, overrides: Vec::new(), heap_mb: 384, jvm_options: Vec::new() }
     }
 
-    /// Sets a broker property; `{id}` in the value stands for the broker's id.
+    /// Sets a broker property; in the value, `{id}` stands for the broker's id and `{default}` for what the property
+    /// would be without this.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Config {
         self.overrides.push((key.into(), value.into()));
@@ -317,7 +318,9 @@ impl Cluster {
             set("share.coordinator.state.topic.num.partitions", "4".to_owned());
         }
         for (key, value) in &self.config.overrides {
-            set(key, value.replace("{id}", &id.to_string()));
+            let default = settings.get(key).cloned().unwrap_or_default();
+            let value = value.replace("{id}", &id.to_string()).replace("{default}", &default);
+            settings.insert(key.clone(), value);
         }
         settings
     }

@@ -13,7 +13,7 @@ pub(super) fn answer(
     request: &AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
     let id = request.transactional_id.0.as_str();
-    let code = if let Some(code) = ask.fired.fails_whole() {
+    let code = if let Some(code) = ask.fails_whole() {
         code
     } else if state.coordinator(id) != Some(ask.broker) {
         ErrorCode::NOT_COORDINATOR

@@ -48,7 +48,7 @@ fn add(
         topic.partitions.iter().map(move |index| TopicPartition::new(name, *index))
     });
     let named: Vec<TopicPartition> = named.collect();
-    let refused_whole = if let Some(code) = ask.fired.fails_whole() {
+    let refused_whole = if let Some(code) = ask.fails_whole() {
         Some(code)
     } else if state.coordinator(transactional_id) != Some(ask.broker) {
         Some(ErrorCode::NOT_COORDINATOR)

@@ -22,7 +22,7 @@ pub(super) fn answer(ask: &Ask, profile: Profile, request: &RequestKind) -> Answ
         return unsupported(ask, profile);
     }
     let mut response = ApiVersionsResponse::default();
-    if let Some(code) = ask.fired.fails_whole() {
+    if let Some(code) = ask.fails_whole() {
         response.error_code = code.0;
     } else if ask.version >= 3 && !has_valid_software(request) {
         response.error_code = ErrorCode::INVALID_REQUEST.0;

@@ -9,6 +9,7 @@ use crate::requests::{Ask, text};
 use crate::state::State;
 
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 pub(super) fn answer(
     state: &mut State,
@@ -21,11 +22,16 @@ pub(super) fn answer(
         .with_cluster_authorized_operations(i32::MIN)
         .with_controller_id(messages::BrokerId(state.controller().unwrap_or(-1)))
         .with_error_message(None);
-    if let Some(code) = ask.fired.fails_whole() {
+    if let Some(code) = ask.fails_whole() {
         return response.with_error_code(code.0);
     }
     if ask.version >= 1 && request.endpoint_type != BROKERS {
-        return response.with_error_code(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE.0);
+        // Controllers would be asked at their own port.
+        let code = match request.endpoint_type {
+            CONTROLLERS => ErrorCode::MISMATCHED_ENDPOINT_TYPE,
+            _ => ErrorCode::UNSUPPORTED_ENDPOINT_TYPE,
+        };
+        return response.with_error_code(code.0).with_controller_id(messages::BrokerId(-1));
     }
     let brokers = state.brokers.iter().filter(|(_, broker)| broker.online);
     response.with_brokers(

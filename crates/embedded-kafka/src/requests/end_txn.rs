@@ -10,7 +10,7 @@ use crate::state::State;
 
 pub(super) fn answer(state: &mut State, ask: &Ask, request: &EndTxnRequest) -> EndTxnResponse {
     let id = request.transactional_id.0.as_str();
-    let ended = if let Some(code) = ask.fired.fails_whole() {
+    let ended = if let Some(code) = ask.fails_whole() {
         Err(code)
     } else if state.coordinator(id) != Some(ask.broker) {
         Err(ErrorCode::NOT_COORDINATOR)

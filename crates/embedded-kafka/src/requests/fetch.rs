@@ -123,7 +123,7 @@ fn plan(
     request: &FetchRequest,
     sessions_max: usize,
 ) -> Result<Plan, ErrorCode> {
-    if let Some(code) = ask.fired.fails_whole().filter(|_| ask.version >= 7 && is_about_sessions(ask)) {
+    if let Some(code) = ask.fails_whole().filter(|_| ask.version >= 7 && is_about_sessions(ask)) {
         return Err(code);
     }
     let by_topic_id = ask.version >= 13;
@@ -182,7 +182,7 @@ fn is_about_sessions(ask: &Ask) -> bool {
         ErrorCode::INVALID_FETCH_SESSION_EPOCH,
         ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
     ];
-    ask.fired.fails_whole().is_some_and(|code| session.contains(&code))
+    ask.fails_whole().is_some_and(|code| session.contains(&code))
 }
 
 fn wanted(state: &State, request: &FetchRequest) -> Vec<Wanted> {

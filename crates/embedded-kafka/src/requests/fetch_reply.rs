@@ -236,8 +236,11 @@ mod tests {
                 version,
                 correlation_id: 77,
                 client_id: String::new(),
+                client_host: String::new(),
                 now_ms: 0,
                 fired: Fired::default(),
+                principal: String::new(),
+                denied: Default::default(),
             };
             let wanted = Wanted {
                 topic: Some(TopicName::from("orders")),

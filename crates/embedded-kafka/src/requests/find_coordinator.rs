@@ -5,6 +5,7 @@ use protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use protocol::messages::{self};
 
+use crate::acls::{operation, resource};
 use crate::requests::{Ask, text};
 use crate::state::State;
 
@@ -18,11 +19,18 @@ pub(super) fn answer(
 ) -> FindCoordinatorResponse {
     let key_type = request.key_type;
     let find = |key: &str| {
-        if let Some(code) = ask.fired.fails_whole() {
+        if let Some(code) = ask.fails_whole() {
             return Err(code);
         }
         if ![GROUP, TRANSACTION].contains(&key_type) {
             return Err(ErrorCode::INVALID_REQUEST);
+        }
+        let (kind, denied) = match key_type {
+            GROUP => (resource::GROUP, ErrorCode::GROUP_AUTHORIZATION_FAILED),
+            _ => (resource::TRANSACTIONAL_ID, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        };
+        if !state.may(ask, operation::DESCRIBE, kind, key) {
+            return Err(denied);
         }
         let broker = state.coordinator(key).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
         let port = state.brokers.get(&broker).map_or(0, |broker| broker.port);

@@ -11,7 +11,7 @@ pub(super) fn answer(
     ask: &Ask,
     request: &InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let identity = match (ask.fired.fails_whole(), &request.transactional_id) {
+    let identity = match (ask.fails_whole(), &request.transactional_id) {
         (Some(code), _) => Err(code),
         // Without a transactional id brokers do not care who asks, or with which id.
         (None, None) => Ok((state.allocate_producer_id(), 0)),

@@ -7,6 +7,7 @@ use protocol::messages::metadata_response::{
 };
 use protocol::messages::{self, MetadataRequest, MetadataResponse};
 
+use crate::acls::{operation, resource};
 use crate::partition::Partition;
 use crate::profile::Profile;
 use crate::requests::{Ask, text, wire_brokers, wire_id, wire_name};
@@ -22,13 +23,16 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: MetadataRequest) -> 
         .with_cluster_authorized_operations(NO_OPERATIONS);
     response.brokers = brokers(state);
     if ask.version >= 13 {
-        response.error_code = ask.fired.fails_whole().map_or(0, |code| code.0);
+        response.error_code = ask.fails_whole().map_or(0, |code| code.0);
     }
     // An empty list means all in version 0, none in later ones.
     let wanted = request.topics.filter(|topics| ask.version > 0 || !topics.is_empty());
     let Some(wanted) = wanted else {
+        let may = |(name, _): &(&TopicName, &Topic)| {
+            state.may(ask, operation::DESCRIBE, resource::TOPIC, name.as_str())
+        };
         response.topics =
-            state.topics.iter().map(|(name, topic)| describe(state, ask, name, topic)).collect();
+            state.topics.iter().filter(may).map(|(name, topic)| describe(state, ask, name, topic)).collect();
         return response;
     };
     let may_create = state.auto_create && (ask.version < 4 || request.allow_auto_topic_creation);

@@ -1,32 +1,46 @@
 //! The requests, one file each: what is asked, of which state, and what Kafka answers.
 //!
-//! A handler is a plain function of the state; only produce and fetch may wait, and they look at the state
-//! again each time something they wait for has changed.
+//! A handler is a plain function of the state. Produce and fetch may wait, and look at the state again each
+//! time something they wait for has changed; who joins a group waits for the others.
 
+mod acls;
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
+mod authorize;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_producers;
+mod describe_topic_partitions;
+mod elect_leaders;
 mod end_txn;
 mod fetch;
 mod fetch_reply;
 mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
+mod log_in;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 mod txn_offset_commit;
 
 use std::str::FromStr;
@@ -42,6 +56,9 @@ use crate::cluster::Shared;
 use crate::faults::Fired;
 use crate::state::State;
 
+pub(crate) use authorize::Denials;
+pub(crate) use log_in::log_in;
+
 /// What a handler must know beside the request's body.
 pub(crate) struct Ask {
     pub(crate) broker: i32,
@@ -49,8 +66,12 @@ pub(crate) struct Ask {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) client_id: String,
+    pub(crate) client_host: String,
     pub(crate) now_ms: i64,
     pub(crate) fired: Fired,
+    /// Who asks, as ACLs name them.
+    pub(crate) principal: String,
+    pub(crate) denied: Denials,
 }
 
 /// What becomes of a request.
@@ -66,14 +87,19 @@ pub(crate) enum Answer {
 }
 
 impl Ask {
+    /// The code that the whole request is to fail with.
+    pub(crate) fn fails_whole(&self) -> Option<ErrorCode> {
+        self.fired.fails_whole().or(self.denied.whole)
+    }
+
     /// The code that the part of the request about this topic is to fail with.
     fn fails_topic(&self, topic: &str) -> Option<ErrorCode> {
-        self.fired.fails(topic, -1)
+        self.fails(topic, -1)
     }
 
     /// The code that the part of the request about this partition is to fail with.
     fn fails(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
-        self.fired.fails(topic, partition)
+        self.fired.fails(topic, partition).or_else(|| self.denied.topics.get(topic).copied())
     }
 
     fn encode(&self, body: &impl Encodable) -> Answer {
@@ -85,11 +111,17 @@ impl Ask {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: RequestKind) -> Answer {
+pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &mut Ask, request: RequestKind) -> Answer {
+    if let Some(shared) = cluster.upgrade() {
+        ask.denied = authorize::denials(&shared.state(), ask, &request);
+    }
+    let ask = &*ask;
     // What may wait takes the lock by itself, for as long as it looks.
     let request = match request {
         RequestKind::Produce(request) => return produce::answer(cluster, ask, request).await,
         RequestKind::Fetch(request) => return fetch::answer(cluster, ask, &request).await,
+        RequestKind::JoinGroup(request) => return join_group::answer(cluster, ask, request).await,
+        RequestKind::SyncGroup(request) => return sync_group::answer(cluster, ask, request).await,
         other => other,
     };
     let Some(shared) = cluster.upgrade() else { return Answer::Gone };
@@ -97,7 +129,7 @@ pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: RequestKi
         return api_versions::answer(ask, shared.profile, &request);
     }
     let state = &mut *shared.state();
-    state.abort_overdue(ask.now_ms);
+    state.tick(ask.now_ms);
     match request {
         RequestKind::Metadata(request) => ask.encode(&metadata::answer(state, ask, request)),
         RequestKind::ListOffsets(request) => ask.encode(&list_offsets::answer(state, ask, request)),
@@ -131,6 +163,24 @@ pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: RequestKi
         RequestKind::FindCoordinator(request) => ask.encode(&find_coordinator::answer(state, ask, request)),
         RequestKind::OffsetCommit(request) => ask.encode(&offset_commit::answer(state, ask, request)),
         RequestKind::OffsetFetch(request) => ask.encode(&offset_fetch::answer(state, ask, request)),
+        RequestKind::Heartbeat(request) => ask.encode(&heartbeat::answer(state, ask, &request)),
+        RequestKind::LeaveGroup(request) => ask.encode(&leave_group::answer(state, ask, request)),
+        RequestKind::DescribeGroups(request) => ask.encode(&describe_groups::answer(state, ask, request)),
+        RequestKind::ListGroups(request) => ask.encode(&list_groups::answer(state, ask, &request)),
+        RequestKind::DeleteGroups(request) => ask.encode(&delete_groups::answer(state, ask, request)),
+        RequestKind::ConsumerGroupHeartbeat(request) => {
+            ask.encode(&consumer_group_heartbeat::answer(state, ask, request))
+        }
+        RequestKind::ConsumerGroupDescribe(request) => {
+            ask.encode(&consumer_group_describe::answer(state, ask, request))
+        }
+        RequestKind::DescribeTopicPartitions(request) => {
+            ask.encode(&describe_topic_partitions::answer(state, ask, &request))
+        }
+        RequestKind::ElectLeaders(request) => ask.encode(&elect_leaders::answer(state, ask, request)),
+        RequestKind::DescribeAcls(request) => ask.encode(&acls::describe(state, ask, &request)),
+        RequestKind::CreateAcls(request) => ask.encode(&acls::create(state, ask, request)),
+        RequestKind::DeleteAcls(request) => ask.encode(&acls::delete(state, ask, request)),
         RequestKind::OffsetDelete(request) => ask.encode(&offset_delete::answer(state, ask, request)),
         _ => Answer::Close(format!("{:?} version {} is not answered here", ask.api, ask.version)),
     }
@@ -172,11 +222,37 @@ pub(crate) fn mentioned(state: &State, broker: i32, request: &RequestKind) -> Ve
             |topic| &topic.name,
             |topic| topic.partition_indexes.clone(),
         ),
+        RequestKind::TxnOffsetCommit(request) => partitions(
+            &request.topics,
+            |topic| &topic.name,
+            |topic| topic.partitions.iter().map(|p| p.partition_index).collect(),
+        ),
+        RequestKind::OffsetDelete(request) => partitions(
+            &request.topics,
+            |topic| &topic.name,
+            |topic| topic.partitions.iter().map(|p| p.partition_index).collect(),
+        ),
+        RequestKind::ElectLeaders(request) => partitions(
+            request.topic_partitions.as_deref().unwrap_or_default(),
+            |topic| &topic.topic,
+            |topic| topic.partitions.clone(),
+        ),
+        RequestKind::DescribeTopicPartitions(request) => {
+            partitions(&request.topics, |topic| &topic.name, |_| vec![-1])
+        }
+        RequestKind::ConsumerGroupHeartbeat(request) => partitions(
+            request.subscribed_topic_names.as_deref().unwrap_or_default(),
+            |name| name,
+            |_| vec![-1],
+        ),
         RequestKind::CreateTopics(request) => partitions(&request.topics, |topic| &topic.name, |_| vec![-1]),
         RequestKind::CreatePartitions(request) => {
             partitions(&request.topics, |topic| &topic.name, |_| vec![-1])
         }
-        RequestKind::DeleteTopics(request) => partitions(&request.topic_names, |name| name, |_| vec![-1]),
+        RequestKind::DeleteTopics(request) => {
+            let newer = request.topics.iter().filter_map(|topic| topic.name.as_ref());
+            request.topic_names.iter().chain(newer).map(|name| whole_topic(&name.0)).collect()
+        }
         RequestKind::Metadata(request) => {
             let names = request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref());
             let asked: Vec<TopicPartition> = names.map(|name| whole_topic(&name.0)).collect();

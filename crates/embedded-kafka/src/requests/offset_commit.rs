@@ -1,4 +1,4 @@
-//! OffsetCommit, as from outside a group: without members nobody can be in the way.
+//! OffsetCommit, by a member of a group or, where there is none, by anybody.
 
 use model::TopicPartition;
 use protocol::ErrorCode;
@@ -7,26 +7,14 @@ use protocol::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 
-use crate::groups::Committed;
+use crate::groups::{Claim, Committed};
 use crate::requests::Ask;
 use crate::state::State;
 
 pub(super) fn answer(state: &mut State, ask: &Ask, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let group = request.group_id.0.as_str();
     let metadata_bytes_max = state.broker_number("offset.metadata.max.bytes");
-    let refused = if let Some(code) = ask.fired.fails_whole() {
-        Some(code)
-    } else if group.is_empty() {
-        Some(ErrorCode::INVALID_GROUP_ID)
-    } else if state.coordinator(group) != Some(ask.broker) {
-        Some(ErrorCode::NOT_COORDINATOR)
-    } else if request.generation_id_or_member_epoch >= 0 || !request.member_id.is_empty() {
-        // No group here has members.
-        let exists = state.groups.exists(group);
-        Some(if exists { ErrorCode::UNKNOWN_MEMBER_ID } else { ErrorCode::ILLEGAL_GENERATION })
-    } else {
-        None
-    };
+    let refused = check(state, ask, &request).err();
     let mut response = OffsetCommitResponse::default();
     for topic in request.topics {
         let mut told = OffsetCommitResponseTopic::default().with_name(topic.name.clone());
@@ -51,4 +39,17 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: OffsetCommitRequest)
         response.topics.push(told);
     }
     response
+}
+
+fn check(state: &mut State, ask: &Ask, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+    let group = request.group_id.0.as_str();
+    // Clients of old have offsets without a group's name.
+    state.check_group(ask, group, ErrorCode::NONE)?;
+    let claim = Claim {
+        generation: request.generation_id_or_member_epoch,
+        member_id: &request.member_id,
+        instance_id: request.group_instance_id.as_deref(),
+    };
+    let rules = state.group_rules();
+    state.groups.check_commit(ask.now_ms, &rules, ask.version, group, claim)
 }

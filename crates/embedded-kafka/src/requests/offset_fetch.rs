@@ -27,7 +27,9 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: OffsetFetchRequest) 
                     .map(|topic| (TopicName::from(topic.name.0.as_str()), topic.partition_indexes))
                     .collect()
             });
-            let (code, told) = fetch(state, ask, group.group_id.0.as_str(), asked, stable);
+            let (member_id, epoch) = (group.member_id.as_deref(), group.member_epoch);
+            let denied = state.groups.check_fetch(group.group_id.0.as_str(), member_id, epoch).err();
+            let (code, told) = fetch(state, ask, group.group_id.0.as_str(), asked, stable, denied);
             let topics = told.into_iter().map(|(name, partitions)| {
                 OffsetFetchResponseTopics::default()
                     .with_name(wire_name(&name))
@@ -46,7 +48,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: OffsetFetchRequest) 
             .map(|topic| (TopicName::from(topic.name.0.as_str()), topic.partition_indexes))
             .collect()
     });
-    let (code, told) = fetch(state, ask, request.group_id.0.as_str(), asked, stable);
+    let (code, told) = fetch(state, ask, request.group_id.0.as_str(), asked, stable, None);
     let topics = told.into_iter().map(|(name, partitions)| {
         OffsetFetchResponseTopic::default()
             .with_name(wire_name(&name))
@@ -62,12 +64,17 @@ fn fetch(
     group: &str,
     asked: Option<Vec<(TopicName, Vec<i32>)>>,
     stable: bool,
+    denied: Option<ErrorCode>,
 ) -> (ErrorCode, Vec<(TopicName, Vec<Told>)>) {
-    let refused = match ask.fired.fails_whole() {
+    let refused = match ask.fails_whole() {
         Some(code) => Some(code),
+        None if state.check_group_access(ask, group).is_err() => Some(ErrorCode::GROUP_AUTHORIZATION_FAILED),
         None if state.coordinator(group) != Some(ask.broker) => Some(ErrorCode::NOT_COORDINATOR),
-        None => None,
+        None => denied,
     };
+    if denied.is_some() && refused == denied {
+        return (denied.unwrap_or_default(), Vec::new());
+    }
     let asked = asked.unwrap_or_else(|| {
         let mut all: BTreeMap<TopicName, Vec<i32>> = BTreeMap::new();
         for (at, _) in state.groups.all(group) {

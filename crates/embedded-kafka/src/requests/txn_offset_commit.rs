@@ -7,7 +7,7 @@ use protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 
-use crate::groups::Committed;
+use crate::groups::{Claim, Committed};
 use crate::requests::Ask;
 use crate::state::State;
 
@@ -53,14 +53,16 @@ fn check(
     request: &TxnOffsetCommitRequest,
     group: &str,
 ) -> Result<(), ErrorCode> {
-    if let Some(code) = ask.fired.fails_whole() {
-        return Err(code);
-    }
-    if state.coordinator(group) != Some(ask.broker) {
-        return Err(ErrorCode::NOT_COORDINATOR);
-    }
+    state.check_group(ask, group, ErrorCode::INVALID_GROUP_ID)?;
     let id = request.transactional_id.0.as_str();
     let identity = (request.producer_id.0, request.producer_epoch);
+    let claim = Claim {
+        generation: if ask.version >= 3 { request.generation_id } else { -1 },
+        member_id: &request.member_id,
+        instance_id: request.group_instance_id.as_deref(),
+    };
+    let rules = state.group_rules();
+    state.groups.check_txn_commit(&rules, group, claim)?;
     // The group's coordinator knows producers by their epoch only.
     let transaction = state.transactions.of_producer(id, identity, false)?;
     if transaction.open && transaction.groups.contains(group) {

@@ -16,6 +16,12 @@ const KNOWN: &[Known] = &[
     Known { check: "version of ListOffsets", profiles: &[Profile::V4_3], _reason: NOT_IN_THE_LIBRARY },
     Known { check: "version of OffsetCommit", profiles: &[Profile::V4_3], _reason: NOT_IN_THE_LIBRARY },
     Known { check: "version of OffsetFetch", profiles: &[Profile::V4_3], _reason: NOT_IN_THE_LIBRARY },
+    // Nothing reads these words.
+    Known {
+        check: "a login with",
+        profiles: &[Profile::V1_1],
+        _reason: "1.1 words it otherwise, or not at all",
+    },
 ];
 
 /// The lines that differ without a reason.

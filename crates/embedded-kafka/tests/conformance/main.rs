@@ -9,19 +9,34 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 #![allow(dead_code, reason = "the client is shared with the other tests")]
 
+mod admin;
 mod batches;
 #[path = "../it/client.rs"]
 mod client;
+mod consumers;
 mod desk;
 mod differences;
+mod groups;
+mod hostile;
 mod logs;
+mod people;
 mod producers;
+mod secure;
 mod topics;
 mod transactions;
 
-use embedded_kafka::{Cluster, Config, Profile};
+use embedded_kafka::{Cluster, Config, Profile, Sasl};
 
 use desk::Desk;
+
+/// So that a group's time is short.
+const GROUP_SETTINGS: [(&str, &str); 4] = [
+    ("group.initial.rebalance.delay.ms", "800"),
+    ("group.min.session.timeout.ms", "500"),
+    // So that the answer to a heartbeat does not depend on when it was sent.
+    ("group.consumer.assignment.interval.ms", "0"),
+    ("group.consumer.assignor.offload.enable", "false"),
+];
 
 async fn suite(address: String, profile: Profile, is_real: bool) -> Vec<String> {
     let mut desk = Desk::new(address, profile, is_real).await;
@@ -30,12 +45,18 @@ async fn suite(address: String, profile: Profile, is_real: bool) -> Vec<String> 
     producers::check(&mut desk).await;
     logs::check(&mut desk).await;
     transactions::check(&mut desk).await;
+    admin::check(&mut desk).await;
+    groups::check(&mut desk).await;
+    consumers::check(&mut desk).await;
     desk.lines
 }
 
 async fn embedded(profile: Profile) -> Vec<String> {
     // As the clusters of `real-kafka` are set.
-    let config = Config::new(1, profile).broker_setting("log.segment.delete.delay.ms", "1000");
+    let mut config = Config::new(1, profile).broker_setting("log.segment.delete.delay.ms", "1000");
+    for (name, value) in GROUP_SETTINGS {
+        config = config.broker_setting(name, value);
+    }
     let cluster = Cluster::start(config).await.unwrap();
     suite(cluster.bootstrap_servers(), profile, false).await
 }
@@ -47,11 +68,82 @@ async fn compare(profile: Profile, version: &str) {
         return;
     }
     let kafka = real_kafka::Distribution::resolve(version).unwrap();
-    let real = real_kafka::Cluster::start(&kafka, &real_kafka::Config::brokers(1)).unwrap();
+    let settings = GROUP_SETTINGS
+        .iter()
+        .fold(real_kafka::Config::brokers(1), |config, (name, value)| config.with(*name, *value));
+    let real = real_kafka::Cluster::start(&kafka, &settings).unwrap();
     let theirs = suite(real.bootstrap(), profile, true).await;
     let unexplained = differences::unexplained(profile, &theirs, &ours);
     assert!(unexplained.is_empty(), "{version} differs:\n{}", unexplained.join("\n"));
     println!("{} checks agree with Kafka {version}", ours.len());
+}
+
+/// The same for a cluster that wants to know who asks, and what they may.
+async fn compare_secure(profile: Profile, version: &str) {
+    let config = Config {
+        sasl: Some(Sasl {
+            session_lifetime: (profile > Profile::V1_1).then_some(secure::LOGIN_LIFETIME),
+            ..Sasl::plain(&secure::USERS)
+        }),
+        super_users: Some(vec!["User:admin".to_owned()]),
+        ..Config::new(1, profile)
+    };
+    let cluster = Cluster::start(config).await.unwrap();
+    let mut desk = Desk::new(cluster.bootstrap_servers(), profile, false).await;
+    secure::check(&mut desk).await;
+    let ours = desk.lines;
+    assert!(ours.len() >= 40, "only {} lines", ours.len());
+    if !cfg!(feature = "real-kafka") {
+        return;
+    }
+    let kafka = real_kafka::Distribution::resolve(version).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let authorizer = match profile {
+        Profile::V1_1 => "kafka.security.auth.SimpleAclAuthorizer",
+        Profile::V2_8 => "kafka.security.authorizer.AclAuthorizer",
+        Profile::V3_9 | Profile::V4_3 => "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    };
+    let users: String =
+        secure::USERS.iter().map(|(user, password)| format!(" user_{user}=\"{password}\"")).collect();
+    let jaas = format!("org.apache.kafka.common.security.plain.PlainLoginModule required{users};");
+    let settings = real_kafka::Config::brokers(1)
+        .with("listeners", format!("{{default}},SASL_PLAINTEXT://127.0.0.1:{port}"))
+        .with("advertised.listeners", format!("{{default}},SASL_PLAINTEXT://127.0.0.1:{port}"))
+        .with(
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
+        )
+        .with("authorizer.class.name", authorizer)
+        .with("super.users", "User:ANONYMOUS;User:admin")
+        .with("sasl.enabled.mechanisms", "PLAIN")
+        .with("connections.max.reauth.ms", secure::LOGIN_LIFETIME.as_millis().to_string())
+        .with("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas);
+    let _real = real_kafka::Cluster::start(&kafka, &settings).unwrap();
+    let mut desk = Desk::new(format!("127.0.0.1:{port}"), profile, true).await;
+    secure::check(&mut desk).await;
+    let unexplained = differences::unexplained(profile, &desk.lines, &ours);
+    assert!(unexplained.is_empty(), "{version} differs:\n{}", unexplained.join("\n"));
+    println!("{} checks of logins and access agree with Kafka {version}", ours.len());
+}
+
+#[tokio::test]
+async fn it_lets_in_as_1_1() {
+    compare_secure(Profile::V1_1, "1.1.1").await;
+}
+
+#[tokio::test]
+async fn it_lets_in_as_2_8() {
+    compare_secure(Profile::V2_8, "2.8.2").await;
+}
+
+#[tokio::test]
+async fn it_lets_in_as_3_9() {
+    compare_secure(Profile::V3_9, "3.9.2").await;
+}
+
+#[tokio::test]
+async fn it_lets_in_as_4_3() {
+    compare_secure(Profile::V4_3, "4.3.1").await;
 }
 
 #[tokio::test]

@@ -14,14 +14,20 @@ use protocol::messages::produce_response::{PartitionProduceResponse, ProduceResp
 use protocol::messages::{ResponseHeader, TopicName, TransactionalId};
 use protocol::{Decodable, Encodable, StrBytes};
 use record_batch::{BatchBuilder, Codec, ProducerStamp};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub(crate) const NOW_MS: i64 = 1_790_000_000_000;
 
+/// A socket, or a connection in memory.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A connection to one broker.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
+    address: String,
     correlation_id: i32,
     produce_version: i16,
     fetch_version: i16,
@@ -58,13 +64,30 @@ impl Client {
     /// A connection to whatever listens at `address` and is of that version.
     pub(crate) async fn open(address: &str, profile: Profile) -> Client {
         let stream = TcpStream::connect(address).await.unwrap();
+        Client::over(Box::new(stream), address, profile)
+    }
+
+    /// A connection in memory.
+    pub(crate) fn in_memory(cluster: &Cluster, broker: i32) -> io::Result<Client> {
+        let address = cluster.broker(broker).address();
+        let stream = cluster.connect(address.port())?;
+        Ok(Client::over(Box::new(stream), &address.to_string(), cluster.profile()))
+    }
+
+    /// Whether the broker at its other end is this one.
+    pub(crate) fn is_to(&self, cluster: &Cluster, broker: i32) -> bool {
+        self.address == cluster.broker(broker).address().to_string()
+    }
+
+    fn over(stream: Box<dyn Duplex>, address: &str, profile: Profile) -> Client {
         let (produce_version, fetch_version) = match profile {
             Profile::V1_1 => (5, 7),
             Profile::V2_8 => (8, 12),
             Profile::V3_9 => (8, 12),
             Profile::V4_3 => (8, 12),
         };
-        Client { stream, correlation_id: 0, produce_version, fetch_version }
+        let address = address.to_owned();
+        Client { stream, address, correlation_id: 0, produce_version, fetch_version }
     }
 
     pub(crate) fn produce_version(mut self, version: i16) -> Client {
@@ -123,6 +146,18 @@ impl Client {
     pub(crate) async fn offer(&mut self, batch: Bytes) -> (ErrorCode, i64) {
         let reply = self.produce(batch).await;
         (ErrorCode(reply.error_code), reply.base_offset)
+    }
+
+    /// The same, on a connection that may end.
+    pub(crate) async fn try_offer(&mut self, batch: Bytes) -> io::Result<(ErrorCode, i64)> {
+        let (version, request) = (self.produce_version, produce_request(None, &[("t", 0, batch)]));
+        self.correlation_id += 1;
+        let api = ApiKey::Produce;
+        let frame = protocol::encode_request(api, version, self.correlation_id, "test", &request).unwrap();
+        self.stream.write_all(&frame).await?;
+        let response: ProduceResponse = self.receive(api, version).await?;
+        let reply = &response.responses[0].partition_responses[0];
+        Ok((ErrorCode(reply.error_code), reply.base_offset))
     }
 
     /// Fetches `t-0` from `offset`, without waiting or a session.

@@ -1,0 +1,132 @@
+//! What groups have committed, and what waits for a transaction to end.
+
+use std::collections::BTreeMap;
+
+use model::{TopicName, TopicPartition};
+use protocol::ErrorCode;
+
+use crate::groups::{Claim, Group, Groups, Members, Rules};
+
+/// One committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+}
+
+/// Offsets that wait for the end of a transaction, by producer id.
+pub(super) type Pending = BTreeMap<i64, Vec<(String, TopicPartition, Committed)>>;
+
+impl Groups {
+    /// Whether offsets of a group may be committed; the first commit of nobody in particular makes the group.
+    pub(crate) fn check_commit(
+        &mut self,
+        now_ms: i64,
+        rules: &Rules,
+        version: i16,
+        group: &str,
+        claim: Claim<'_>,
+    ) -> Result<(), ErrorCode> {
+        let Some(found) = self.by_id.get_mut(group) else {
+            return match version {
+                _ if claim.generation < 0 => Ok(()),
+                9.. if rules.is_new_coordinator => Err(ErrorCode::GROUP_ID_NOT_FOUND),
+                _ => Err(ErrorCode::ILLEGAL_GENERATION),
+            };
+        };
+        match &mut found.members {
+            Members::Classic(found) => found.check_commit(now_ms, rules, claim, false),
+            Members::Consumer(found) => found.check_commit(version, claim.member_id, claim.generation, false),
+        }
+    }
+
+    /// Whether somebody who may say that it is a member may know what the group has committed.
+    pub(crate) fn check_fetch(
+        &mut self,
+        group: &str,
+        member_id: Option<&str>,
+        epoch: i32,
+    ) -> Result<(), ErrorCode> {
+        match self.consumer(group) {
+            Some(found) => found.check_fetch(member_id, epoch),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether they may be within a transaction, whose producer need not be a member.
+    pub(crate) fn check_txn_commit(
+        &mut self,
+        rules: &Rules,
+        group: &str,
+        claim: Claim<'_>,
+    ) -> Result<(), ErrorCode> {
+        match self.by_id.get_mut(group).map(|found| &mut found.members) {
+            Some(Members::Classic(found)) => found.check_commit(0, rules, claim, true),
+            Some(Members::Consumer(found)) => found.check_commit(0, claim.member_id, claim.generation, true),
+            None if claim.generation < 0 => Ok(()),
+            None => Err(ErrorCode::ILLEGAL_GENERATION),
+        }
+    }
+
+    pub(crate) fn commit(&mut self, group: &str, at: TopicPartition, committed: Committed) {
+        self.by_id.entry(group.to_owned()).or_default().offsets.insert(at, committed);
+    }
+
+    pub(crate) fn committed(&self, group: &str, at: &TopicPartition) -> Option<&Committed> {
+        self.by_id.get(group)?.offsets.get(at)
+    }
+
+    /// All committed offsets of a group, in order.
+    pub(crate) fn all(&self, group: &str) -> impl Iterator<Item = (&TopicPartition, &Committed)> {
+        self.by_id.get(group).into_iter().flat_map(|group: &Group| &group.offsets)
+    }
+
+    pub(crate) fn forget_offset(&mut self, group: &str, at: &TopicPartition) {
+        if let Some(group) = self.by_id.get_mut(group) {
+            group.offsets.remove(at);
+        }
+    }
+
+    /// Forgets a group that has nothing left, as older coordinators do.
+    pub(crate) fn forget_if_bare(&mut self, rules: &Rules, group: &str) {
+        let is_bare = |group: &Group| group.is_empty() && group.offsets.is_empty();
+        if !rules.is_new_coordinator && self.by_id.get(group).is_some_and(is_bare) {
+            self.by_id.remove(group);
+        }
+    }
+
+    /// Keeps an offset until the transaction of `producer_id` is over.
+    pub(crate) fn commit_later(
+        &mut self,
+        producer_id: i64,
+        group: &str,
+        at: TopicPartition,
+        committed: Committed,
+    ) {
+        self.by_id.entry(group.to_owned()).or_default();
+        self.pending.entry(producer_id).or_default().push((group.to_owned(), at, committed));
+    }
+
+    /// Whether a transaction holds an offset for the partition back.
+    pub(crate) fn is_unstable(&self, group: &str, at: &TopicPartition) -> bool {
+        let mut pending = self.pending.values().flatten();
+        pending.any(|(pending_group, pending_at, _)| pending_group == group && pending_at == at)
+    }
+
+    /// The transaction of `producer_id` is over.
+    pub(crate) fn transaction_ended(&mut self, producer_id: i64, committed: bool) {
+        for (group, at, offset) in self.pending.remove(&producer_id).unwrap_or_default() {
+            if committed {
+                self.commit(&group, at, offset);
+            }
+        }
+    }
+
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        let gone = TopicName::from(topic);
+        for group in self.by_id.values_mut() {
+            group.offsets.retain(|at, _| at.topic != gone);
+        }
+    }
+}

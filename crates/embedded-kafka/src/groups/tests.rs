@@ -1,0 +1,240 @@
+//! Groups in made-up time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use protocol::ErrorCode;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::groups::consumer::Pace;
+
+const PROFILES: [Profile; 4] = [Profile::V1_1, Profile::V2_8, Profile::V3_9, Profile::V4_3];
+
+fn rules(profile: Profile) -> Rules {
+    Rules::new(profile, |name| match name {
+        "group.initial.rebalance.delay.ms" => 3000,
+        "group.min.session.timeout.ms" => 6000,
+        "group.max.session.timeout.ms" => 1_800_000,
+        _ => 100,
+    })
+}
+
+fn joining(groups: &mut Groups, id: &str, instance: Option<&str>) -> Joining {
+    Joining {
+        version: 3,
+        member_id: id.to_owned(),
+        instance_id: instance.map(str::to_owned),
+        client_id: "c".to_owned(),
+        client_host: "/h".to_owned(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 60_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![("range".to_owned(), Bytes::new())],
+        fresh_id: groups.fresh_member_id("c"),
+    }
+}
+
+fn nothing(_: &str) -> Option<TopicSize> {
+    None
+}
+
+fn join(groups: &mut Groups, now_ms: i64, rules: &Rules, id: &str) -> oneshot::Receiver<Reply> {
+    let (ticket, receiver) = groups.open();
+    let joining = joining(groups, id, None);
+    groups.join(now_ms, rules, "g", ticket, joining);
+    receiver
+}
+
+fn joined(receiver: &mut oneshot::Receiver<Reply>) -> Option<JoinReply> {
+    match receiver.try_recv().ok()? {
+        Reply::Join(reply) => Some(reply),
+        Reply::Sync(_) => panic!("a join is not answered by a sync"),
+    }
+}
+
+#[test]
+fn the_first_members_of_a_group_wait_for_each_other() {
+    for profile in PROFILES {
+        let (mut groups, rules) = (Groups::default(), rules(profile));
+        let mut ann = join(&mut groups, 0, &rules, "");
+        assert_eq!(groups.next_deadline_ms(&rules), Some(3000));
+        let mut ben = join(&mut groups, 2000, &rules, "");
+        groups.tick(3000, &rules, nothing);
+        assert!(joined(&mut ann).is_none(), "somebody came, so it waits once more");
+        groups.tick(6000, &rules, nothing);
+        let (ann, ben) = (joined(&mut ann).unwrap(), joined(&mut ben).unwrap());
+        assert_eq!((ann.generation, ann.members.len(), ben.members.len()), (1, 2, 0));
+        assert_eq!(ann.leader, ann.member_id);
+    }
+}
+
+#[test]
+fn who_is_silent_is_thrown_out_and_the_others_are_told() {
+    for profile in PROFILES {
+        let (mut groups, rules) = (Groups::default(), rules(profile));
+        let (mut ann, mut ben) = (join(&mut groups, 0, &rules, ""), join(&mut groups, 0, &rules, ""));
+        groups.tick(3000, &rules, nothing);
+        groups.tick(6000, &rules, nothing);
+        let (ann, ben) = (joined(&mut ann).unwrap(), joined(&mut ben).unwrap());
+        let group = groups.classic("g").unwrap();
+        group.stabilize(6000, &[]);
+        let claim = Claim { generation: 1, member_id: &ann.member_id, instance_id: None };
+        assert_eq!(group.heartbeat(15_000, &rules, claim), Ok(()));
+        groups.tick(15_999, &rules, nothing);
+        assert_eq!(groups.classic("g").unwrap().members.len(), 2);
+        groups.tick(16_000, &rules, nothing);
+        let group = groups.classic("g").unwrap();
+        assert!(group.member(&ben.member_id).is_none());
+        assert_eq!(group.heartbeat(16_000, &rules, claim), Err(ErrorCode::REBALANCE_IN_PROGRESS));
+        groups.tick(1_000_000, &rules, nothing);
+        assert!(groups.get("g").unwrap().is_empty());
+        assert_eq!(groups.next_deadline_ms(&rules), None);
+    }
+}
+
+#[test]
+fn whatever_members_do_a_group_keeps_its_word() {
+    for profile in PROFILES {
+        for seed in 0..300 {
+            let told = std::panic::catch_unwind(|| random_run(profile, seed));
+            assert!(told.is_ok(), "{profile:?} seed {seed}");
+        }
+    }
+}
+
+/// Random members; what must hold: a leader is a member, no member has two ids, a generation never goes back,
+/// and whoever waits is answered once time has passed.
+fn random_run(profile: Profile, seed: u64) {
+    let (mut groups, rules) = (Groups::default(), rules(profile));
+    let mut state = seed;
+    let mut random = |bound: u64| {
+        state = mix(state);
+        state % bound
+    };
+    let mut waiting: Vec<oneshot::Receiver<Reply>> = Vec::new();
+    let mut known: Vec<(String, i32)> = Vec::new();
+    let (mut now_ms, mut generation) = (0, 0);
+    for _ in 0..200 {
+        let index = usize::try_from(random(8)).unwrap();
+        let (id, member_generation) = known.get(index).cloned().unwrap_or_default();
+        match random(7) {
+            0 | 1 => {
+                let (ticket, receiver) = groups.open();
+                let instance = ["a", "b"].get(usize::try_from(random(6)).unwrap()).copied();
+                let mut joining = joining(&mut groups, &id, instance);
+                joining.version = i16::try_from(random(10)).unwrap();
+                if random(4) == 0 {
+                    joining.protocols.push(("sticky".to_owned(), Bytes::from_static(b"s")));
+                }
+                groups.join(now_ms, &rules, "g", ticket, joining);
+                waiting.push(receiver);
+            }
+            2 => {
+                let (ticket, receiver) = groups.open();
+                let syncing = Syncing {
+                    generation: member_generation,
+                    member_id: id,
+                    instance_id: None,
+                    protocol_type: None,
+                    protocol_name: None,
+                    assignments: Vec::new(),
+                };
+                groups.sync(now_ms, &rules, "g", ticket, &syncing);
+                waiting.push(receiver);
+            }
+            3 | 4 => {
+                if let Some(group) = groups.classic("g") {
+                    let claim = Claim { generation: member_generation, member_id: &id, instance_id: None };
+                    let _ = group.heartbeat(now_ms, &rules, claim);
+                }
+            }
+            5 => {
+                if let Some(group) = groups.classic("g") {
+                    let _ = group.leave(now_ms, &rules, &id, None);
+                }
+                groups.settle("g");
+            }
+            _ => {
+                now_ms += i64::try_from(random(8000)).unwrap();
+                groups.tick(now_ms, &rules, nothing);
+            }
+        }
+        waiting.retain_mut(|receiver| match receiver.try_recv() {
+            Ok(Reply::Join(reply)) => {
+                if !reply.member_id.is_empty() {
+                    known.insert(0, (reply.member_id, reply.generation));
+                    known.truncate(8);
+                }
+                false
+            }
+            Ok(Reply::Sync(_)) | Err(oneshot::error::TryRecvError::Closed) => false,
+            Err(oneshot::error::TryRecvError::Empty) => true,
+        });
+        let Some(group) = groups.classic("g") else { continue };
+        let ids: BTreeSet<&String> = group.members.iter().map(|member| &member.id).collect();
+        assert_eq!(ids.len(), group.members.len());
+        assert!(group.leader.as_ref().is_none_or(|leader| ids.contains(leader)));
+        assert!(group.phase != Phase::Stable || group.leader.is_some());
+        assert!(group.generation >= generation);
+        generation = group.generation;
+    }
+    // Everybody is silent from now on. A question that was asked anew under the same name is not answered.
+    for _ in 0..2000 {
+        let Some(next_ms) = groups.next_deadline_ms(&rules) else { break };
+        now_ms = now_ms.max(next_ms);
+        groups.tick(now_ms, &rules, nothing);
+    }
+    assert!(groups.get("g").is_none_or(Group::is_empty), "{:?}", groups.get("g"));
+}
+
+fn beat(id: &str, epoch: i32, owned: Option<&BTreeSet<Part>>) -> Beat {
+    Beat {
+        member_id: id.to_owned(),
+        epoch,
+        instance_id: None,
+        rack_id: None,
+        rebalance_timeout_ms: 5000,
+        topics: Some(BTreeSet::from(["t".to_owned()])),
+        assignor: None,
+        owned: owned.cloned(),
+        client_id: String::new(),
+        client_host: String::new(),
+    }
+}
+
+#[test]
+fn no_partition_has_two_readers_however_members_come_and_go() {
+    let pace = Pace { session_timeout_ms: 45_000, assignment_interval_ms: 1000 };
+    for seed in 0..200u64 {
+        let mut state = seed;
+        let mut random = |bound: u64| {
+            state = mix(state);
+            state % bound
+        };
+        let mut group = ConsumerGroup::default();
+        let mut readers: BTreeMap<String, (i32, BTreeSet<Part>)> = BTreeMap::new();
+        let mut now_ms = 0;
+        for _ in 0..300 {
+            now_ms += i64::try_from(random(700)).unwrap();
+            let id = format!("m{}", random(4));
+            let size = |_: &str| Some(([1; 16], 7));
+            let (epoch, owned) = readers.get(&id).cloned().unwrap_or_default();
+            if epoch > 0 && random(12) == 0 {
+                group.beat(now_ms, pace, &beat(&id, -1, None), size).unwrap();
+                readers.remove(&id);
+                continue;
+            }
+            match group.beat(now_ms, pace, &beat(&id, epoch, Some(&owned)), size) {
+                Ok(told) => {
+                    let owns = told.assignment.unwrap_or(owned);
+                    readers.insert(id, (told.epoch, owns));
+                }
+                Err((code, _)) => panic!("seed {seed}: {code}"),
+            }
+            let all: Vec<&Part> = readers.values().flat_map(|(_, owned)| owned).collect();
+            let distinct: BTreeSet<&Part> = all.iter().copied().collect();
+            assert_eq!(all.len(), distinct.len(), "seed {seed}");
+        }
+    }
+}

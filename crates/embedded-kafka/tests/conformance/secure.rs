@@ -1,0 +1,396 @@
+//! Logins and ACLs: a cluster that lets nobody in without, asked by who may all, some, and nothing.
+
+use bytes::Bytes;
+use embedded_kafka::{ApiKey, ErrorCode, Profile};
+use protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
+use protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
+use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use protocol::messages::*;
+
+use crate::client::{Client, batch, fetch_request, produce_request, text, topic};
+use crate::desk::Desk;
+use crate::people::Person;
+
+/// What both sides know: `admin` may do everything, `ann` what she is allowed.
+pub(crate) const USERS: [(&str, &str); 2] = [("admin", "admin-secret"), ("ann", "ann-secret")];
+
+/// Longer than any check takes.
+pub(crate) const LOGIN_LIFETIME: std::time::Duration = std::time::Duration::from_secs(3600);
+
+async fn handshake(client: &mut Client, version: i16, mechanism: &str) -> String {
+    let request = SaslHandshakeRequest::default().with_mechanism(text(mechanism));
+    client.send(ApiKey::SaslHandshake, version, &request).await;
+    match client.receive::<SaslHandshakeResponse>(ApiKey::SaslHandshake, version).await {
+        Ok(response) => format!("{} {:?}", ErrorCode(response.error_code), response.mechanisms),
+        Err(_) => "closed".to_owned(),
+    }
+}
+
+async fn authenticate(client: &mut Client, version: i16, said: &[u8]) -> String {
+    let request = SaslAuthenticateRequest::default().with_auth_bytes(Bytes::copy_from_slice(said));
+    client.send(ApiKey::SaslAuthenticate, version, &request).await;
+    match client.receive::<SaslAuthenticateResponse>(ApiKey::SaslAuthenticate, version).await {
+        Ok(response) => format!(
+            "{} {:?} {} bytes, lifetime {}",
+            ErrorCode(response.error_code),
+            response.error_message.as_deref(),
+            response.auth_bytes.len(),
+            response.session_lifetime_ms > 0
+        ),
+        Err(_) => "closed".to_owned(),
+    }
+}
+
+fn newest_authenticate(profile: Profile) -> i16 {
+    if profile == Profile::V1_1 { 0 } else { 2 }
+}
+
+/// A connection that has logged in.
+pub(crate) async fn logged_in(address: &str, profile: Profile, user: &str) -> Client {
+    let password = USERS.iter().find(|(name, _)| *name == user).unwrap().1;
+    let mut client = Client::open(address, profile).await;
+    handshake(&mut client, 1, "PLAIN").await;
+    let told = authenticate(&mut client, 0, format!("\0{user}\0{password}").as_bytes()).await;
+    assert!(told.starts_with("NONE"), "{told}");
+    client
+}
+
+pub(crate) async fn check(desk: &mut Desk) {
+    logins(desk).await;
+    desk.client = logged_in(&desk.address.clone(), desk.profile, "admin").await;
+    access(desk).await;
+    table(desk).await;
+}
+
+async fn logins(desk: &mut Desk) {
+    let (address, profile) = (desk.address.clone(), desk.profile);
+    let versions = ApiVersionsRequest::default();
+    let anew = || Client::open(&address, profile);
+
+    let mut client = anew().await;
+    let response: ApiVersionsResponse = client.call(ApiKey::ApiVersions, 0, &versions).await;
+    desk.note("versions before a login", ErrorCode(response.error_code));
+    desk.note("an unknown mechanism", handshake(&mut client, 1, "SCRAM-SHA-999").await);
+    desk.note("and then", if client.is_closed().await { "closed" } else { "open" });
+
+    let mut client = anew().await;
+    client.send(ApiKey::Metadata, 1, &MetadataRequest::default().with_topics(None)).await;
+    desk.note("metadata before a login", if client.is_closed().await { "closed" } else { "open" });
+
+    let mut client = anew().await;
+    client.send(ApiKey::SaslAuthenticate, 0, &SaslAuthenticateRequest::default()).await;
+    let told = client.read_frame().await.map(|frame| frame.len());
+    desk.note("authenticate before a handshake", told.map_or("closed", |_| "answered"));
+
+    for (case, said) in [
+        ("a wrong password", "\0ann\0wrong"),
+        ("an unknown user", "\0nobody\0wrong"),
+        ("another identity", "admin\0ann\0ann-secret"),
+        ("two tokens", "ann\0ann-secret"),
+        ("nothing", ""),
+        ("its own identity", "ann\0ann\0ann-secret"),
+        ("the right password", "\0ann\0ann-secret"),
+    ] {
+        let mut client = anew().await;
+        handshake(&mut client, 1, "PLAIN").await;
+        let told = authenticate(&mut client, newest_authenticate(profile), said.as_bytes()).await;
+        desk.note(&format!("a login with {case}"), &told);
+        if told.starts_with("NONE") {
+            let response: ApiVersionsResponse = client.call(ApiKey::ApiVersions, 0, &versions).await;
+            desk.note(&format!("after {case}"), ErrorCode(response.error_code));
+            desk.note(&format!("handshake after {case}"), handshake(&mut client, 1, "PLAIN").await);
+            let told = authenticate(&mut client, 0, said.as_bytes()).await;
+            desk.note(&format!("authenticate after {case}"), told);
+        } else {
+            desk.note(&format!("after {case}"), if client.is_closed().await { "closed" } else { "open" });
+        }
+    }
+    // Where logins expire, one may log in again, as who one is.
+    let mut client = logged_in(&address, profile, "ann").await;
+    desk.note("a handshake to become another", handshake(&mut client, 1, "PLAIN").await);
+    let told = authenticate(&mut client, newest_authenticate(profile), b"\0admin\0admin-secret").await;
+    // The words name the mechanism's way of telling who is who, or do not.
+    desk.note("another user logs in again", told.split(' ').next().unwrap_or_default());
+
+    let mut client = anew().await;
+    handshake(&mut client, 1, "PLAIN").await;
+    client.send(ApiKey::ApiVersions, 0, &versions).await;
+    desk.note("versions within a login", if client.is_closed().await { "closed" } else { "open" });
+
+    // Before SaslAuthenticate, what a mechanism says went bare.
+    let mut client = anew().await;
+    desk.note("handshake of old", handshake(&mut client, 0, "PLAIN").await);
+    let said = b"\0ann\0ann-secret";
+    client.write(&u32::try_from(said.len()).unwrap().to_be_bytes()).await;
+    client.write(said).await;
+    desk.note(
+        "a login of old",
+        client.read_frame().await.map_or(-1, |frame| i64::try_from(frame.len()).unwrap()),
+    );
+    let response: ApiVersionsResponse = client.call(ApiKey::ApiVersions, 0, &versions).await;
+    desk.note("after a login of old", ErrorCode(response.error_code));
+    let mut client = anew().await;
+    handshake(&mut client, 0, "PLAIN").await;
+    client.write(b"\0\0\0\x04\0a\0b").await;
+    desk.note("a failed login of old", if client.is_closed().await { "closed" } else { "open" });
+}
+
+fn acl(resource_type: i8, name: &str, operation: i8, permission: i8) -> AclCreation {
+    AclCreation::default()
+        .with_resource_type(resource_type)
+        .with_resource_name(text(name))
+        .with_resource_pattern_type(3)
+        .with_principal(text("User:ann"))
+        .with_host(text("*"))
+        .with_operation(operation)
+        .with_permission_type(permission)
+}
+
+/// The library has these requests from version 1 on, which 1.1 does not.
+fn has_acl_requests(desk: &Desk) -> bool {
+    desk.profile > Profile::V1_1
+}
+
+async fn create(desk: &mut Desk, check: &str, creations: Vec<AclCreation>) {
+    let request = CreateAclsRequest::default().with_creations(creations);
+    let response: CreateAclsResponse = desk.client.call(ApiKey::CreateAcls, 1, &request).await;
+    for (index, result) in response.results.iter().enumerate() {
+        let has_message = result.error_message.is_some();
+        desk.note(&format!("{check} {index}"), format!("{} {has_message}", ErrorCode(result.error_code)));
+    }
+    // An authorizer learns of a change a moment later.
+    tokio::time::sleep(std::time::Duration::from_millis(if desk.is_real { 400 } else { 0 })).await;
+}
+
+/// What ann is told, request by request.
+async fn note_access(desk: &mut Desk, case: &str, name: &str) {
+    let (address, profile) = (desk.address.clone(), desk.profile);
+    let mut ann = logged_in(&address, profile, "ann").await;
+    let code = |code: i16| ErrorCode(code).to_string();
+
+    let asked = MetadataRequestTopic::default().with_name(Some(topic(name)));
+    let hidden = MetadataRequestTopic::default().with_name(Some(topic("no-such-topic")));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![asked, hidden]))
+        .with_allow_auto_topic_creation(false);
+    let response: MetadataResponse = ann.call(ApiKey::Metadata, 5, &request).await;
+    let mut told: Vec<String> = response
+        .topics
+        .iter()
+        .map(|topic| format!("{} {}", topic.name.as_ref().unwrap().0, code(topic.error_code)))
+        .collect();
+    told.sort_unstable();
+    desk.note(&format!("{case}: metadata"), format!("{told:?}"));
+    let request = MetadataRequest::default().with_topics(None);
+    let response: MetadataResponse = ann.call(ApiKey::Metadata, 5, &request).await;
+    let seen: Vec<&str> =
+        response.topics.iter().map(|topic| topic.name.as_ref().unwrap().0.as_str()).collect();
+    let seen = format!("{}", seen.contains(&name));
+    desk.note(&format!("{case}: sees it among all"), seen);
+
+    let version = desk.produce_version();
+    let request = produce_request(None, &[(name, 0, batch(1))]);
+    let response: ProduceResponse = ann.call(ApiKey::Produce, version, &request).await;
+    desk.note(&format!("{case}: produce"), code(response.responses[0].partition_responses[0].error_code));
+    let mut request = fetch_request(0).with_replica_id((-1).into());
+    request.topics[0].topic = topic(name);
+    let response: FetchResponse = ann.call(ApiKey::Fetch, 7, &request).await;
+    desk.note(&format!("{case}: fetch"), code(response.responses[0].partitions[0].error_code));
+    let asked = ListOffsetsTopic::default()
+        .with_name(topic(name))
+        .with_partitions(vec![ListOffsetsPartition::default().with_timestamp(-2)]);
+    let request = ListOffsetsRequest::default().with_topics(vec![asked]).with_replica_id((-1).into());
+    let response: ListOffsetsResponse = ann.call(ApiKey::ListOffsets, 2, &request).await;
+    desk.note(&format!("{case}: list offsets"), code(response.topics[0].partitions[0].error_code));
+
+    let resource = DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text(name));
+    let request =
+        DescribeConfigsRequest::default().with_resources(vec![resource.with_configuration_keys(None)]);
+    let response: DescribeConfigsResponse = ann.call(ApiKey::DescribeConfigs, 1, &request).await;
+    desk.note(&format!("{case}: describe configs"), code(response.results[0].error_code));
+    let request =
+        DeleteTopicsRequest::default().with_topic_names(vec![topic("no-such-topic")]).with_timeout_ms(10_000);
+    let response: DeleteTopicsResponse = ann.call(ApiKey::DeleteTopics, 1, &request).await;
+    desk.note(&format!("{case}: delete topic"), code(response.responses[0].error_code));
+    let created = create_topics_request::CreatableTopic::default()
+        .with_name(topic("not/valid"))
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let request = CreateTopicsRequest::default().with_topics(vec![created]).with_timeout_ms(10_000);
+    let response: CreateTopicsResponse = ann.call(ApiKey::CreateTopics, 2, &request).await;
+    desk.note(&format!("{case}: create topic"), code(response.topics[0].error_code));
+    let request = InitProducerIdRequest::default().with_transactional_id(None);
+    let transactional = InitProducerIdRequest::default()
+        .with_transactional_id(Some(TransactionalId(text("ann's"))))
+        .with_transaction_timeout_ms(10_000);
+    for (kind, request) in [("idempotent", request), ("transactional", transactional)] {
+        let response = loop {
+            let response: InitProducerIdResponse = ann.call(ApiKey::InitProducerId, 0, &request).await;
+            let waits = [E::COORDINATOR_NOT_AVAILABLE, E::NOT_COORDINATOR, E::COORDINATOR_LOAD_IN_PROGRESS];
+            if !waits.contains(&ErrorCode(response.error_code)) {
+                break response;
+            }
+        };
+        desk.note(&format!("{case}: {kind} producer id"), code(response.error_code));
+    }
+    for (key_type, key) in [(0, "ann-group"), (1, "ann's")] {
+        let request = FindCoordinatorRequest::default().with_key_type(key_type).with_key(text(key));
+        let response: FindCoordinatorResponse = ann.call(ApiKey::FindCoordinator, 1, &request).await;
+        desk.note(&format!("{case}: coordinator of {key}"), code(response.error_code));
+    }
+    let mut person = Person::new(desk, "ann", "ann-group").await;
+    person.client = ann;
+    person.id = "x".to_owned();
+    desk.note(&format!("{case}: heartbeat"), person.heartbeat().await);
+    person.generation = 1;
+    person.id.clear();
+    person.generation = -1;
+    desk.note(&format!("{case}: commit"), person.commit(name, 5).await);
+    desk.note(&format!("{case}: leave"), person.leave().await);
+    let mut ann = person.client;
+    let request = DescribeGroupsRequest::default().with_groups(vec![GroupId(text("ann-group"))]);
+    let response: DescribeGroupsResponse = ann.call(ApiKey::DescribeGroups, 0, &request).await;
+    desk.note(&format!("{case}: describe group"), code(response.groups[0].error_code));
+    let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text("no-group"))]);
+    let response: DeleteGroupsResponse = ann.call(ApiKey::DeleteGroups, 0, &request).await;
+    desk.note(&format!("{case}: delete group"), code(response.results[0].error_code));
+    if has_acl_requests(desk) {
+        let request = DescribeAclsRequest::default()
+            .with_resource_type_filter(1)
+            .with_pattern_type_filter(1)
+            .with_resource_name_filter(None)
+            .with_principal_filter(None)
+            .with_host_filter(None)
+            .with_operation(1)
+            .with_permission_type(1);
+        let response: DescribeAclsResponse = ann.call(ApiKey::DescribeAcls, 1, &request).await;
+        desk.note(&format!("{case}: describe acls"), code(response.error_code));
+        let request = CreateAclsRequest::default().with_creations(vec![acl(2, "x", 3, 3)]);
+        let response: CreateAclsResponse = ann.call(ApiKey::CreateAcls, 1, &request).await;
+        desk.note(&format!("{case}: create acls"), code(response.results[0].error_code));
+    }
+}
+
+use ErrorCode as E;
+
+async fn access(desk: &mut Desk) {
+    let name = desk.topic(&[]).await;
+    // The coordinators' topics are made by who asks first.
+    for key_type in [0, 1] {
+        let request = FindCoordinatorRequest::default().with_key_type(key_type).with_key(text("ann-group"));
+        for _ in 0..500 {
+            let response: FindCoordinatorResponse =
+                desk.client.call(ApiKey::FindCoordinator, 1, &request).await;
+            if response.error_code == 0 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    note_access(desk, "allowed nothing", &name).await;
+    if !has_acl_requests(desk) {
+        return;
+    }
+    let allowed: [(&str, Vec<AclCreation>); 6] = [
+        ("may read the topic", vec![acl(2, &name, 3, 3)]),
+        ("may write the topic, too", vec![acl(2, &name, 4, 3)]),
+        ("may use the group", vec![acl(3, "ann-group", 3, 3)]),
+        ("may use the transaction", vec![acl(5, "ann's", 4, 3), acl(4, "kafka-cluster", 12, 3)]),
+        ("is denied the topic", vec![acl(2, &name, 8, 2)]),
+        ("may ask the cluster", vec![acl(4, "kafka-cluster", 8, 3), acl(4, "kafka-cluster", 5, 3)]),
+    ];
+    for (case, creations) in allowed {
+        create(desk, case, creations).await;
+        note_access(desk, case, &name).await;
+    }
+}
+
+async fn describe(desk: &mut Desk, check: &str, name: Option<&str>, pattern: i8) {
+    let request = DescribeAclsRequest::default()
+        .with_resource_type_filter(2)
+        .with_pattern_type_filter(pattern)
+        .with_resource_name_filter(name.map(text))
+        .with_principal_filter(None)
+        .with_host_filter(None)
+        .with_operation(1)
+        .with_permission_type(1);
+    let response: DescribeAclsResponse = desk.client.call(ApiKey::DescribeAcls, 1, &request).await;
+    let mut told: Vec<String> = response
+        .resources
+        .iter()
+        .flat_map(|resource| resource.acls.iter().map(move |acl| (resource, acl)))
+        .filter(|(resource, _)| resource.resource_name.starts_with("table"))
+        .map(|(resource, acl)| {
+            format!(
+                "{} {} {} {} {} {}",
+                resource.resource_name,
+                resource.pattern_type,
+                acl.principal,
+                acl.host,
+                acl.operation,
+                acl.permission_type
+            )
+        })
+        .collect();
+    told.sort_unstable();
+    desk.note(check, format!("{} {told:?}", ErrorCode(response.error_code)));
+}
+
+/// The table itself.
+async fn table(desk: &mut Desk) {
+    if !has_acl_requests(desk) {
+        return;
+    }
+    let prefixed = acl(2, "table", 3, 3).with_resource_pattern_type(4);
+    create(
+        desk,
+        "creation",
+        vec![
+            acl(2, "table-1", 3, 3),
+            acl(2, "table-1", 3, 3),
+            prefixed,
+            acl(2, "", 3, 3),
+            acl(4, "other-cluster", 3, 3),
+        ],
+    )
+    .await;
+    let spoilt = [
+        ("nobody", acl(2, "table", 3, 3).with_principal(text("nobody"))),
+        ("anything", acl(1, "any", 3, 3)),
+        ("any operation", acl(2, "table", 1, 3)),
+        ("any permission", acl(2, "table", 3, 1)),
+        ("any pattern", acl(2, "table", 3, 3).with_resource_pattern_type(2)),
+        ("an unknown pattern", acl(2, "table", 3, 3).with_resource_pattern_type(9)),
+    ];
+    for (case, creation) in spoilt {
+        create(desk, &format!("creation for {case}"), vec![acl(2, "table-2", 3, 3), creation]).await;
+    }
+    for (name, pattern) in
+        [(None, 1), (Some("table-1"), 3), (Some("table-1"), 2), (Some("table"), 4), (Some("other"), 1)]
+    {
+        describe(desk, &format!("acls of {name:?} {pattern}"), name, pattern).await;
+    }
+    let filter = DeleteAclsFilter::default()
+        .with_resource_type_filter(2)
+        .with_resource_name_filter(Some(text("table-1")))
+        .with_pattern_type_filter(2)
+        .with_principal_filter(None)
+        .with_host_filter(None)
+        .with_operation(1)
+        .with_permission_type(1);
+    let request = DeleteAclsRequest::default().with_filters(vec![filter]);
+    let response: DeleteAclsResponse = desk.client.call(ApiKey::DeleteAcls, 1, &request).await;
+    let result = &response.filter_results[0];
+    let mut gone: Vec<String> = result
+        .matching_acls
+        .iter()
+        .filter(|acl| acl.resource_name.starts_with("table"))
+        .map(|acl| format!("{} {} {}", ErrorCode(acl.error_code), acl.resource_name, acl.pattern_type))
+        .collect();
+    gone.sort_unstable();
+    desk.note("deletion", format!("{} {gone:?}", ErrorCode(result.error_code)));
+    tokio::time::sleep(std::time::Duration::from_millis(if desk.is_real { 400 } else { 0 })).await;
+    describe(desk, "acls after the deletion", None, 1).await;
+}
