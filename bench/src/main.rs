@@ -8,6 +8,9 @@
 //! Whatever is measured is a process of its own, so that the operating system's account of it is the whole
 //! truth; the relay is therefore this same program, started with another command. `cargo xtask bench` builds
 //! this and Paralog in release and runs it; nothing here uses a crate of the product.
+//!
+//! Beside it, and with the same contenders, [`chaos`]: no figures of speed, but what is lost, doubled and reordered, and
+//! how long a copy stands still, while everything fails.
 
 // It prints, reads clocks and waits for other processes: it is a chore, not the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
@@ -37,7 +40,7 @@ use std::{
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    about = "The race against MirrorMaker 2 and a bare relay",
+    about = "The race against MirrorMaker 2 and a bare relay, and chaos",
     disable_help_subcommand = true
 )]
 enum Cli {

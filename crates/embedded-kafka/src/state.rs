@@ -130,6 +130,9 @@ impl State {
     /// Does what time asks for: ends transactions and memberships that are overdue.
     pub(crate) fn tick(&mut self, now_ms: i64) {
         self.abort_overdue(now_ms);
+        if self.groups.iter().next().is_none() {
+            return;
+        }
         let rules = self.group_rules();
         let topics = &self.topics;
         self.groups.tick(now_ms, &rules, |name| topic_size(topics, name));

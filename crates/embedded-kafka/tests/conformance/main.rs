@@ -25,7 +25,7 @@ mod secure;
 mod topics;
 mod transactions;
 
-use embedded_kafka::{Cluster, Config, Profile, Sasl};
+use embedded_kafka::{Cluster, Config, ErrorCode, Profile, Sasl};
 
 use desk::Desk;
 
@@ -164,4 +164,18 @@ async fn it_answers_as_3_9() {
 #[tokio::test]
 async fn it_answers_as_4_3() {
     compare(Profile::V4_3, "4.3.1").await;
+}
+
+#[tokio::test]
+async fn members_are_missed_by_the_clusters_clock() {
+    let config = Config::new(1, Profile::V4_3).broker_setting("group.initial.rebalance.delay.ms", "0");
+    let cluster = Cluster::start(config).await.unwrap();
+    let desk = Desk::new(cluster.bootstrap_servers(), Profile::V4_3, false).await;
+    let mut ann = people::Person::new(&desk, "ann", "g").await;
+    ann.join().await;
+    ann.sync(&[]).await;
+    cluster.advance(std::time::Duration::from_secs(29));
+    assert_eq!(ann.heartbeat().await, ErrorCode::NONE);
+    cluster.advance(std::time::Duration::from_secs(31));
+    assert_eq!(ann.heartbeat().await, ErrorCode::UNKNOWN_MEMBER_ID);
 }
