@@ -17,7 +17,8 @@ mod rng;
 mod source;
 mod world;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::Route;
@@ -39,6 +40,15 @@ struct Outcome {
     /// Lanes that ended with a reason instead of everything copied.
     stalled: usize,
     elapsed: Duration,
+}
+
+impl Outcome {
+    fn add(&mut self, other: Outcome) {
+        self.appends += other.appends;
+        self.faults += other.faults;
+        self.stalled += other.stalled;
+        self.elapsed += other.elapsed;
+    }
 }
 
 fn run(seed: u64) -> Outcome {
@@ -123,22 +133,26 @@ fn stop(world: &mut World) {
 /// # Panics
 /// Names the seeds that fail, ten at most, and what repeats the first.
 fn run_many(first: u64, seeds: u64) -> Outcome {
-    let mut sum = Outcome { appends: 0, faults: 0, stalled: 0, elapsed: Duration::ZERO };
-    let mut failing = Vec::new();
-    for seed in first..first + seeds {
-        match std::panic::catch_unwind(|| run(seed)) {
-            Ok(outcome) => {
-                sum.appends += outcome.appends;
-                sum.faults += outcome.faults;
-                sum.stalled += outcome.stalled;
-                sum.elapsed += outcome.elapsed;
+    let next = AtomicU64::new(first);
+    let sum = Mutex::new(Outcome { appends: 0, faults: 0, stalled: 0, elapsed: Duration::ZERO });
+    let failing = Mutex::new(Vec::new());
+    let worker = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds || failing.lock().expect("nobody panics here").len() >= 10 {
+                return;
             }
-            Err(_) => failing.push(seed),
+            match std::panic::catch_unwind(|| run(seed)) {
+                Ok(outcome) => sum.lock().expect("nobody panics here").add(outcome),
+                Err(_) => failing.lock().expect("nobody panics here").push(seed),
+            }
         }
-        if failing.len() == 10 {
-            break;
-        }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(worker))));
+    let sum = sum.into_inner().expect("nobody panics here");
+    let mut failing = failing.into_inner().expect("nobody panics here");
+    failing.sort_unstable();
     if let Some(seed) = failing.first() {
         panic!("seeds {failing:?} fail: PARALOG_SIM_SEED={seed} cargo test -p pipeline sim");
     }

@@ -28,7 +28,7 @@ use crate::place::{Evidence, ProducerEvidence, Tail};
 use crate::store::StoreError;
 use crate::trouble::{Side, Trouble};
 
-pub(super) const OURS: ProducerId = ProducerId(4711);
+const OURS: ProducerId = ProducerId(4711);
 const START_MS: i64 = 1_800_000_000_000;
 const EXPIRATION_MS: i64 = 24 * 3_600_000;
 /// After that a follower that does not follow leaves the in-sync set.
@@ -116,6 +116,7 @@ pub(super) struct World {
     old_leaders: Vec<(TopicPartition, Leader)>,
     session_until: Duration,
     next_number: u64,
+    producers_allocated: i64,
     sequences: SequencesSeen,
     pub(super) faults_on: bool,
     pub(super) faults: u64,
@@ -213,6 +214,7 @@ impl World {
             old_leaders: Vec::new(),
             session_until: SESSION,
             next_number: 0,
+            producers_allocated: 0,
             sequences: SequencesSeen::default(),
             faults_on: true,
             faults: 0,
@@ -564,7 +566,11 @@ impl World {
                     log.partition.delete_before(self.rng.below(end + 1) as i64);
                 }
             }
-            20 if self.flavour.mode == Mode::Twins && self.processes.len() == 1 => {
+            // The same flow: one that has no producer id yet is another one.
+            20 if self.flavour.mode == Mode::Twins
+                && self.processes.len() == 1
+                && self.stores[0].producer.is_some() =>
+            {
                 let copy = self.stores[0].clone();
                 self.stores.push(copy);
                 self.start_process(1);
@@ -850,7 +856,12 @@ impl World {
 
     fn answer(&mut self, index: usize, action: Action) {
         let event = match action {
-            Action::AllocateProducer => Event::ProducerAllocated(Ok(producer())),
+            Action::AllocateProducer => {
+                // Every allocation gives another id; one that was not stored is lost for good.
+                self.producers_allocated += 1;
+                let producer_id = ProducerId(OURS.0 + self.producers_allocated);
+                Event::ProducerAllocated(Ok(Producer { producer_id, ..producer() }))
+            }
             Action::FindLeaders { side, .. } => Event::Leaders { side, answer: Ok(self.leaders(side)) },
             Action::LookAtSource { broker, lanes } => {
                 let lanes =
@@ -861,7 +872,9 @@ impl World {
             Action::ReadTail { lane, broker, partition, from, evidence } => {
                 let log = &self.destination[&partition];
                 let tail = if log.partition.leader() == Some(broker.0) {
-                    Ok(log.tail(OURS, from, evidence.latest).map_or(Tail::NoneOurs, Tail::Ours))
+                    Ok(log
+                        .tail(self.producer_of(index), from, evidence.latest)
+                        .map_or(Tail::NoneOurs, Tail::Ours))
                 } else {
                     Err(not_leader("Fetch"))
                 };
@@ -872,7 +885,9 @@ impl World {
                 let contents = if log.partition.leader() == Some(broker.0) {
                     let mut contents = Contents::default();
                     for entry in log.entries(from, evidence.latest) {
-                        contents.add(&entry, OURS, from, timed).expect("stored batches can be read");
+                        contents
+                            .add(&entry, self.producer_of(index), from, timed)
+                            .expect("stored batches can be read");
                     }
                     Ok(contents)
                 } else {
@@ -980,7 +995,7 @@ impl World {
             .map(|((key, to), bounds)| {
                 let evidence =
                     bounds.ok_or_else(|| not_leader("ListOffsets")).and_then(|(log_start, latest)| {
-                        let producer = self.producer_evidence(broker.0, to)?;
+                        let producer = self.producer_evidence(index, broker.0, to)?;
                         Ok(Evidence { producer, log_start, latest, tail: None })
                     });
                 (*key, evidence)
@@ -989,7 +1004,12 @@ impl World {
         Event::DestinationLooked { broker, connection: Some(connection), lanes: looked }
     }
 
-    fn producer_evidence(&self, broker: i32, to: &TopicPartition) -> Result<ProducerEvidence, Trouble> {
+    fn producer_evidence(
+        &self,
+        index: usize,
+        broker: i32,
+        to: &TopicPartition,
+    ) -> Result<ProducerEvidence, Trouble> {
         if self.flavour.destination == Profile::V1_1 {
             return Ok(ProducerEvidence::Unsupported);
         }
@@ -998,8 +1018,13 @@ impl World {
         if !partition.is_online(broker) {
             return Err(not_leader("DescribeProducers"));
         }
-        let last = partition.last_sequence(broker, OURS.0).filter(|last| *last >= 0);
+        let last = partition.last_sequence(broker, self.producer_of(index).0).filter(|last| *last >= 0);
         Ok(last.map_or(ProducerEvidence::Nothing, ProducerEvidence::Last))
+    }
+
+    /// The producer id that a process knows the flow by.
+    fn producer_of(&self, index: usize) -> ProducerId {
+        self.processes[index].engine.producer_ids().map_or(ProducerId::NONE, |(id, _)| id)
     }
 
     fn fetch(&mut self, broker: BrokerId, wanted: &[FetchPartition]) -> FetchReply {
