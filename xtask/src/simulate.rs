@@ -1,0 +1,336 @@
+//! `cargo xtask simulate`: the data plane's simulation over many seeds, and whether it would notice mistakes.
+//!
+//! A simulation that catches nothing proves nothing. So the engine is made wrong on purpose, one mistake at a
+//! time, in a copy of the workspace, and each must be caught by some seed.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::test::cargo;
+
+/// Seeds that a mistake is given to show itself in.
+const SEEDS_PER_MUTATION: u64 = 30_000;
+
+/// A mistake: in `file` of `crates/pipeline/src`, `from` becomes `to`.
+struct Mutation {
+    what: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const fn mutation(what: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutation {
+    Mutation { what, file, from, to }
+}
+
+const MUTATIONS: [Mutation; 33] = [
+    mutation(
+        "an unknown outcome is not waited for where nobody remembers us",
+        "place.rs",
+        "if unsettled && !matches!(evidence.producer, ProducerEvidence::Last(_)) {",
+        "if false && unsettled {",
+    ),
+    mutation(
+        "a position one record too far",
+        "place.rs",
+        "let ours = sequence_distance(position.sequence, sequence_after(last, 1));",
+        "let ours = sequence_distance(position.sequence, sequence_after(last, 2));",
+    ),
+    mutation(
+        "sequences do not wrap where Kafka's do",
+        "place.rs",
+        "let next = (i64::from(sequence) + count).rem_euclid(1 << 31);",
+        "let next = (i64::from(sequence) + count).rem_euclid((1 << 31) - 1);",
+    ),
+    mutation(
+        "a hole at the destination is taken for a wrong memory of its end",
+        "place.rs",
+        "if ours > appended {\n        return look_again_or_hole(position, evidence, ours);\n    }",
+        "",
+    ),
+    mutation(
+        "a log that looks shorter is believed at once",
+        "engine/opening.rs",
+        "if instant < lane.doubt_at + self.options.replica_lag_max =>",
+        "if false && instant < lane.doubt_at + self.options.replica_lag_max =>",
+    ),
+    mutation(
+        "stepping back forgets the records that a run with holes still has",
+        "lane.rs",
+        "self.acked.sequence = sequence_after(self.acked.sequence, -(records + to.kept));",
+        "self.acked.sequence = sequence_after(self.acked.sequence, -records);",
+    ),
+    mutation(
+        "several batches leave before the first is acknowledged (one_in_flight_until_seen)",
+        "lane.rs",
+        "State::Probing => true,",
+        "State::Probing => false,",
+    ),
+    mutation(
+        "aged records leave several at a time (aged_is_one_in_flight)",
+        "lane.rs",
+        "State::Flowing => aged || self.in_flight.back().is_some_and(|sent| sent.aged),",
+        "State::Flowing => false,",
+    ),
+    mutation(
+        "aged records do not wait for what may still arrive",
+        "lane.rs",
+        "let quiet = aged && self.quiet_until.is_some_and(|until| self.placed_at < until);",
+        "let quiet = false;",
+    ),
+    mutation(
+        "what may still arrive is forgotten at the next look",
+        "lane.rs",
+        "self.quiet_until = Some(self.doubt_at + late_for);",
+        "self.quiet_until = Some(self.doubt_at);",
+    ),
+    mutation(
+        "a base offset is not compared",
+        "engine/writing.rs",
+        "if base != sent.expected {",
+        "if false && base != sent.expected {",
+    ),
+    mutation(
+        "a time-out counts as not appended",
+        "engine/writing.rs",
+        "Class::Retry | Class::UnknownOutcome => {\n                doubt(Some(Trouble::Passing(Side::Destination, \"Produce\", error)), true)",
+        "Class::Retry | Class::UnknownOutcome => {\n                doubt(Some(Trouble::Passing(Side::Destination, \"Produce\", error)), false)",
+    ),
+    mutation(
+        "a lost connection counts as not appended",
+        "engine/writing.rs",
+        "self.doubt(id, trouble.clone(), maybe_written);",
+        "self.doubt(id, trouble.clone(), false);",
+    ),
+    mutation(
+        "a leader that ceased to be one counts as not having appended",
+        "engine/writing.rs",
+        "let appended = produced.base_offset.is_some_and(|base| base.0 >= 0);",
+        "let appended = false;",
+    ),
+    mutation(
+        "lanes of a broken connection are forgotten",
+        "engine/writing.rs",
+        "for id in self.sendable.remove(&broker).unwrap_or_default() {",
+        "for id in Vec::<LaneId>::new() {",
+    ),
+    mutation(
+        "a new connection needs no new look",
+        "engine/writing.rs",
+        "if looked_at_connection != connection || stale || lane.stale {",
+        "if false && (looked_at_connection != connection || stale) {",
+    ),
+    mutation(
+        "a lane opens while something of it is under way",
+        "engine/opening.rs",
+        "if !lane.in_flight.is_empty() || self.producer_ids().is_none() {",
+        "if self.producer_ids().is_none() {",
+    ),
+    mutation(
+        "a lane's beginning is not stored before it sends",
+        "engine/opening.rs",
+        "lane.state = State::Opening(Opening::Saving);\n            self.save_now = true;\n            return;",
+        "lane.fresh = false;\n            lane.state = State::Opening(Opening::Ready);\n            self.to_step.insert(id);\n            return;",
+    ),
+    mutation(
+        "the producer id is used before it is stored",
+        "engine/opening.rs",
+        "self.identity = Identity::Unsaved(producer);",
+        "self.identity = Identity::Ready(producer);\n                self.step_all();",
+    ),
+    mutation(
+        "an earlier process that died is taken for one that stopped cleanly",
+        "engine/mod.rs",
+        "lane.unsettled = (!self.started_clean || self.left_unsettled) && !lane.fresh;",
+        "lane.unsettled = false;",
+    ),
+    mutation(
+        "a stop is called clean while something may still arrive",
+        "engine/commit.rs",
+        "if drained && !self.clean_end_saved && self.is_settled() => {",
+        "if drained && !self.clean_end_saved => {",
+    ),
+    mutation(
+        "a position is stored that a walk has not proven",
+        "engine/commit.rs",
+        "StoredLane::Ours(lane.checkpoint().clone()));\n        }\n        self.saving",
+        "StoredLane::Ours(lane.acked.clone()));\n        }\n        self.saving",
+    ),
+    mutation(
+        "what is held survives a new opening",
+        "lane.rs",
+        "self.held_bytes -= self.queue.iter().map(Item::bytes).sum::<usize>();\n        self.queue.clear();",
+        "",
+    ),
+    mutation(
+        "an old answer moves the position",
+        "engine/writing.rs",
+        "if !current && !draining {",
+        "if false && !draining {",
+    ),
+    mutation(
+        "the batch that holds the position is thrown away whole",
+        "lane.rs",
+        "if entry.last_offset() < self.read_from {\n            return Ok(None);",
+        "if entry.base_offset() < self.read_from {\n            return Ok(None);",
+    ),
+    mutation(
+        "a walk ends one record early",
+        "lane.rs",
+        "from = offset_after(&entry, from, self.to_skip)",
+        "from = offset_after(&entry, from, self.to_skip - 1)",
+    ),
+    mutation(
+        "what is not sent is not checked for damage",
+        "lane.rs",
+        "entry.verify_crc().map_err(|error| self.unreadable(&error))?;\n        }\n        if entry.last_offset() < self.read_from {",
+        "}\n        if entry.last_offset() < self.read_from {",
+    ),
+    mutation(
+        "a compacted source is counted",
+        "engine/opening.rs",
+        "if records > 0 && lane.route.rule.source_compacted && contents.is_none() {",
+        "if false && contents.is_none() {",
+    ),
+    mutation(
+        "a walk across a change of the source's leader is believed",
+        "lane.rs",
+        "leader_epoch == LeaderEpoch::UNKNOWN || leader_epoch != self.walk_epoch;",
+        "false;",
+    ),
+    mutation(
+        "the source's last batch is not compared",
+        "lane.rs",
+        "let Some(fingerprint) = self.verify else { return Ok(()) };",
+        "let Some(fingerprint) = self.verify.filter(|_| false) else { return Ok(()) };",
+    ),
+    mutation(
+        "skipped batches keep the leader epoch of the last one sent",
+        "lane.rs",
+        "self.read_from = mark.next_source;\n        self.read_epoch = mark.leader_epoch;",
+        "self.read_from = mark.next_source;\n        if mark.fingerprint.is_none() { self.read_epoch = mark.leader_epoch; }",
+    ),
+    mutation(
+        "a process writes after its lease (no_send_after_lease)",
+        "engine/mod.rs",
+        "self.lease_lost |= self.lease.is_some_and(|until| until <= now.instant);",
+        "self.lease = None;",
+    ),
+    mutation(
+        "records of aborted transactions are copied under read_committed",
+        "lane.rs",
+        "(Entry::Batch(batch), Isolation::ReadCommitted) => aborted.observe(batch),",
+        "(Entry::Batch(_), Isolation::ReadCommitted) => false,",
+    ),
+];
+
+/// `arguments`: `--seeds N`, `--first N`, or `--mutations`.
+pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let (mut seeds, mut first) = (100_000, 1);
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        let mut number = || -> anyhow::Result<u64> {
+            let text = rest.next().with_context(|| format!("{word} needs a number"))?;
+            text.parse().with_context(|| format!("`{text}` is not a number"))
+        };
+        match *word {
+            "--seeds" => seeds = number()?,
+            "--first" => first = number()?,
+            "--mutations" => return mutate(),
+            other => bail!("unknown option `{other}`; see cargo xtask"),
+        }
+    }
+    let started = Instant::now();
+    let status = simulation(&crate::root(), None, first, seeds).status().context("cannot run cargo")?;
+    println!("seeds {first} to {}: {:.0} s", first + seeds - 1, started.elapsed().as_secs_f64());
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn simulation(root: &Path, target: Option<&Path>, first: u64, seeds: u64) -> Command {
+    let test = "sim::every_record_arrives_once_and_in_order_whatever_fails";
+    let profile: &[&str] = if target.is_some() { &[] } else { &["--release"] };
+    let words = ["test", "--quiet", "--package", "pipeline", "--lib"];
+    let mut command = cargo(&[&words[..], profile, &["--", "--exact", test, "--nocapture"]].concat());
+    command.current_dir(root).env("RUST_BACKTRACE", "0");
+    command.env("PARALOG_SIM_FIRST", first.to_string()).env("PARALOG_SIM_SEEDS", seeds.to_string());
+    if let Some(target) = target {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    command
+}
+
+fn mutate() -> anyhow::Result<ExitCode> {
+    let folder = crate::root().join("target/mutations");
+    let (tree, target) = (folder.join("tree"), folder.join("target"));
+    if tree.exists() {
+        fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))?;
+    }
+    copy_workspace(&tree)?;
+    ensure!(
+        simulation(&tree, Some(&target), 1, 500).stderr(Stdio::null()).status()?.success(),
+        "the simulation fails without any mistake"
+    );
+    let mut survivors = Vec::new();
+    let unique: BTreeSet<&str> = MUTATIONS.iter().map(|mutation| mutation.what).collect();
+    ensure!(unique.len() == MUTATIONS.len(), "a mistake is listed twice");
+    for mutation in &MUTATIONS {
+        let file = tree.join("crates/pipeline/src").join(mutation.file);
+        let right = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        ensure!(
+            right.matches(mutation.from).count() == 1,
+            "`{}`: its place is not there, or not there once, in {}",
+            mutation.what,
+            mutation.file
+        );
+        fs::write(&file, right.replace(mutation.from, mutation.to))?;
+        let outcome = try_mutation(&tree, &target);
+        fs::write(&file, right)?;
+        match outcome.with_context(|| format!("`{}`", mutation.what))? {
+            Some(seeds) => println!("caught  {:<88} {seeds}", mutation.what),
+            None => {
+                println!("MISSED  {}", mutation.what);
+                survivors.push(mutation.what);
+            }
+        }
+    }
+    println!("{} of {} mistakes caught", MUTATIONS.len() - survivors.len(), MUTATIONS.len());
+    Ok(if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The seeds that show the mistake in the tree, if any does.
+fn try_mutation(tree: &Path, target: &Path) -> anyhow::Result<Option<String>> {
+    let output = simulation(tree, Some(target), 1, SEEDS_PER_MUTATION).output()?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let line = told.lines().find(|line| line.starts_with("seeds ["));
+    let line = line.with_context(|| format!("it does not compile, or ends otherwise:\n{told}"))?;
+    let seeds = line.trim_start_matches("seeds ").split(" fail").next().unwrap_or_default();
+    Ok(Some(seeds.to_owned()))
+}
+
+/// What the pipeline's tests are built from.
+fn copy_workspace(to: &Path) -> anyhow::Result<()> {
+    let root = crate::root();
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(&root).output()?;
+    ensure!(listed.status.success(), "git cannot list the workspace's files");
+    let listed = String::from_utf8(listed.stdout).context("a file's name is not UTF-8")?;
+    for name in listed.split('\0').filter(|name| !name.is_empty()) {
+        let (from, to) = (root.join(name), to.join(name));
+        if !from.is_file() {
+            continue;
+        }
+        fs::create_dir_all(to.parent().unwrap_or(&to))?;
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok(())
+}
