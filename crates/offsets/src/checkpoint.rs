@@ -18,6 +18,9 @@ pub struct Checkpoint {
     pub next_source: Offset,
     /// The source's leader epoch of the last batch before it; unknown before the first batch.
     pub source_leader_epoch: LeaderEpoch,
+    /// The source's leader epoch of the last batch that was sent: another one than that of the last batch read
+    /// where what followed had nothing to send.
+    pub sent_leader_epoch: LeaderEpoch,
     /// The source topic's id, where the source cluster has topic ids.
     pub source_topic_id: Option<TopicId>,
     /// The last source batch that was forwarded, to tell later that the source is still the same log.

@@ -143,6 +143,9 @@ fn write_lane(lane: &StoredLane) -> Value {
     // Said twice: where somebody changes `offset` by hand, the counts beside it no longer belong to it.
     members.insert("next_source".into(), checkpoint.next_source.0.into());
     members.insert("source_leader_epoch".into(), checkpoint.source_leader_epoch.0.into());
+    if checkpoint.sent_leader_epoch != checkpoint.source_leader_epoch {
+        members.insert("sent_leader_epoch".into(), checkpoint.sent_leader_epoch.0.into());
+    }
     if let Some(id) = checkpoint.source_topic_id {
         members.insert("source_topic_id".into(), id.to_string().into());
     }
@@ -189,6 +192,10 @@ fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
     let checkpoint = Checkpoint {
         next_source: Offset(offset + 1),
         source_leader_epoch: LeaderEpoch(members.number("source_leader_epoch")?),
+        sent_leader_epoch: match members.has("sent_leader_epoch") {
+            true => LeaderEpoch(members.number("sent_leader_epoch")?),
+            false => LeaderEpoch(members.number("source_leader_epoch")?),
+        },
         source_topic_id: members.topic_id("source_topic_id")?,
         fingerprint,
         sequence: members.number("sequence")?,
@@ -329,6 +336,7 @@ mod tests {
         Checkpoint {
             next_source: Offset(42),
             source_leader_epoch: LeaderEpoch(3),
+            sent_leader_epoch: LeaderEpoch(3),
             source_topic_id: Some(TopicId([0xAB; 16])),
             fingerprint: Some(Fingerprint {
                 base_offset: Offset(40),
@@ -525,6 +533,7 @@ mod tests {
             let checkpoint = Checkpoint {
                 next_source: Offset(next),
                 source_leader_epoch: LeaderEpoch(epoch),
+                sent_leader_epoch: LeaderEpoch(epoch / 2),
                 source_topic_id: source_id.map(TopicId),
                 fingerprint: batch.map(|(base, last, crc)| Fingerprint { base_offset: Offset(base), last_offset: Offset(last), crc }),
                 sequence,

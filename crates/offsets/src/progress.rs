@@ -140,6 +140,7 @@ mod tests {
         Checkpoint {
             next_source: Offset(100),
             source_leader_epoch: LeaderEpoch::UNKNOWN,
+            sent_leader_epoch: LeaderEpoch::UNKNOWN,
             source_topic_id: None,
             fingerprint: None,
             sequence: 0,

@@ -79,6 +79,8 @@ enum Item {
 struct Mark {
     next_source: Offset,
     leader_epoch: LeaderEpoch,
+    /// Of the batch itself, whatever is skipped behind it.
+    sent_epoch: LeaderEpoch,
     /// None for all but the last of several pieces of a source batch.
     fingerprint: Option<Fingerprint>,
 }
@@ -245,6 +247,7 @@ fn nowhere(route: &Route, selection: SelectionId) -> Checkpoint {
     Checkpoint {
         next_source: Offset(0),
         source_leader_epoch: LeaderEpoch::UNKNOWN,
+        sent_leader_epoch: LeaderEpoch::UNKNOWN,
         source_topic_id: route.source_topic_id,
         fingerprint: None,
         sequence: 0,
@@ -261,6 +264,7 @@ pub(crate) fn first_checkpoint_for_tests() -> Checkpoint {
     Checkpoint {
         next_source: Offset(0),
         source_leader_epoch: LeaderEpoch::UNKNOWN,
+        sent_leader_epoch: LeaderEpoch::UNKNOWN,
         source_topic_id: None,
         fingerprint: None,
         sequence: 0,
@@ -313,7 +317,7 @@ impl Lane {
             walk_is_exact: true,
             walk_start: acked.destination_end,
             walk_crossed_epochs: false,
-            walk_epoch: acked.source_leader_epoch,
+            walk_epoch: acked.sent_leader_epoch,
             before_walk: None,
             unconfirmed: None,
             confirming: false,
@@ -428,12 +432,13 @@ impl Lane {
     }
 
     /// The position is known: `records` selected ones after the acknowledged position are at the
-    /// destination already, with `foreign` ones of others, and the next append gets `destination_end`.
+    /// destination already, with `foreign` ones of others; its log begins at `destination_start`, and the next
+    /// append gets `destination_end`.
     /// `late_for`: how long after the doubt something sent before may still be appended.
     pub(crate) fn placed(
         &mut self,
         (records, foreign): (i64, i64),
-        destination_end: Offset,
+        (destination_start, destination_end): (Offset, Offset),
         leader: Leader,
         connection: ConnectionId,
         late_for: Duration,
@@ -455,9 +460,9 @@ impl Lane {
         self.unsettled = false;
         self.may_have_sent = false;
         self.walk_is_exact = foreign == 0;
-        self.walk_start = self.acked.destination_end;
+        self.walk_start = self.acked.destination_end.max(destination_start);
         self.walk_crossed_epochs = false;
-        self.walk_epoch = self.acked.source_leader_epoch;
+        self.walk_epoch = self.acked.sent_leader_epoch;
         self.before_walk = (records > 0).then(|| Box::new(self.acked.clone()));
         self.unconfirmed = None;
         if records > 0 && foreign > 0 {
@@ -507,6 +512,7 @@ impl Lane {
         self.acked.destination_end = self.placed_end;
         self.acked.next_source = position;
         self.acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
+        self.acked.sent_leader_epoch = LeaderEpoch::UNKNOWN;
         self.read_epoch = LeaderEpoch::UNKNOWN;
         self.last_read = None;
         self.acked.fingerprint = None;
@@ -605,7 +611,7 @@ impl Lane {
             ),
             Entry::Legacy(_) => (LeaderEpoch::UNKNOWN, None),
         };
-        let mark = Mark { next_source, leader_epoch, fingerprint };
+        let mark = Mark { next_source, leader_epoch, sent_epoch: leader_epoch, fingerprint };
         if let Choice::Skip(reason) = choice {
             if let Entry::Batch(batch) = &entry
                 && reason != SkipReason::BeforePosition
@@ -647,7 +653,7 @@ impl Lane {
                 return Ok(None);
             }
             from = offset_after(&entry, from, self.to_skip).map_err(|error| self.unreadable(&error))?;
-            let within = Mark { next_source: from, fingerprint: None, leader_epoch };
+            let within = Mark { next_source: from, fingerprint: None, ..mark };
             self.walked(self.to_skip, (first, from), within);
             needs_transcode = true;
         }
@@ -737,7 +743,8 @@ impl Lane {
     pub(crate) fn to_confirm(&self) -> Option<(Offset, Offset)> {
         self.unconfirmed?;
         let last = Offset(self.placed_end.0 - 1);
-        Some((if self.walk_is_exact { last } else { self.walk_start }, self.placed_end))
+        let from = if self.walk_is_exact { last.max(self.walk_start) } else { self.walk_start };
+        Some((from, self.placed_end))
     }
 
     /// Whether the record walked over last is the last of `destination`, which was read for [`Lane::to_confirm`].
@@ -757,6 +764,7 @@ impl Lane {
             self.acked.fingerprint = Some(fingerprint);
         }
         self.acked.source_leader_epoch = mark.leader_epoch;
+        self.acked.sent_leader_epoch = mark.sent_epoch;
         self.acked.source_topic_id = self.route.source_topic_id.or(self.acked.source_topic_id);
         self.acked.destination_topic_id = self.route.destination_topic_id.or(self.acked.destination_topic_id);
         self.dirty = true;
@@ -772,11 +780,11 @@ impl Lane {
             // An answer to an earlier opening no longer moves the position.
             (None, Some(sent)) if sent.opening == self.opening => &mut sent.mark,
             _ => {
-                self.move_acked(to);
+                self.move_acked(Mark { sent_epoch: self.acked.sent_leader_epoch, ..to });
                 return;
             }
         };
-        *mark = to;
+        *mark = Mark { sent_epoch: mark.sent_epoch, ..to };
     }
 
     /// Puts what became of a batch into its place in the queue.
@@ -796,7 +804,7 @@ impl Lane {
             let mark = if index + 1 == count {
                 held
             } else {
-                Mark { next_source: piece.next_source, leader_epoch: held.leader_epoch, fingerprint: None }
+                Mark { next_source: piece.next_source, fingerprint: None, ..held }
             };
             self.held_bytes += piece.batch.bytes.len();
             let item = Item::Ready(Held {
@@ -946,6 +954,7 @@ impl Lane {
         self.acked.sequence = sequence_after(self.acked.sequence, -(records + to.kept));
         self.acked.fingerprint = None;
         self.acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
+        self.acked.sent_leader_epoch = LeaderEpoch::UNKNOWN;
         self.verify = None;
         self.lost += records.unsigned_abs();
         self.dirty = true;

@@ -145,6 +145,16 @@ fn look_again_or_hole(position: &Checkpoint, evidence: &Evidence, ours: i64) -> 
     }
 }
 
+/// Where the search for our newest batch begins: with the last one acknowledged, where it is known, so that its
+/// loss shows as well.
+pub(crate) fn tail_from(position: &Checkpoint) -> Offset {
+    match position.segments.end() {
+        // Where the sequence has just begun anew, that batch has a number of the time before.
+        Some((_, end)) if position.sequence > 0 => Offset(end.0 - 1),
+        _ => position.destination_end,
+    }
+}
+
 /// Neither the leader nor the tail has told a sequence of ours.
 fn place_by_log_end(
     position: &Checkpoint,
@@ -161,6 +171,13 @@ fn place_by_log_end(
         Some(_) if appended < 0 => Placement::Blocked(lost_for_good(position, evidence, -appended)),
         Some(_) if evidence.log_start > position.destination_end => {
             Placement::Blocked(tail_deleted(position, evidence))
+        }
+        // It was read from our last record on, and that is not there: others' records took its place.
+        Some(_)
+            if tail_from(position) < position.destination_end
+                && evidence.log_start <= tail_from(position) =>
+        {
+            Placement::Blocked(lost_for_good(position, evidence, 1))
         }
         Some(_) => Placement::Found { records: 0, foreign: appended },
         None if appended == 0 => Placement::Found { records: 0, foreign: 0 },

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use client::ErrorCode;
 use model::{BrokerId, Offset, TimestampRule};
 use offsets::Producer;
 use tracing::{info, warn};
@@ -17,7 +18,7 @@ use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Opening, State, selection_of};
 use crate::options::ExistingRecords;
-use crate::place::{Evidence, Placement, ProducerEvidence, Tail, place, sequence_after};
+use crate::place::{Evidence, Placement, ProducerEvidence, Tail, place, sequence_after, tail_from};
 use crate::trouble::{Side, Trouble};
 
 /// How long a new leader may show less than it has before that is believed: its high watermark follows
@@ -208,6 +209,11 @@ impl Engine {
             Some(Trouble::SourceRecreated)
         } else if position < evidence.log_start {
             Some(Trouble::SourceOvertaken { position, log_start: evidence.log_start })
+        } else if position > evidence.high_watermark && self.now.instant < lane.doubt_at + LEADER_SETTLES {
+            // A new leader's high watermark follows its followers.
+            let lags = Trouble::Passing(Side::Source, "ListOffsets", ErrorCode::OFFSET_NOT_AVAILABLE);
+            self.look_again(id, lags, LOOK_AGAIN);
+            return;
         } else if position > evidence.high_watermark {
             // Not the end as it is read: a change of isolation.level may leave that behind the position.
             let epoch = lane.acked.source_leader_epoch;
@@ -401,7 +407,7 @@ impl Engine {
                 }
                 lane.placed(
                     (records, foreign),
-                    evidence.latest,
+                    (evidence.log_start, evidence.latest),
                     leader,
                     connection,
                     self.options.replica_lag_max,
@@ -454,7 +460,10 @@ impl Engine {
                 if lane.step_back(records) {
                     warn!(destination = %lane.route.destination, records, log_end = %evidence.latest, %expected,
                         "the destination lost acknowledged records, sending them again");
-                    self.place_lane(id, broker, evidence, None);
+                    // What is stored is ahead of the destination now: a compacted source may give other records
+                    // for the same sequences, so nothing is sent before a restart would know.
+                    lane.state = State::Opening(Opening::Saving);
+                    self.save_now = true;
                 } else {
                     let latest = evidence.latest;
                     self.doubt(id, Some(Trouble::DestinationLost { expected, latest, records }), false);
@@ -471,7 +480,7 @@ impl Engine {
             lane: lane.key(),
             broker,
             partition: lane.route.destination.clone(),
-            from: lane.acked.destination_end.max(evidence.log_start),
+            from: tail_from(&lane.acked).max(evidence.log_start),
             evidence: evidence.clone(),
         });
     }

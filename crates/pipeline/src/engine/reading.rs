@@ -201,10 +201,16 @@ impl Engine {
             });
         }
         let at_end = end.is_some_and(|end| lane.read_from() >= end);
+        if fetched.records.is_empty() && fetched.high_watermark.is_some_and(|end| lane.read_from() > end) {
+            // The log ends before what was read of it: the bounds tell whether that lasts.
+            lane.source_checked = false;
+            self.doubt(key.id, None, false);
+            return;
+        }
         if lane.is_comparing() && at_end && fetched.records.is_empty() {
             lane.end_comparison();
         }
-        if lane.is_walking() && at_end && fetched.records.is_empty() {
+        if lane.is_walking() && at_end && fetched.records.is_empty() && lane.has_room(usize::MAX) {
             // The destination has records of ours that the source cannot show any more.
             let at = lane.read_from();
             self.doubt(key.id, Some(Trouble::SourceChanged { at }), false);

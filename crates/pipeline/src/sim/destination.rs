@@ -79,8 +79,7 @@ impl DestinationLog {
                 break;
             }
             let header = Batch::read(bytes).expect("stored batches are whole").header;
-            let newest = header.last_offset().0 == latest.0 - 1;
-            if header.producer_id == producer && !header.is_control() && (base >= from.0 || newest) {
+            if header.producer_id == producer && !header.is_control() {
                 ours = Some(header.last_sequence());
             }
         }

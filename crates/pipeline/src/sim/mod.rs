@@ -94,6 +94,7 @@ fn run(seed: u64) -> Outcome {
 
 /// Stops whoever still copies, and checks what is left behind.
 fn stop(world: &mut World) {
+    world.leases_ended = true;
     for index in 0..world.processes.len() {
         world.tell(index, Event::Stop);
     }

@@ -80,14 +80,16 @@ impl Flavour {
         if mode == Mode::Twins && destination == Profile::V1_1 {
             destination = Profile::V2_8;
         }
+        // Others' records where ours were lost cannot be told from ones that came behind them.
+        let unclean_destination = rng.chance(20);
         Flavour {
             mode,
             source: profiles[rng.below(4)],
             destination,
             committed_only: rng.chance(30),
             unclean_source: rng.chance(15),
-            unclean_destination: rng.chance(20),
-            foreign: rng.chance(10),
+            unclean_destination,
+            foreign: rng.chance(10) && !unclean_destination,
             source_retention: rng.chance(10),
             destination_retention: rng.chance(15),
             damage: rng.chance(10),
@@ -115,6 +117,8 @@ pub(super) struct World {
     stopped: [Option<(i32, Duration)>; 2],
     old_leaders: Vec<(TopicPartition, Leader)>,
     session_until: Duration,
+    /// Nobody takes over any more.
+    pub(super) leases_ended: bool,
     next_number: u64,
     producers_allocated: i64,
     sequences: SequencesSeen,
@@ -163,7 +167,9 @@ impl World {
         let mut stored = Stored::default();
         for index in 0..1 + rng.below(3) as i32 {
             let (from, to) = partitions(index);
-            let compacted = rng.chance(25) && !flavour.unclean_source;
+            // A twin does not learn that the other went back, and the source gives other records since.
+            let twins_part = flavour.mode == Mode::Twins && flavour.unclean_destination;
+            let compacted = rng.chance(25) && !flavour.unclean_source && !twins_part;
             let age = match rng.below(10) {
                 _ if flavour.mode == Mode::Twins => Age::Young,
                 0 | 1 => Age::Aged,
@@ -213,6 +219,7 @@ impl World {
             stopped: [None, None],
             old_leaders: Vec::new(),
             session_until: SESSION,
+            leases_ended: false,
             next_number: 0,
             producers_allocated: 0,
             sequences: SequencesSeen::default(),
@@ -445,6 +452,9 @@ impl World {
     /// The process with the lease is the last one. It renews in time, unless it is paused: then another one
     /// takes over once the session is over.
     fn keep_lease(&mut self) {
+        if self.leases_ended {
+            return;
+        }
         let last = self.processes.len() - 1;
         if self.processes[last].paused_until.is_none() {
             let over = self.processes[last].lease_until.is_some_and(|until| until <= self.elapsed);
@@ -871,7 +881,10 @@ impl World {
             Action::LookAtDestination { broker, lanes } => self.look_at_destination(index, broker, &lanes),
             Action::ReadTail { lane, broker, partition, from, evidence } => {
                 let log = &self.destination[&partition];
-                let tail = if log.partition.leader() == Some(broker.0) {
+                let tail = if log.partition.log_start() > from.0 {
+                    // Deleted since the look.
+                    Err(Trouble::Passing(Side::Destination, "Fetch", ErrorCode::OFFSET_OUT_OF_RANGE))
+                } else if log.partition.leader() == Some(broker.0) {
                     Ok(log
                         .tail(self.producer_of(index), from, evidence.latest)
                         .map_or(Tail::NoneOurs, Tail::Ours))
@@ -882,7 +895,9 @@ impl World {
             }
             Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
                 let log = &self.destination[&partition];
-                let contents = if log.partition.leader() == Some(broker.0) {
+                let contents = if log.partition.log_start() > from.0 {
+                    Err(Trouble::Passing(Side::Destination, "Fetch", ErrorCode::OFFSET_OUT_OF_RANGE))
+                } else if log.partition.leader() == Some(broker.0) {
                     let mut contents = Contents::default();
                     for entry in log.entries(from, evidence.latest) {
                         contents

@@ -184,6 +184,7 @@ mod tests {
         let checkpoint = Checkpoint {
             next_source: Offset(next_source),
             source_leader_epoch: LeaderEpoch(0),
+            sent_leader_epoch: LeaderEpoch(0),
             source_topic_id: None,
             fingerprint: None,
             sequence: 1,
