@@ -1,6 +1,6 @@
 //! The machine that is raced on: what it is, and whether something else was at work meanwhile.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 /// What is said of the machine and the software, in order.
 pub(crate) fn facts() -> Vec<(&'static str, String)> {
@@ -30,6 +30,24 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
         ("java", said("java", &["-version"]).unwrap_or_else(unknown)),
         ("load before", load().trim().to_owned()),
     ]
+}
+
+/// What a program says on standard output, if it succeeds.
+pub(crate) fn said(program: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The commit that this folder holds, and whether the product differs from it.
+pub(crate) fn commit() -> String {
+    let git = |arguments: &[&str]| said(Path::new("git"), arguments);
+    let mut commit = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    if git(&["status", "--porcelain", "-uno", "--", "crates", "Cargo.lock"])
+        .is_some_and(|text| !text.is_empty())
+    {
+        commit += " with changes that are not committed";
+    }
+    commit
 }
 
 pub(crate) fn cores() -> usize {

@@ -106,21 +106,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn facts(options: &Options, paralog: &Path) -> Vec<(String, String)> {
-    let said = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let git = |arguments: &[&str]| said(Path::new("git"), arguments);
-    let mut commit = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
-    if git(&["status", "--porcelain", "-uno", "--", "crates", "Cargo.lock"])
-        .is_some_and(|text| !text.is_empty())
-    {
-        commit += " with changes that are not committed";
-    }
     let own = [
         ("kafka", options.kafka.clone()),
-        ("paralog", said(paralog, &["--version"]).unwrap_or_default()),
-        ("commit", commit),
+        ("paralog", machine::said(paralog, &["--version"]).unwrap_or_default()),
+        ("commit", machine::commit()),
         ("records", options.records.to_string()),
         ("rounds", options.rounds.to_string()),
         ("latency rate", options.latency_rate.to_string()),

@@ -34,7 +34,6 @@ use side::{Side, TOPICS, Topic};
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -211,17 +210,10 @@ fn contenders(words: &[String]) -> anyhow::Result<Vec<Contender>> {
 }
 
 fn facts(options: &Options, paralog: &Path, seed: u64) -> Vec<(String, String)> {
-    let said = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
     let own = [
         ("kafka", options.kafka.clone()),
-        ("paralog", said(paralog, &["--version"]).unwrap_or_default()),
-        (
-            "commit",
-            said(Path::new("git"), &["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "unknown".to_owned()),
-        ),
+        ("paralog", machine::said(paralog, &["--version"]).unwrap_or_default()),
+        ("commit", machine::commit()),
         ("seed", seed.to_string()),
         ("seconds", options.seconds.to_string()),
         ("records a second", options.rate.to_string()),
@@ -483,7 +475,12 @@ impl Stage {
         }
         if !late.is_empty() {
             let log = self.copier().log_since(log_from);
-            for line in &log[log.len().saturating_sub(20)..] {
+            // Lines that differ only in their time and numbers tell nothing new.
+            let words =
+                |line: &str| line.chars().skip(27).filter(char::is_ascii_alphabetic).collect::<String>();
+            let mut told: Vec<&String> = log.iter().collect();
+            told.dedup_by_key(|line| words(line));
+            for line in &told[told.len().saturating_sub(20)..] {
                 println!("     | {}", line.chars().take(240).collect::<String>());
             }
         }
