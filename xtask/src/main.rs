@@ -29,13 +29,13 @@ usage: cargo xtask COMMAND
   bench race [--help | OPTION...]
                    race Paralog against MirrorMaker 2 and a bare relay; writes docs/performance.md
   bench page       write that page again from the runs the last race kept
+  chaos --seconds N [--version VERSION] [--seed S] [--copier paralog|mm2|both] [--report FILE] [--help | OPTION...]
+                   copy between two clusters of three brokers while processes are killed, paused and doubled, leaders
+                   move and connections fail; then compare both sides, and say how long lanes stood still
   simulate [--seeds N] [--first N]
                    run the data plane against simulated clusters that fail in every way, by seed (100,000)
   simulate --mutations
                    make the data plane wrong in many ways, one at a time, and see that the simulation notices each
-  chaos --seconds N [--version VERSION] [--seed S] [--copier paralog|mm2|both] [--report FILE] [--help | OPTION...]
-                   copy between two clusters of three brokers while processes are killed, paused and doubled, leaders
-                   move and connections fail; then compare both sides, and say how long lanes stood still
   java VERSION MAIN [ARGUMENT]...
                    run a main class of that Kafka version, such as org.apache.kafka.tools.TopicCommand
 ";
