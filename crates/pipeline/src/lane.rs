@@ -173,6 +173,8 @@ pub(crate) struct Lane {
     pub(crate) may_have_sent: bool,
     /// What a look showed while another process wrote for this lane: it stands by while that moves.
     pub(crate) standing_by: Option<i32>,
+    /// Looks in a row after which the destination refused the sequence that it should take.
+    pub(crate) refusals: u32,
     /// Records that the destination had acknowledged, lost, and was sent again in this process.
     pub(crate) lost: u64,
     /// Until then something sent earlier may still be appended. Where the destination remembers us it
@@ -181,6 +183,10 @@ pub(crate) struct Lane {
     pub(crate) quiet_until: Option<Instant>,
     /// When the destination was last looked at.
     placed_at: Instant,
+    /// Who led then.
+    placed_leader: Option<Leader>,
+    /// Something was sent, in this process or an earlier one.
+    pub(crate) begun: bool,
     /// Since when the outcome is unknown or the position in doubt.
     pub(crate) doubt_at: Instant,
     /// The destination forgot the sequence and takes only 0 (before 2.5).
@@ -340,9 +346,12 @@ impl Lane {
             unsettled: false,
             may_have_sent: false,
             standing_by: None,
+            refusals: 0,
             lost: 0,
             quiet_until: None,
             placed_at: now,
+            placed_leader: None,
+            begun: !fresh,
             doubt_at: now,
             restart_sequence: false,
             looked_at: None,
@@ -441,12 +450,18 @@ impl Lane {
         (destination_start, destination_end): (Offset, Offset),
         leader: Leader,
         connection: ConnectionId,
-        late_for: Duration,
+        (late_for, end_may_lag): (Duration, bool),
         now: Instant,
     ) {
         if self.unsettled {
             self.quiet_until = Some(self.doubt_at + late_for);
         }
+        if end_may_lag && self.placed_leader != Some(leader) {
+            // Before KIP-207 (2.2) a new leader shows an end before what was acknowledged, until its followers
+            // have told how far they are.
+            self.quiet_until = self.quiet_until.max(Some(now + late_for));
+        }
+        self.placed_leader = Some(leader);
         self.placed_at = now;
         self.stale = false;
         self.to_skip = records;
@@ -837,8 +852,7 @@ impl Lane {
             _ => return false,
         };
         let room = if alone { self.in_flight.is_empty() } else { self.in_flight.len() < rules.window };
-        let quiet = aged && self.quiet_until.is_some_and(|until| self.placed_at < until);
-        self.to_skip == 0 && self.unconfirmed.is_none() && room && !quiet
+        self.to_skip == 0 && self.unconfirmed.is_none() && room
     }
 
     /// Until when the next batch must wait for the outcome of earlier ones, and then for a new look.
@@ -904,6 +918,7 @@ impl Lane {
             _charge: held.charge,
         });
         self.may_have_sent = true;
+        self.begun = true;
         self.next_sequence = sequence_after(self.next_sequence, i64::from(records));
         self.next_destination = Offset(self.next_destination.0 + i64::from(records));
         Some(ProduceBatch { partition: self.route.destination.clone(), header, payload })
@@ -933,6 +948,7 @@ impl Lane {
         });
         self.move_acked(sent.mark);
         self.may_have_sent = !self.in_flight.is_empty();
+        self.refusals = 0;
         self.fresh = false;
         self.records += records.unsigned_abs();
         self.bytes += sent.bytes as u64;
@@ -948,10 +964,13 @@ impl Lane {
         if restarted_since {
             return false;
         }
-        let Some(to) = self.acked.segments.step_back(records) else { return false };
+        // One record further where there is one: by it the source proves to be the log that was copied.
+        let before = self.acked.segments.step_back(records + 1).map(|to| (to, records + 1));
+        let back = before.or_else(|| self.acked.segments.step_back(records).map(|to| (to, records)));
+        let Some((to, steps)) = back else { return false };
         self.acked.next_source = to.next_source;
         self.acked.destination_end = to.destination;
-        self.acked.sequence = sequence_after(self.acked.sequence, -(records + to.kept));
+        self.acked.sequence = sequence_after(self.acked.sequence, -(steps + to.kept));
         self.acked.fingerprint = None;
         self.acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
         self.acked.sent_leader_epoch = LeaderEpoch::UNKNOWN;

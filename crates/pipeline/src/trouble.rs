@@ -29,6 +29,8 @@ pub enum Trouble {
     DestinationLost { expected: Offset, latest: Offset, records: i64 },
     /// The destination has our last batch, and not all of those before it.
     DestinationHole { expected: Offset, latest: Offset },
+    /// The destination refuses the sequence that follows what its log shows.
+    SequenceRefused { sequence: i32 },
     /// Our last batch was not found between the position and the end.
     TailTooFar { from: Offset, latest: Offset },
     /// Our last batches, whose number is not known, may be among the records the destination has deleted.
@@ -125,6 +127,7 @@ impl Trouble {
             | Trouble::DestinationRecreated
             | Trouble::DestinationLost { .. }
             | Trouble::DestinationHole { .. }
+            | Trouble::SequenceRefused { .. }
             | Trouble::TailTooFar { .. }
             | Trouble::TailDeleted { .. }
             | Trouble::ProgressLost { .. }
@@ -172,7 +175,9 @@ impl Trouble {
                 "if it was deleted or renamed on purpose, remove this partition's stored offset while the worker is \
                  stopped, and everything is copied into the new topic"
             }
-            Trouble::DestinationLost { .. } | Trouble::DestinationHole { .. } => {
+            Trouble::DestinationLost { .. }
+            | Trouble::DestinationHole { .. }
+            | Trouble::SequenceRefused { .. } => {
                 "the destination lost acknowledged records (unclean election, restored backup); to copy \
                  again, delete the destination topic and remove its stored offsets while the worker is stopped"
             }
@@ -246,6 +251,10 @@ impl fmt::Display for Trouble {
                 f,
                 "the destination lost {records} acknowledged records: its log ends at offset {latest}, \
                  {expected} was expected"
+            ),
+            Trouble::SequenceRefused { sequence } => write!(
+                f,
+                "the destination refuses sequence {sequence}, which follows the copy's last record in its log"
             ),
             Trouble::DestinationHole { expected, latest } => write!(
                 f,

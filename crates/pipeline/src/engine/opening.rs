@@ -405,12 +405,13 @@ impl Engine {
                     });
                     return;
                 }
+                let end_may_lag = evidence.producer == ProducerEvidence::Unsupported && lane.begun;
                 lane.placed(
                     (records, foreign),
                     (evidence.log_start, evidence.latest),
                     leader,
                     connection,
-                    self.options.replica_lag_max,
+                    (self.options.replica_lag_max, end_may_lag),
                     instant,
                 );
                 if let Some(Contents { records: contents, .. }) = contents

@@ -14,6 +14,9 @@ use crate::events::{Action, LaneId, RequestId, SendError};
 use crate::lane::{Sent, State};
 use crate::trouble::{Side, Trouble};
 
+/// A sequence that is refused so often after a look is not a matter of the look's moment.
+const REFUSALS_MAX: u32 = 5;
+
 /// What a produce answer means for the lane of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -253,10 +256,22 @@ impl Engine {
                     // Whatever the look finds is not ours.
                     lane.may_have_sent = false;
                 }
+                let trouble = if at_head && refused {
+                    lane.refusals += 1;
+                    let sequence = lane.acked.sequence;
+                    (lane.refusals > REFUSALS_MAX).then_some(Trouble::SequenceRefused { sequence })
+                } else {
+                    trouble
+                };
+                let at_first = lane.state == State::Probing;
                 let base = produced.filter(|produced| produced.error.is_ok()).and_then(|it| it.base_offset);
                 if base.is_some_and(|base| base > sent.expected) {
                     // Appended, behind records of others: no failure, and nothing to pause for.
                     lane.attempts = 0;
+                    if at_first {
+                        // Perhaps they lay among those walked over, too.
+                        lane.acked.segments.clear();
+                    }
                 }
                 if matches!(trouble, Some(Trouble::Passing(..) | Trouble::Refused(..)) | None) {
                     self.destination.wanted = true;

@@ -16,6 +16,8 @@ pub(super) struct DestinationLog {
     contents: Vec<Option<u64>>,
     /// Acknowledged records were lost here.
     pub(super) lost: bool,
+    /// What was sent before that was known has left a hole.
+    pub(super) holed: bool,
     /// Others write here as well.
     pub(super) shared: bool,
 }
@@ -27,8 +29,14 @@ impl DestinationLog {
             partition: BarePartition::new(profile, &brokers, 1),
             contents: Vec::new(),
             lost: false,
+            holed: false,
             shared: false,
         }
+    }
+
+    /// What an offset holds of ours.
+    pub(super) fn number_at(&self, offset: i64) -> Option<u64> {
+        *self.contents.get(usize::try_from(offset).ok()?)?
     }
 
     /// The numbers of ours, in the log's order.

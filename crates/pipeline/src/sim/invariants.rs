@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use client::ProduceBatch;
 use model::{Offset, TopicPartition};
+use offsets::Segments;
 use record_batch::Header;
 
 use super::destination::{DestinationLog, numbers_of};
@@ -15,6 +16,9 @@ use crate::trouble::Trouble;
 /// The destination has the source's selected records up to some offset, in order, each once. Of a compacted
 /// source, those that were not cleaned away before they were read.
 pub(super) fn appended_is_a_prefix(source: &SourceLog, destination: &DestinationLog) -> Result<(), String> {
+    if destination.holed {
+        return Err("appended_is_a_prefix: more was appended behind a hole".into());
+    }
     let there = destination.numbers();
     let holds = if source.compacted {
         there.is_sorted_by(|a, b| a < b)
@@ -59,6 +63,33 @@ pub(super) fn checkpoint_never_early(
     Err(format!("checkpoint_never_early: stored up to record {copied:?}, the destination has up to {last:?}"))
 }
 
+/// A stored run begins with the same record on both sides, and ends with the same.
+pub(super) fn segments_tell_the_truth(
+    source: &SourceLog,
+    destination: &DestinationLog,
+    segments: &Segments,
+) -> Result<(), String> {
+    if destination.lost || destination.shared || source.rewritten || source.compacted {
+        return Ok(());
+    }
+    let history = source.history();
+    for segment in segments.iter() {
+        // A run with holes may begin before its first record, and end behind its last.
+        let first = history.partition_point(|(at, _)| *at < segment.source.0);
+        let after = history.partition_point(|(at, _)| *at < segment.source_end.0);
+        let ends = [(first, segment.destination.0), (after.saturating_sub(1), segment.destination.0 + segment.count - 1)];
+        for (index, to) in ends {
+            let (copied, there) = (history.get(index), destination.number_at(to));
+            if copied.map(|(_, number)| *number) != there {
+                return Err(format!(
+                    "segments_tell_the_truth: {segment:?}: (offset, record) {copied:?} is {there:?} at {to}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whoever sends them, the same sequences of a partition are the same records.
 #[derive(Default)]
 pub(super) struct SequencesSeen {
@@ -96,7 +127,11 @@ pub(super) fn stall_has_a_reason(
         Some(Trouble::SourceOvertaken { position, log_start }) => {
             *position < *log_start && log_start.0 == source.partition.log_start()
         }
-        Some(Trouble::DestinationLost { .. } | Trouble::DestinationHole { .. }) => destination.lost,
+        Some(
+            Trouble::DestinationLost { .. }
+            | Trouble::DestinationHole { .. }
+            | Trouble::SequenceRefused { .. },
+        ) => destination.lost,
         Some(Trouble::TailDeleted { .. }) => destination.partition.log_start() > 0,
         // Its own store is a copy from before the lane began.
         Some(Trouble::ProgressLost { .. }) => mode == Mode::Twins,

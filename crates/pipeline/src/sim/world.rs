@@ -15,7 +15,9 @@ use offsets::{Producer, Stored, StoredLane};
 use record_batch::transcode;
 
 use super::destination::{self, DestinationLog};
-use super::invariants::{SequencesSeen, appended_is_a_prefix, checkpoint_never_early};
+use super::invariants::{
+    SequencesSeen, appended_is_a_prefix, checkpoint_never_early, segments_tell_the_truth,
+};
 use super::process::{Pending, Process};
 use super::rng::Rng;
 use super::source::{self, Age, SourceLog};
@@ -36,6 +38,8 @@ const REPLICA_LAG: Duration = Duration::from_secs(30);
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(30);
 const SESSION: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(8);
+/// How long a new leader's high watermark may be behind what was acknowledged.
+const HIGH_WATERMARK_LAGS: Duration = Duration::from_secs(3);
 /// What a broker has received and not handled by then never lands.
 const LATE_MAX: Duration = Duration::from_secs(4);
 
@@ -116,6 +120,8 @@ pub(super) struct World {
     lagging: BTreeMap<TopicPartition, Duration>,
     stopped: [Option<(i32, Duration)>; 2],
     old_leaders: Vec<(TopicPartition, Leader)>,
+    /// Each partition's leader epoch, and when it was first seen.
+    led_since: BTreeMap<TopicPartition, (i32, Duration)>,
     session_until: Duration,
     /// Nobody takes over any more.
     pub(super) leases_ended: bool,
@@ -153,7 +159,7 @@ impl World {
         let started = an_instant();
         let mut options = Options::new("sim");
         options.produce_requests_max = if rng.chance(70) { 1 + rng.below(5) } else { 1 + rng.below(20) };
-        options.flush_interval = Duration::from_secs(10);
+        options.flush_interval = Duration::from_secs(1 + rng.below(10) as u64);
         options.lane_bytes_max = 200 + rng.below(4000);
         options.produce_bytes_max = 100 + rng.below(2000);
         options.isolation =
@@ -193,7 +199,8 @@ impl World {
                 destination_topic_id: None,
                 rule: RewriteRule {
                     timestamps: TimestampRule::AsAtSource,
-                    batch_bytes_max: 1 << 20,
+                    // Some batches are too large for the destination, and are split.
+                    batch_bytes_max: if rng.chance(70) { 1 << 20 } else { 95 + rng.below(60) },
                     zstd: true,
                     source_compacted: compacted,
                 },
@@ -218,6 +225,7 @@ impl World {
             lagging: BTreeMap::new(),
             stopped: [None, None],
             old_leaders: Vec::new(),
+            led_since: BTreeMap::new(),
             session_until: SESSION,
             leases_ended: false,
             next_number: 0,
@@ -361,6 +369,7 @@ impl World {
             let to = partitions(partition.partition.0).1;
             let (source, destination) = (&self.source[partition], &self.destination[&to]);
             check(checkpoint_never_early(source, destination, checkpoint.next_source));
+            check(segments_tell_the_truth(source, destination, &checkpoint.segments));
         }
     }
 
@@ -579,7 +588,8 @@ impl World {
             // The same flow: one that has no producer id yet is another one.
             20 if self.flavour.mode == Mode::Twins
                 && self.processes.len() == 1
-                && self.stores[0].producer.is_some() =>
+                && self.stores[0].producer.is_some()
+                && self.stores[0].lanes.len() == self.routes.routes.len() =>
             {
                 let copy = self.stores[0].clone();
                 self.stores.push(copy);
@@ -855,7 +865,13 @@ impl World {
         if log.partition.log_end() > before {
             self.appends += 1;
             let from = TopicPartition { topic: "t".into(), partition: batch.partition.partition };
-            let held = appended_is_a_prefix(&self.source[&from], log);
+            let mut held = appended_is_a_prefix(&self.source[&from], log);
+            if held.is_err() && log.lost && !log.holed {
+                // A leader that lost everything takes any sequence. That cannot be helped, but must be noticed:
+                // from here on the lane may only say why it stands still.
+                log.holed = true;
+                held = Ok(());
+            }
             if self.traced {
                 eprintln!("append to {} at {before}, {} in all", batch.partition, log.numbers().len());
             }
@@ -991,14 +1007,20 @@ impl World {
             return Event::DestinationLooked { broker, connection: None, lanes };
         }
         let connection = self.processes[index].connection(broker.0);
-        let bounds: Vec<_> = lanes
-            .iter()
-            .map(|(_, to)| {
-                let partition = &self.destination[to].partition;
-                (partition.leader() == Some(broker.0))
-                    .then(|| (Offset(partition.log_start()), Offset(partition.high_watermark())))
-            })
-            .collect();
+        let mut bounds = Vec::new();
+        for (_, to) in lanes {
+            let led_since = self.led_since(to);
+            let partition = &self.destination[to].partition;
+            let (start, mut end) = (partition.log_start(), partition.high_watermark());
+            // From 2.2 on it says nothing until then (KIP-207).
+            let may_lag = self.faults_on && self.flavour.destination == Profile::V1_1;
+            if may_lag && partition.leader_epoch() > 0 && self.elapsed < led_since + HIGH_WATERMARK_LAGS {
+                // A new leader learns from its followers how far they are.
+                end = start.max(end - self.rng.below(4) as i64);
+            }
+            let leads = partition.leader() == Some(broker.0);
+            bounds.push(leads.then_some((Offset(start), Offset(end))));
+        }
         if self.faults_on && self.rng.chance(30) {
             // The bounds and the state are two calls, and what is late may land between them.
             self.elapsed += Duration::from_millis(self.rng.below(2000) as u64);
@@ -1017,6 +1039,17 @@ impl World {
             })
             .collect();
         Event::DestinationLooked { broker, connection: Some(connection), lanes: looked }
+    }
+
+    /// Since when the present leader leads.
+    fn led_since(&mut self, to: &TopicPartition) -> Duration {
+        let epoch = self.destination[to].partition.leader_epoch();
+        let elapsed = self.elapsed;
+        let known = self.led_since.entry(to.clone()).or_insert((epoch, elapsed));
+        if known.0 != epoch {
+            *known = (epoch, elapsed);
+        }
+        known.1
     }
 
     fn producer_evidence(
