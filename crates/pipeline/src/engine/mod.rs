@@ -105,6 +105,9 @@ pub(crate) struct Engine {
     sendable: BTreeMap<BrokerId, VecDeque<LaneId>>,
     send_not_before: HashMap<BrokerId, Instant>,
 
+    /// Bytes acknowledged in this process, and how many they were when progress was last stored.
+    acked_bytes: u64,
+    stored_bytes: u64,
     saving: Option<Vec<LaneId>>,
     save_due: Option<Instant>,
     save_now: bool,
@@ -180,6 +183,8 @@ impl Engine {
             connections: HashMap::new(),
             sendable: BTreeMap::new(),
             send_not_before: HashMap::new(),
+            acked_bytes: 0,
+            stored_bytes: 0,
             saving: None,
             save_due: Some(now.instant + options.flush_interval),
             leftovers: Stored::default(),
