@@ -10,7 +10,8 @@
 //! this and Paralog in release and runs it; nothing here uses a crate of the product.
 //!
 //! Beside it, and with the same contenders, [`chaos`]: no figures of speed, but what is lost, doubled and reordered, and
-//! how long a copy stands still, while everything fails.
+//! how long a copy stands still, while everything fails; and [`kill_loop`], how much of a log is fetched twice by one who
+//! is killed all the time.
 
 // It prints, reads clocks and waits for other processes: it is a chore, not the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
@@ -19,6 +20,7 @@ mod chaos;
 mod chart;
 mod contender;
 mod figures;
+mod kill_loop;
 mod latency;
 mod machine;
 mod page;
@@ -54,6 +56,8 @@ enum Cli {
     },
     /// Copy between two clusters of three brokers while everything fails, compare both sides, say who stalled
     Chaos(chaos::Options),
+    /// Kill Paralog again and again while it drains a log, compare both sides, count what was fetched twice
+    KillLoop(kill_loop::Options),
     /// Copy one connection to another and end: what the race runs as its physical floor
     #[command(hide = true)]
     Relay {
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Cli::Race(options) => race::run(&options),
         Cli::Page { out } => write_page(&out),
         Cli::Chaos(options) => chaos::run(&options),
+        Cli::KillLoop(options) => kill_loop::run(&options),
         Cli::Relay { sink } => relay::serve(sink),
     };
     match result {

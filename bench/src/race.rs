@@ -367,7 +367,7 @@ impl Race {
 }
 
 /// The same records in the same order in each partition: timestamps, keys, values, headers.
-fn same(original: &[PartitionDigest], copy: &[PartitionDigest]) -> bool {
+pub(crate) fn same(original: &[PartitionDigest], copy: &[PartitionDigest]) -> bool {
     let contents = |digests: &[PartitionDigest]| -> Vec<(u32, u64, String)> {
         digests.iter().map(|digest| (digest.partition, digest.records, digest.sha256.clone())).collect()
     };
