@@ -77,7 +77,10 @@ pub(super) fn segments_tell_the_truth(
         // A run with holes may begin before its first record, and end behind its last.
         let first = history.partition_point(|(at, _)| *at < segment.source.0);
         let after = history.partition_point(|(at, _)| *at < segment.source_end.0);
-        let ends = [(first, segment.destination.0), (after.saturating_sub(1), segment.destination.0 + segment.count - 1)];
+        let ends = [
+            (first, segment.destination.0),
+            (after.saturating_sub(1), segment.destination.0 + segment.count - 1),
+        ];
         for (index, to) in ends {
             let (copied, there) = (history.get(index), destination.number_at(to));
             if copied.map(|(_, number)| *number) != there {

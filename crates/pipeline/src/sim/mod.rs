@@ -132,15 +132,18 @@ fn stop(world: &mut World) {
 /// Runs the seeds from `first` on and gives how much was done.
 ///
 /// # Panics
-/// Names the seeds that fail, ten at most, and what repeats the first.
+/// Names the seeds that fail, ten unless told otherwise, and what repeats the first.
 fn run_many(first: u64, seeds: u64) -> Outcome {
     let next = AtomicU64::new(first);
     let sum = Mutex::new(Outcome { appends: 0, faults: 0, stalled: 0, elapsed: Duration::ZERO });
     let failing = Mutex::new(Vec::new());
+    let failures_max = number("PARALOG_SIM_FAILURES_MAX").unwrap_or(10);
     let worker = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + seeds || failing.lock().expect("nobody panics here").len() >= 10 {
+            if seed >= first + seeds
+                || failing.lock().expect("nobody panics here").len() as u64 >= failures_max
+            {
                 return;
             }
             match std::panic::catch_unwind(|| run(seed)) {
