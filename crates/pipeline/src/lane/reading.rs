@@ -1,0 +1,375 @@
+//! What a lane makes of the source's batches: over what is at the destination already, and into the queue.
+
+use super::*;
+
+impl Lane {
+    /// Where to fetch next: the position, or the start of the batch that must still be the same one.
+    pub(crate) fn fetch_offset(&self) -> Offset {
+        match self.verify {
+            Some(fingerprint) => fingerprint.base_offset.min(self.read_from),
+            None => self.read_from,
+        }
+    }
+
+    /// The leader epoch of the last batch before [`Lane::fetch_offset`], for the source to check that its
+    /// log has not diverged (KIP-320).
+    pub(crate) fn fetched_epoch(&self) -> LeaderEpoch {
+        if self.verify.is_some() { LeaderEpoch::UNKNOWN } else { self.read_epoch }
+    }
+
+    /// The last batch before the position is no longer at the source: nothing to compare.
+    pub(crate) fn give_up_verifying(&mut self) {
+        self.verify = None;
+    }
+
+    /// The source was away, or unseen for a while. Brokers before 2.8 do not tell a topic from one that was
+    /// created anew under its name, and the older ones do not tell that their log was cut: so the last batch
+    /// that was read is compared once more. False where there is nothing to compare.
+    pub(crate) fn verify_again(&mut self) -> bool {
+        if self.route.source_topic_id.is_none() && !self.route.rule.source_compacted {
+            let there = |batch: &Fingerprint| batch.base_offset >= self.source_start;
+            self.verify = self.last_read.or(self.verify).filter(there);
+        }
+        self.verify.is_some()
+    }
+
+    /// Reading goes on behind a batch.
+    fn read_past(&mut self, mark: Mark) {
+        self.read_from = mark.next_source;
+        self.read_epoch = mark.leader_epoch;
+        self.last_read = mark.fingerprint;
+    }
+
+    /// Finds the position by content, after [`Lane::placed`]: `destination` are its records after the
+    /// acknowledged position, as far as cleaning left them.
+    /// They begin at `destination_start`.
+    pub(crate) fn compare(&mut self, destination: Vec<RecordHash>, destination_start: Offset) {
+        let sent = usize::try_from(self.to_skip).unwrap_or(0);
+        let complete = destination_start <= self.acked.destination_end;
+        self.comparison = Some(Comparison::new(sent, destination, complete));
+    }
+
+    /// Takes an entry while comparing. True once the position is known.
+    fn compare_entry(&mut self, entry: &Entry, mark: Mark) -> Result<bool, Trouble> {
+        let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
+        let found = hashes(entry, self.read_from, timed).map_err(|error| self.unreadable(&error))?;
+        self.read_past(mark);
+        Ok(self.comparison.as_mut().is_some_and(|comparison| comparison.take(found)))
+    }
+
+    /// Ends the comparison: everything that can still be told apart was seen.
+    pub(crate) fn end_comparison(&mut self) {
+        let Some(comparison) = self.comparison.take() else { return };
+        let position = match comparison.position() {
+            Some(position) => position,
+            None if comparison.is_complete() => self.acked.next_source,
+            None => {
+                let log_start = self.placed_end;
+                let from = self.acked.destination_end;
+                self.queue.push_back(Item::Stuck(Trouble::TailDeleted { from, log_start }));
+                return;
+            }
+        };
+        // Which record became which is not known, only where both sides go on.
+        self.acked.segments.clear();
+        self.acked.sequence = sequence_after(self.acked.sequence, self.to_skip);
+        self.acked.destination_end = self.placed_end;
+        self.acked.next_source = position;
+        self.acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
+        self.acked.sent_leader_epoch = LeaderEpoch::UNKNOWN;
+        self.read_epoch = LeaderEpoch::UNKNOWN;
+        self.last_read = None;
+        self.acked.fingerprint = None;
+        self.dirty = true;
+        self.to_skip = 0;
+        self.read_from = position;
+        self.start_sending();
+    }
+
+    pub(crate) fn is_comparing(&self) -> bool {
+        self.comparison.is_some()
+    }
+
+    /// Takes what a fetch brought. Gives the work for the transcoding pool. What cannot be taken stops
+    /// the lane once everything before it is at the destination ([`Lane::stuck`]).
+    pub(crate) fn accept(&mut self, fetched: &Fetched, reading: &Reading<'_>) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        let mut aborted = AbortedSet::new(fetched.aborted.clone());
+        let comparing = self.comparison.is_some();
+        for entry in split(fetched.records.clone()) {
+            if comparing && self.comparison.is_none() {
+                // The position may lie before what follows here: it is read again from there.
+                break;
+            }
+            let taken = entry
+                .map_err(|error| self.unreadable(&error))
+                .and_then(|entry| self.accept_entry(entry, &mut aborted, reading));
+            match taken {
+                Ok(job) => jobs.extend(job),
+                Err(trouble) => {
+                    self.queue.push_back(Item::Stuck(trouble));
+                    break;
+                }
+            }
+        }
+        jobs
+    }
+
+    /// Why nothing more can be sent, once everything before it was acknowledged.
+    pub(crate) fn stuck(&self) -> Option<&Trouble> {
+        match self.queue.front() {
+            Some(Item::Stuck(trouble)) if self.in_flight.is_empty() => Some(trouble),
+            _ => None,
+        }
+    }
+
+    /// Whether more may be read: the position is known, there is room, and nothing is in the way.
+    pub(crate) fn has_room(&self, bytes_max: usize) -> bool {
+        self.held_bytes < bytes_max && !matches!(self.queue.back(), Some(Item::Stuck(_)))
+    }
+
+    fn unreadable(&self, error: &BatchError) -> Trouble {
+        Trouble::Unreadable { at: self.read_from, why: error.to_string() }
+    }
+
+    fn accept_entry(
+        &mut self,
+        entry: Entry,
+        aborted: &mut AbortedSet,
+        reading: &Reading<'_>,
+    ) -> Result<Option<Job>, Trouble> {
+        let is_aborted = match (&entry, reading.isolation) {
+            (Entry::Batch(batch), Isolation::ReadCommitted) => aborted.observe(batch),
+            _ => false,
+        };
+        self.check_fingerprint(&entry)?;
+        if entry.last_offset() < self.read_from || self.to_skip > 0 || self.comparison.is_some() {
+            // What is not sent is checked by nobody else; damage must not hide records, nor count them wrong.
+            entry.verify_crc().map_err(|error| self.unreadable(&error))?;
+        }
+        if entry.last_offset() < self.read_from {
+            return Ok(None);
+        }
+        let choice = match &entry {
+            Entry::Batch(batch) => {
+                let looped = reading.opposite.contains(&batch.header.producer_id);
+                choose(&batch.header, self.read_from, &self.route.rule, is_aborted, looped)
+                    .map_err(|error| self.unreadable(&error))?
+            }
+            Entry::Legacy(_) => Choice::Transcode(record_batch::TranscodeReason::OldFormat),
+        };
+        let next_source = entry.next_offset();
+        let (leader_epoch, fingerprint) = match &entry {
+            Entry::Batch(batch) => (
+                batch.header.partition_leader_epoch,
+                Some(Fingerprint {
+                    base_offset: batch.header.base_offset,
+                    last_offset: batch.header.last_offset(),
+                    crc: batch.header.crc,
+                }),
+            ),
+            Entry::Legacy(_) => (LeaderEpoch::UNKNOWN, None),
+        };
+        let mark = Mark { next_source, leader_epoch, sent_epoch: leader_epoch, fingerprint };
+        if let Choice::Skip(reason) = choice {
+            if let Entry::Batch(batch) = &entry
+                && reason != SkipReason::BeforePosition
+            {
+                batch.verify_crc().map_err(|error| self.unreadable(&error))?;
+            }
+            if self.comparison.is_none() {
+                self.skip_to(mark);
+            }
+            self.read_past(mark);
+            return Ok(None);
+        }
+        if self.comparison.is_some() {
+            if self.compare_entry(&entry, mark)? {
+                self.end_comparison();
+            }
+            return Ok(None);
+        }
+        let mut from = self.read_from;
+        let mut needs_transcode = matches!(choice, Choice::Transcode(_));
+        if self.to_skip > 0 {
+            // Walking over what is at the destination already.
+            let count = match (&entry, choice) {
+                (Entry::Batch(batch), Choice::Patch) => i64::from(batch.header.record_count),
+                _ => count_from(&entry, from).map_err(|error| self.unreadable(&error))?,
+            };
+            let first = from.max(entry.base_offset());
+            self.walk_crossed_epochs |=
+                leader_epoch == LeaderEpoch::UNKNOWN || leader_epoch != self.walk_epoch;
+            if self.walk_crossed_epochs && count >= self.to_skip {
+                let last = usize::try_from(self.to_skip - 1).unwrap_or(0);
+                let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
+                let found = hashes(&entry, from, timed).map_err(|error| self.unreadable(&error))?;
+                self.unconfirmed = found.get(last).map(|(hash, _)| *hash);
+            }
+            if count <= self.to_skip {
+                self.walked(count, (first, next_source), mark);
+                self.read_past(mark);
+                return Ok(None);
+            }
+            from = offset_after(&entry, from, self.to_skip).map_err(|error| self.unreadable(&error))?;
+            let within = Mark { next_source: from, fingerprint: None, ..mark };
+            self.walked(self.to_skip, (first, from), within);
+            needs_transcode = true;
+        }
+        self.read_past(mark);
+        let bytes = entry.size_bytes();
+        self.held_bytes += bytes;
+        match entry {
+            Entry::Batch(batch) if !needs_transcode => {
+                let first_source = batch.header.base_offset;
+                self.queue.push_back(Item::Ready(Held {
+                    source_end: Offset(batch.header.last_offset().0 + 1),
+                    batch,
+                    first_source,
+                    mark,
+                    charge: reading.charge.clone(),
+                }));
+                Ok(None)
+            }
+            entry => {
+                self.tickets += 1;
+                self.transcoded += 1;
+                let ticket = self.tickets;
+                self.queue.push_back(Item::Waiting {
+                    ticket,
+                    held: mark,
+                    _charge: reading.charge.clone(),
+                    bytes,
+                });
+                Ok(Some(Job {
+                    ticket,
+                    entry,
+                    how: Transcode {
+                        from,
+                        timestamps: self.route.rule.timestamps,
+                        batch_bytes_max: self.route.rule.batch_bytes_max,
+                        zstd: self.route.rule.zstd,
+                    },
+                }))
+            }
+        }
+    }
+
+    /// The batch that was forwarded last must still be what it was: otherwise the source's log is another
+    /// one than the one copied so far. Cleaning rewrites batches, so a compacted topic proves nothing.
+    fn check_fingerprint(&mut self, entry: &Entry) -> Result<(), Trouble> {
+        let Some(fingerprint) = self.verify else { return Ok(()) };
+        self.verify = None;
+        let Entry::Batch(batch) = entry else { return Ok(()) };
+        let same_place = batch.header.base_offset == fingerprint.base_offset
+            && batch.header.last_offset() == fingerprint.last_offset;
+        let same = same_place && batch.header.crc == fingerprint.crc;
+        if same || self.route.rule.source_compacted || batch.header.base_offset > fingerprint.base_offset {
+            return Ok(());
+        }
+        Err(Trouble::SourceChanged { at: fingerprint.base_offset })
+    }
+
+    /// `count` records before `mark`, in the range of source offsets given, turned out to be at the destination.
+    fn walked(&mut self, count: i64, (source, source_end): (Offset, Offset), mark: Mark) {
+        self.to_skip -= count;
+        if self.walk_is_exact && count > 0 {
+            let destination = self.acked.destination_end;
+            self.acked.segments.push(Segment { source, source_end, destination, count });
+        }
+        self.acked.sequence = sequence_after(self.acked.sequence, count);
+        self.acked.destination_end = Offset(self.acked.destination_end.0 + count);
+        self.move_acked(mark);
+        if self.to_skip == 0 {
+            self.acked.destination_end = self.placed_end;
+            if self.unconfirmed.is_none() {
+                self.before_walk = None;
+            }
+            self.start_sending();
+        }
+    }
+
+    /// What of the destination must be read before anything is sent: the record walked over last must be there.
+    /// From which offset up to which.
+    pub(crate) fn to_confirm(&self) -> Option<(Offset, Offset)> {
+        self.unconfirmed?;
+        let last = Offset(self.placed_end.0 - 1);
+        let from = if self.walk_is_exact { last.max(self.walk_start) } else { self.walk_start };
+        Some((from, self.placed_end))
+    }
+
+    /// Whether the record walked over last is the last of `destination`, which was read for [`Lane::to_confirm`].
+    pub(crate) fn confirm(&mut self, destination: &Contents) -> bool {
+        self.confirming = false;
+        let right = self.unconfirmed.take().is_none_or(|hash| destination.records.last() == Some(&hash));
+        if right {
+            self.before_walk = None;
+            self.dirty = true;
+        }
+        right
+    }
+
+    /// Nothing before `to` and after the last held batch is to be sent. What lies before it is remembered all
+    /// the same, so that it can be told later whether the source is still the same log.
+    fn skip_to(&mut self, to: Mark) {
+        let mark = match (self.queue.back_mut(), self.in_flight.back_mut()) {
+            (Some(Item::Ready(held)), _) => &mut held.mark,
+            (Some(Item::Waiting { held, .. }), _) => held,
+            (Some(Item::Stuck(_)), _) => return,
+            // An answer to an earlier opening no longer moves the position.
+            (None, Some(sent)) if sent.opening == self.opening => &mut sent.mark,
+            _ => {
+                self.move_acked(Mark { sent_epoch: self.acked.sent_leader_epoch, ..to });
+                return;
+            }
+        };
+        *mark = Mark { sent_epoch: mark.sent_epoch, ..to };
+    }
+
+    /// Puts what became of a batch into its place in the queue.
+    pub(crate) fn transcoded(&mut self, ticket: u64, pieces: Vec<Piece>) {
+        let Some(at) = self.queue.iter().position(|item| item.is_waiting_for(ticket)) else { return };
+        let Some(Item::Waiting { held, _charge: charge, bytes, .. }) = self.queue.remove(at) else { return };
+        self.held_bytes -= bytes;
+        let count = pieces.len();
+        if count == 0 {
+            // Records that were dropped by cleaning since: the position moves past them all the same.
+            let later: VecDeque<Item> = self.queue.split_off(at);
+            self.skip_to(held);
+            self.queue.extend(later);
+            return;
+        }
+        for (index, piece) in pieces.into_iter().enumerate() {
+            let mark = if index + 1 == count {
+                held
+            } else {
+                Mark { next_source: piece.next_source, fingerprint: None, ..held }
+            };
+            self.held_bytes += piece.batch.bytes.len();
+            let item = Item::Ready(Held {
+                batch: piece.batch,
+                first_source: piece.first_source,
+                source_end: Offset(piece.last_source.0 + 1),
+                mark,
+                charge: charge.clone(),
+            });
+            self.queue.insert(at + index, item);
+        }
+    }
+
+    /// A batch cannot be transcoded: the lane stops there.
+    pub(crate) fn transcode_failed(&mut self, ticket: u64, trouble: Trouble) {
+        let Some(at) = self.queue.iter().position(|item| item.is_waiting_for(ticket)) else { return };
+        self.held_bytes -= self.queue.drain(at..).map(|item| item.bytes()).sum::<usize>();
+        self.queue.push_back(Item::Stuck(trouble));
+    }
+
+    /// Still walking over records that are at the destination already.
+    pub(crate) fn is_walking(&self) -> bool {
+        self.to_skip > 0
+    }
+
+    pub(crate) fn read_from(&self) -> Offset {
+        self.read_from
+    }
+}

@@ -1,0 +1,132 @@
+//! What leaves a lane, when it may, and what its acknowledgement moves.
+
+use super::*;
+
+impl Lane {
+    /// Whether the next batch may leave now.
+    pub(crate) fn may_send(&self, rules: &SendRules) -> bool {
+        let Some(Item::Ready(held)) = self.queue.front() else { return false };
+        let aged = self.is_aged(held, rules.aged_before_ms);
+        let alone = match self.state {
+            // one_in_flight_until_seen
+            State::Probing => true,
+            // aged_is_one_in_flight
+            State::Flowing => aged || self.in_flight.back().is_some_and(|sent| sent.aged),
+            _ => return false,
+        };
+        let room = if alone { self.in_flight.is_empty() } else { self.in_flight.len() < rules.window };
+        self.to_skip == 0 && self.unconfirmed.is_none() && room
+    }
+
+    /// Until when the next batch must wait for the outcome of earlier ones, and then for a new look.
+    pub(crate) fn quiet(&self, rules: &SendRules) -> Option<Instant> {
+        match self.queue.front() {
+            Some(Item::Ready(held)) if self.to_skip == 0 && self.is_aged(held, rules.aged_before_ms) => {
+                self.quiet_until.filter(|until| self.placed_at < *until)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the destination may already have forgotten the sequence by the time `held` is appended: it
+    /// forgets by the records' own timestamps, and only where it keeps them.
+    fn is_aged(&self, held: &Held, aged_before_ms: i64) -> bool {
+        self.route.rule.timestamps == TimestampRule::AsAtSource
+            && held.batch.header.max_timestamp < aged_before_ms
+    }
+
+    /// Whether the batch under way, or next, is aged.
+    pub(crate) fn shows_aged(&self, aged_before_ms: i64) -> bool {
+        self.in_flight.back().is_some_and(|sent| sent.aged)
+            || matches!(self.queue.front(), Some(Item::Ready(held)) if self.is_aged(held, aged_before_ms))
+    }
+
+    /// Bytes of the batch that [`Lane::send`] would give.
+    pub(crate) fn next_bytes(&self) -> usize {
+        match self.queue.front() {
+            Some(Item::Ready(held)) => held.batch.bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// The next batch, stamped. Only where [`Lane::may_send`].
+    pub(crate) fn send(
+        &mut self,
+        request: RequestId,
+        producer: (ProducerId, i16),
+        aged_before_ms: i64,
+    ) -> Option<ProduceBatch> {
+        if !matches!(self.queue.front(), Some(Item::Ready(_))) {
+            return None;
+        }
+        let Some(Item::Ready(held)) = self.queue.pop_front() else { return None };
+        let records = held.batch.header.record_count;
+        let stamp = ProducerStamp {
+            producer_id: producer.0,
+            producer_epoch: producer.1,
+            base_sequence: self.next_sequence,
+        };
+        let header: [u8; HEADER_BYTES] = patch(&held.batch, stamp);
+        let payload = held.batch.bytes.slice(HEADER_BYTES..);
+        self.in_flight.push_back(Sent {
+            request,
+            opening: self.opening,
+            expected: self.next_destination,
+            first_source: held.first_source,
+            source_end: held.source_end,
+            bytes: held.batch.bytes.len(),
+            aged: self.is_aged(&held, aged_before_ms),
+            records,
+            mark: held.mark,
+            _charge: held.charge,
+        });
+        self.may_have_sent = true;
+        self.begun = true;
+        self.next_sequence = sequence_after(self.next_sequence, i64::from(records));
+        self.next_destination = Offset(self.next_destination.0 + i64::from(records));
+        Some(ProduceBatch { partition: self.route.destination.clone(), header, payload })
+    }
+
+    /// Takes the batch of `request` out of what is under way, and says whether it belongs to the present
+    /// opening.
+    pub(crate) fn answered(&mut self, request: RequestId) -> Option<(Sent, bool)> {
+        let at = self.in_flight.iter().position(|sent| sent.request == request)?;
+        let sent = self.in_flight.remove(at)?;
+        self.held_bytes -= sent.bytes;
+        let current = sent.opening == self.opening;
+        Some((sent, current))
+    }
+
+    /// `sent` is at the destination, where it was expected.
+    pub(crate) fn appended(&mut self, sent: &Sent) {
+        debug_assert_eq!(sent.expected, self.acked.destination_end, "appended_is_a_prefix");
+        let records = i64::from(sent.records);
+        self.acked.sequence = sequence_after(self.acked.sequence, records);
+        self.acked.destination_end = Offset(sent.expected.0 + records);
+        self.acked.segments.push(Segment {
+            source: sent.first_source,
+            source_end: sent.source_end,
+            destination: sent.expected,
+            count: records,
+        });
+        self.move_acked(sent.mark);
+        self.may_have_sent = !self.in_flight.is_empty();
+        self.refusals = 0;
+        self.fresh = false;
+        self.records += records.unsigned_abs();
+        self.bytes += sent.bytes as u64;
+        if self.state == State::Probing {
+            self.state = State::Flowing;
+        }
+    }
+
+    /// Everything that was sent before is counted in the base from now on (brokers before 2.5 take only
+    /// sequence 0 after they forgot).
+    pub(crate) fn restart_sequence(&mut self) {
+        self.acked.sequence_base += i64::from(self.acked.sequence);
+        self.acked.sequence = 0;
+        self.next_sequence = 0;
+        self.restart_sequence = false;
+        self.dirty = true;
+    }
+}

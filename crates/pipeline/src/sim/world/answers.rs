@@ -1,0 +1,341 @@
+//! What the clusters, the stores and the transcoding pool answer.
+
+use super::*;
+
+impl World {
+    /// A broker handles the oldest request of a connection, or answers it if its time has come.
+    pub(super) fn broker_takes(&mut self, index: usize, id: ConnectionId) {
+        let Some((broker, mut pending)) = self.processes[index]
+            .links
+            .get_mut(&id)
+            .and_then(|link| Some((link.broker, link.queue.pop_front()?)))
+        else {
+            return;
+        };
+        if pending.taken.is_none() {
+            let taken = pending.batches.iter().map(|batch| self.append(broker, batch)).collect();
+            pending.taken = Some((taken, self.elapsed + PRODUCE_TIMEOUT));
+        }
+        let Some((taken, deadline)) = &pending.taken else { return };
+        let is_late = self.elapsed >= *deadline;
+        let mut partitions = Vec::new();
+        for (batch, taken) in pending.batches.iter().zip(taken) {
+            let error = if taken.error.is_ok() {
+                match self.destination[&batch.partition].partition.is_safe(broker, taken) {
+                    Ok(true) => ErrorCode::NONE,
+                    Ok(false) if is_late => ErrorCode::REQUEST_TIMED_OUT,
+                    Ok(false) => {
+                        if let Some(link) = self.processes[index].links.get_mut(&id) {
+                            link.queue.push_front(pending);
+                        }
+                        return;
+                    }
+                    Err(code) => code,
+                }
+            } else {
+                taken.error
+            };
+            partitions.push(Produced {
+                partition: batch.partition.clone(),
+                error,
+                base_offset: (taken.base_offset >= 0).then_some(Offset(taken.base_offset)),
+                log_append_time_ms: (taken.append_time_ms >= 0).then_some(taken.append_time_ms),
+                log_start_offset: None,
+                message: None,
+            });
+        }
+        if self.faults_on && self.rng.chance(3) {
+            // The answer is lost, and the connection with it.
+            self.faults += 1;
+            if let Some(link) = self.processes[index].links.get_mut(&id) {
+                link.queue.push_front(pending);
+            }
+            self.cut(index, id, true);
+            return;
+        }
+        for partition in &mut partitions {
+            if self.faults_on && partition.error.is_ok() && self.rng.chance(2) {
+                self.faults += 1;
+                partition.error = ErrorCode::REQUEST_TIMED_OUT;
+            }
+        }
+        let reply = ProduceReply { throttle: Duration::ZERO, partitions };
+        self.tell(index, Event::Produced { request: pending.request, reply: Ok(reply) });
+    }
+
+    /// What a broker does with one batch.
+    pub(super) fn append(&mut self, broker: i32, batch: &ProduceBatch) -> Taken {
+        let now_ms = self.broker_ms();
+        let refused = |error| Taken { error, base_offset: -1, append_time_ms: -1, safe_at: 0 };
+        let log = self.destination.get_mut(&batch.partition).expect("only routed partitions are written");
+        if !log.partition.is_online(broker) {
+            return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        if self.faults_on && self.rng.chance(2) {
+            self.faults += 1;
+            return refused(ErrorCode::NOT_ENOUGH_REPLICAS);
+        }
+        let before = log.partition.log_end();
+        let taken = log.offer(broker, now_ms, batch);
+        if log.partition.log_end() > before {
+            self.appends += 1;
+            let from = TopicPartition { topic: "t".into(), partition: batch.partition.partition };
+            let mut held = appended_is_a_prefix(&self.source[&from], log);
+            if held.is_err() && log.lost && !log.holed {
+                // A leader that lost everything takes any sequence. That cannot be helped, but must be noticed:
+                // from here on the lane may only say why it stands still.
+                log.holed = true;
+                held = Ok(());
+            }
+            if self.traced {
+                eprintln!("append to {} at {before}, {} in all", batch.partition, log.numbers().len());
+            }
+            check(held);
+        }
+        taken
+    }
+
+    pub(super) fn answer(&mut self, index: usize, action: Action) {
+        let event = match action {
+            Action::AllocateProducer => {
+                // Every allocation gives another id; one that was not stored is lost for good.
+                self.producers_allocated += 1;
+                let producer_id = ProducerId(OURS.0 + self.producers_allocated);
+                Event::ProducerAllocated(Ok(Producer { producer_id, ..producer() }))
+            }
+            Action::FindLeaders { side, .. } => Event::Leaders { side, answer: Ok(self.leaders(side)) },
+            Action::LookAtSource { broker, lanes } => {
+                let lanes =
+                    lanes.into_iter().map(|(key, from)| (key, self.source_evidence(broker, &from))).collect();
+                Event::SourceLooked { broker, lanes }
+            }
+            Action::LookAtDestination { broker, lanes } => self.look_at_destination(index, broker, &lanes),
+            Action::ReadTail { lane, broker, partition, from, evidence } => {
+                let log = &self.destination[&partition];
+                let tail = if log.partition.log_start() > from.0 {
+                    // Deleted since the look.
+                    Err(Trouble::Passing(Side::Destination, "Fetch", ErrorCode::OFFSET_OUT_OF_RANGE))
+                } else if log.partition.leader() == Some(broker.0) {
+                    Ok(log
+                        .tail(self.producer_of(index), from, evidence.latest)
+                        .map_or(Tail::NoneOurs, Tail::Ours))
+                } else {
+                    Err(not_leader("Fetch"))
+                };
+                Event::TailRead { lane, evidence, tail }
+            }
+            Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
+                let log = &self.destination[&partition];
+                let contents = if log.partition.log_start() > from.0 {
+                    Err(Trouble::Passing(Side::Destination, "Fetch", ErrorCode::OFFSET_OUT_OF_RANGE))
+                } else if log.partition.leader() == Some(broker.0) {
+                    let mut contents = Contents::default();
+                    for entry in log.entries(from, evidence.latest) {
+                        contents
+                            .add(&entry, self.producer_of(index), from, timed)
+                            .expect("stored batches can be read");
+                    }
+                    Ok(contents)
+                } else {
+                    Err(not_leader("Fetch"))
+                };
+                Event::ContentsRead { lane, evidence, contents }
+            }
+            Action::Fetch { broker, wanted, .. } => {
+                let stopped = self.stopped[0].is_some_and(|(stopped, _)| stopped == broker.0);
+                let reply = if stopped || self.faults_on && self.rng.chance(2) {
+                    self.faults += 1;
+                    Err(gone(broker))
+                } else {
+                    Ok(self.fetch(broker, &wanted))
+                };
+                Event::Fetched { broker, reply }
+            }
+            Action::Transcode { lane, ticket, entry, how, .. } => {
+                Event::Transcoded { lane, ticket, pieces: transcode(&entry, &how) }
+            }
+            Action::Save { changes, not_after } => {
+                let too_late = not_after.is_some_and(|at| self.now().instant >= at);
+                let fails = too_late || self.faults_on && self.rng.chance(5);
+                if !too_late && (!fails || self.rng.chance(50)) {
+                    let store = self.processes[index].store;
+                    self.keep(store, changes);
+                }
+                if fails {
+                    self.faults += 1;
+                    Event::Saved(Err(StoreError("no space".into())))
+                } else {
+                    Event::Saved(Ok(()))
+                }
+            }
+            Action::Send { request, .. } => Event::Produced { request, reply: Err(SendError::NO_CONNECTION) },
+        };
+        self.tell(index, event);
+    }
+
+    pub(super) fn leaders(&mut self, side: Side) -> Vec<(TopicPartition, Leader)> {
+        if side == Side::Source {
+            let known = |(from, log): (&TopicPartition, &SourceLog)| {
+                let broker = BrokerId(log.partition.leader()?);
+                Some((from.clone(), Leader { broker, epoch: LeaderEpoch(log.partition.leader_epoch()) }))
+            };
+            return self.source.iter().filter_map(known).collect();
+        }
+        let known = |(to, log): (&TopicPartition, &DestinationLog)| {
+            let broker = BrokerId(log.partition.leader()?);
+            Some((to.clone(), Leader { broker, epoch: LeaderEpoch(log.partition.leader_epoch()) }))
+        };
+        let present: Vec<_> = self.destination.iter().filter_map(known).collect();
+        // Some broker has not heard the news.
+        let told = if self.faults_on && self.rng.chance(10) && !self.old_leaders.is_empty() {
+            self.old_leaders.clone()
+        } else {
+            present.clone()
+        };
+        self.old_leaders = present;
+        told
+    }
+
+    pub(super) fn source_evidence(
+        &self,
+        broker: BrokerId,
+        from: &TopicPartition,
+    ) -> Result<SourceEvidence, Trouble> {
+        let log = &self.source[from];
+        let partition = &log.partition;
+        if partition.leader() != Some(broker.0) {
+            return Err(Trouble::Passing(Side::Source, "ListOffsets", ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        }
+        Ok(SourceEvidence {
+            log_start: Offset(partition.log_start()),
+            end: Offset(log.readable_end(self.flavour.committed_only)),
+            high_watermark: Offset(partition.high_watermark()),
+            committed: None,
+        })
+    }
+
+    pub(super) fn look_at_destination(
+        &mut self,
+        index: usize,
+        broker: BrokerId,
+        lanes: &[(crate::events::LaneKey, TopicPartition)],
+    ) -> Event {
+        if self.stopped[1].is_some_and(|(stopped, _)| stopped == broker.0) {
+            let trouble = Trouble::Connection(Side::Destination, "refused".into());
+            let lanes = lanes.iter().map(|(key, _)| (*key, Err(trouble.clone()))).collect();
+            return Event::DestinationLooked { broker, connection: None, lanes };
+        }
+        let connection = self.processes[index].connection(broker.0);
+        let mut bounds = Vec::new();
+        for (_, to) in lanes {
+            let led_since = self.led_since(to);
+            let partition = &self.destination[to].partition;
+            let (start, mut end) = (partition.log_start(), partition.high_watermark());
+            // From 2.2 on it says nothing until then (KIP-207).
+            let may_lag = self.faults_on && self.flavour.destination == Profile::V1_1;
+            if may_lag && partition.leader_epoch() > 0 && self.elapsed < led_since + HIGH_WATERMARK_LAGS {
+                // A new leader learns from its followers how far they are.
+                end = start.max(end - self.rng.below(4) as i64);
+            }
+            let leads = partition.leader() == Some(broker.0);
+            bounds.push(leads.then_some((Offset(start), Offset(end))));
+        }
+        if self.faults_on && self.rng.chance(30) {
+            // The bounds and the state are two calls, and what is late may land between them.
+            self.elapsed += Duration::from_millis(self.rng.below(2000) as u64);
+            self.pass_deadlines();
+        }
+        let looked = lanes
+            .iter()
+            .zip(bounds)
+            .map(|((key, to), bounds)| {
+                let evidence =
+                    bounds.ok_or_else(|| not_leader("ListOffsets")).and_then(|(log_start, latest)| {
+                        let producer = self.producer_evidence(index, broker.0, to)?;
+                        Ok(Evidence { producer, log_start, latest, tail: None })
+                    });
+                (*key, evidence)
+            })
+            .collect();
+        Event::DestinationLooked { broker, connection: Some(connection), lanes: looked }
+    }
+
+    /// Since when the present leader leads.
+    pub(super) fn led_since(&mut self, to: &TopicPartition) -> Duration {
+        let epoch = self.destination[to].partition.leader_epoch();
+        let elapsed = self.elapsed;
+        let known = self.led_since.entry(to.clone()).or_insert((epoch, elapsed));
+        if known.0 != epoch {
+            *known = (epoch, elapsed);
+        }
+        known.1
+    }
+
+    pub(super) fn producer_evidence(
+        &self,
+        index: usize,
+        broker: i32,
+        to: &TopicPartition,
+    ) -> Result<ProducerEvidence, Trouble> {
+        if self.flavour.destination == Profile::V1_1 {
+            return Ok(ProducerEvidence::Unsupported);
+        }
+        let partition = &self.destination[to].partition;
+        // A follower answers as well, as measured.
+        if !partition.is_online(broker) {
+            return Err(not_leader("DescribeProducers"));
+        }
+        let last = partition.last_sequence(broker, self.producer_of(index).0).filter(|last| *last >= 0);
+        Ok(last.map_or(ProducerEvidence::Nothing, ProducerEvidence::Last))
+    }
+
+    /// The producer id that a process knows the flow by.
+    pub(super) fn producer_of(&self, index: usize) -> ProducerId {
+        self.processes[index].engine.producer_ids().map_or(ProducerId::NONE, |(id, _)| id)
+    }
+
+    pub(super) fn fetch(&mut self, broker: BrokerId, wanted: &[FetchPartition]) -> FetchReply {
+        let mut partitions = Vec::new();
+        let mut bytes = 0;
+        let damage = self.faults_on && self.flavour.damage;
+        for wanted in wanted {
+            let log = &self.source[&wanted.partition];
+            let end = Offset(log.partition.high_watermark());
+            let stable = Offset(log.readable_end(self.flavour.committed_only));
+            let epoch = wanted.last_fetched_epoch.0;
+            let diverging = if epoch >= 0 && self.flavour.source != Profile::V1_1 {
+                let (there, ends_at) = log.partition.end_of_epoch(epoch);
+                (ends_at >= 0 && (there < epoch || ends_at < wanted.offset.0))
+                    .then_some((LeaderEpoch(there), Offset(ends_at)))
+            } else {
+                None
+            };
+            let fetched = if diverging.is_some() {
+                Ok(bytes::Bytes::new())
+            } else {
+                log.fetch(&mut self.rng, broker.0, wanted.offset, damage, self.flavour.committed_only)
+            };
+            let (error, records) = match fetched {
+                Ok(records) => (ErrorCode::NONE, records),
+                Err(error) => (error, bytes::Bytes::new()),
+            };
+            bytes += records.len();
+            let aborted = match self.flavour.committed_only {
+                true => log.aborted(&mut self.rng, wanted.offset),
+                false => Vec::new(),
+            };
+            partitions.push(Fetched {
+                partition: wanted.partition.clone(),
+                error,
+                high_watermark: Some(end),
+                last_stable_offset: self.flavour.committed_only.then_some(stable),
+                log_start_offset: Some(Offset(log.partition.log_start())),
+                aborted,
+                preferred_replica: None,
+                diverging,
+                records,
+            });
+        }
+        FetchReply { throttle: Duration::ZERO, bytes, partitions }
+    }
+}

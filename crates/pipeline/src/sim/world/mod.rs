@@ -1,0 +1,531 @@
+//! Both clusters, the processes, the stores and the time: what happens next is drawn from the seed.
+
+mod answers;
+mod faults;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use client::{
+    CallError, ErrorCode, FetchPartition, FetchReply, Fetched, ProduceBatch, ProduceReply, Produced,
+};
+use embedded_kafka::{Profile, Taken};
+use model::{
+    BrokerId, LeaderEpoch, Offset, ProducerId, RewriteRule, Route, Routes, TimestampRule, TopicPartition,
+};
+use offsets::{Producer, Stored, StoredLane};
+use record_batch::transcode;
+
+use super::destination::{self, DestinationLog};
+use super::invariants::{
+    SequencesSeen, appended_is_a_prefix, checkpoint_never_early, segments_tell_the_truth,
+};
+use super::process::{Pending, Process};
+use super::rng::Rng;
+use super::source::{self, Age, SourceLog};
+use crate::budget::Budget;
+use crate::contents::Contents;
+use crate::engine::Engine;
+use crate::events::{Action, ConnectionId, Event, Leader, Now, SendError, SourceEvidence};
+use crate::options::{ExistingRecords, Isolation, Options};
+use crate::place::{Evidence, ProducerEvidence, Tail};
+use crate::store::StoreError;
+use crate::trouble::{Side, Trouble};
+
+const OURS: ProducerId = ProducerId(4711);
+const START_MS: i64 = 1_800_000_000_000;
+const EXPIRATION_MS: i64 = 24 * 3_600_000;
+/// After that a follower that does not follow leaves the in-sync set.
+const REPLICA_LAG: Duration = Duration::from_secs(30);
+const PRODUCE_TIMEOUT: Duration = Duration::from_secs(30);
+const SESSION: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(8);
+/// How long a new leader's high watermark may be behind what was acknowledged.
+const HIGH_WATERMARK_LAGS: Duration = Duration::from_secs(3);
+/// What a broker has received and not handled by then never lands.
+const LATE_MAX: Duration = Duration::from_secs(4);
+
+/// Who copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// One process at a time.
+    One,
+    /// Two by mistake, each with its own copy of the progress.
+    Twins,
+    /// Two that share the progress and take over from each other when a lease ends.
+    Lease,
+}
+
+/// What a seed is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flavour {
+    pub(super) mode: Mode,
+    pub(super) source: Profile,
+    pub(super) destination: Profile,
+    pub(super) committed_only: bool,
+    pub(super) unclean_source: bool,
+    pub(super) unclean_destination: bool,
+    pub(super) foreign: bool,
+    pub(super) source_retention: bool,
+    pub(super) destination_retention: bool,
+    /// Bytes of the source change on their way.
+    pub(super) damage: bool,
+    /// The flow has sent so much that its sequences begin anew soon.
+    pub(super) near_the_wrap: bool,
+}
+
+impl Flavour {
+    fn draw(rng: &mut Rng) -> Flavour {
+        let profiles = [Profile::V1_1, Profile::V2_8, Profile::V4_3, Profile::V4_3];
+        let mode = match rng.below(10) {
+            0 | 1 => Mode::Twins,
+            2 | 3 => Mode::Lease,
+            _ => Mode::One,
+        };
+        let mut destination = profiles[rng.below(4)];
+        if mode == Mode::Twins && destination == Profile::V1_1 {
+            destination = Profile::V2_8;
+        }
+        // Others' records where ours were lost cannot be told from ones that came behind them.
+        let unclean_destination = rng.chance(20);
+        Flavour {
+            mode,
+            source: profiles[rng.below(4)],
+            destination,
+            committed_only: rng.chance(30),
+            unclean_source: rng.chance(15),
+            unclean_destination,
+            foreign: rng.chance(10) && !unclean_destination,
+            source_retention: rng.chance(10),
+            destination_retention: rng.chance(15),
+            damage: rng.chance(10),
+            near_the_wrap: destination != Profile::V1_1 && rng.chance(15),
+        }
+    }
+}
+
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) flavour: Flavour,
+    started: Instant,
+    pub(super) elapsed: Duration,
+    wall_skew_ms: i64,
+    options: Options,
+    pub(super) routes: Arc<Routes>,
+    pub(super) source: BTreeMap<TopicPartition, SourceLog>,
+    pub(super) destination: BTreeMap<TopicPartition, DestinationLog>,
+    pub(super) processes: Vec<Process>,
+    stores: Vec<Stored>,
+    /// Received by a broker before its connection broke, and not yet handled.
+    pub(super) late: Vec<(Duration, i32, ProduceBatch)>,
+    /// Since when an in-sync follower lacks something.
+    lagging: BTreeMap<TopicPartition, Duration>,
+    stopped: [Option<(i32, Duration)>; 2],
+    old_leaders: Vec<(TopicPartition, Leader)>,
+    /// Each partition's leader epoch, and when it was first seen.
+    led_since: BTreeMap<TopicPartition, (i32, Duration)>,
+    session_until: Duration,
+    /// Nobody takes over any more.
+    pub(super) leases_ended: bool,
+    next_number: u64,
+    producers_allocated: i64,
+    sequences: SequencesSeen,
+    pub(super) faults_on: bool,
+    pub(super) faults: u64,
+    pub(super) appends: u64,
+    traced: bool,
+}
+
+fn partitions(index: i32) -> (TopicPartition, TopicPartition) {
+    (TopicPartition::new("t", index), TopicPartition::new("t.replica", index))
+}
+
+fn lost() -> SendError {
+    SendError { trouble: Some(Trouble::Connection(Side::Destination, "cut".into())), maybe_written: true }
+}
+
+fn gone(broker: BrokerId) -> CallError {
+    CallError::UnknownBroker { cluster: "simulated".into(), broker }
+}
+
+fn check(held: Result<(), String>) {
+    if let Err(broken) = held {
+        panic!("{broken}");
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        let mut rng = Rng::new(seed);
+        let flavour = Flavour::draw(&mut rng);
+        let started = an_instant();
+        let mut options = Options::new("sim");
+        options.produce_requests_max = if rng.chance(70) { 1 + rng.below(5) } else { 1 + rng.below(20) };
+        options.flush_interval = Duration::from_secs(1 + rng.below(10) as u64);
+        options.lane_bytes_max = 200 + rng.below(4000);
+        options.produce_bytes_max = 100 + rng.below(2000);
+        options.isolation =
+            if flavour.committed_only { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+        if flavour.foreign {
+            options.existing_records = ExistingRecords::Append;
+        }
+        let mut source = BTreeMap::new();
+        let mut destination = BTreeMap::new();
+        let mut routes = Vec::new();
+        let mut stored = Stored::default();
+        for index in 0..1 + rng.below(3) as i32 {
+            let (from, to) = partitions(index);
+            // A twin does not learn that the other went back, and the source gives other records since.
+            let twins_part = flavour.mode == Mode::Twins && flavour.unclean_destination;
+            let compacted = rng.chance(25) && !flavour.unclean_source && !twins_part;
+            let age = match rng.below(10) {
+                _ if flavour.mode == Mode::Twins => Age::Young,
+                0 | 1 => Age::Aged,
+                2 => Age::Borderline,
+                _ => Age::Young,
+            };
+            source.insert(from.clone(), SourceLog::new(flavour.source, age, compacted));
+            let replicas = 1 + rng.below(3);
+            let first = rng.below(3);
+            destination.insert(to.clone(), DestinationLog::new(flavour.destination, replicas, first));
+            if flavour.near_the_wrap {
+                let mut position = crate::lane::first_checkpoint_for_tests();
+                position.sequence = i32::MAX - rng.below(40) as i32;
+                position.selection = crate::lane::selection_of(options.isolation);
+                stored.lanes.insert(from.clone(), StoredLane::Ours(position));
+            }
+            routes.push(Route {
+                source: from,
+                destination: to,
+                source_topic_id: None,
+                destination_topic_id: None,
+                rule: RewriteRule {
+                    timestamps: TimestampRule::AsAtSource,
+                    // Some batches are too large for the destination, and are split.
+                    batch_bytes_max: if rng.chance(70) { 1 << 20 } else { 95 + rng.below(60) },
+                    zstd: true,
+                    source_compacted: compacted,
+                },
+            });
+        }
+        if flavour.near_the_wrap {
+            stored.producer = Some(Producer { stopped_cleanly: true, ..producer() });
+        }
+        let mut world = World {
+            rng,
+            flavour,
+            started,
+            elapsed: Duration::ZERO,
+            wall_skew_ms: 0,
+            options,
+            routes: Arc::new(Routes { generation: 1, routes }),
+            source,
+            destination,
+            processes: Vec::new(),
+            stores: vec![stored],
+            late: Vec::new(),
+            lagging: BTreeMap::new(),
+            stopped: [None, None],
+            old_leaders: Vec::new(),
+            led_since: BTreeMap::new(),
+            session_until: SESSION,
+            leases_ended: false,
+            next_number: 0,
+            producers_allocated: 0,
+            sequences: SequencesSeen::default(),
+            faults_on: true,
+            faults: 0,
+            appends: 0,
+            traced: std::env::var_os("PARALOG_SIM_SEED").is_some(),
+        };
+        world.trace(|| format!("{flavour:?}"));
+        for _ in 0..10 {
+            world.grow();
+        }
+        world.start_process(0);
+        world
+    }
+
+    /// Prints what happens, where a single seed is run.
+    fn trace(&self, text: impl Fn() -> String) {
+        if self.traced {
+            let mut text = text();
+            text.truncate(700);
+            eprintln!("{:>8} ms {text}", self.elapsed.as_millis());
+        }
+    }
+
+    fn now(&self) -> Now {
+        let wall_ms = self.broker_ms() + self.wall_skew_ms;
+        Now { instant: self.started + self.elapsed, wall_ms }
+    }
+
+    fn broker_ms(&self) -> i64 {
+        START_MS + self.elapsed.as_millis() as i64
+    }
+
+    /// A process starts from what `store` has; it is the last one in the list.
+    fn start_process(&mut self, store: usize) {
+        let budget = Budget::new(self.options.buffer_bytes_max);
+        let stored = self.stores[store].clone();
+        let engine = Engine::new(self.options.clone(), Arc::clone(&budget), stored, None, self.now());
+        self.processes.push(Process::new(engine, budget, store));
+        let index = self.processes.len() - 1;
+        if self.flavour.mode == Mode::Lease {
+            self.extend_lease(index);
+        }
+        let routes = Arc::clone(&self.routes);
+        self.tell(index, Event::Routes(routes));
+    }
+
+    fn extend_lease(&mut self, index: usize) {
+        self.session_until = self.elapsed + SESSION;
+        let until = self.elapsed + LEASE;
+        self.processes[index].lease_until = Some(until);
+        let until = self.started + until;
+        self.tell(index, Event::Lease(until));
+    }
+
+    /// Something happens to a process; what it wants to do then is done, or waits for its answer.
+    pub(super) fn tell(&mut self, index: usize, event: Event) {
+        if self.processes[index].paused_until.is_some() {
+            self.processes[index].inbox.push_back(event);
+            return;
+        }
+        let now = self.now();
+        self.trace(|| format!("{index} event {event:?}"));
+        self.processes[index].engine.handle(now, event);
+        while let Some(action) = self.processes[index].engine.poll_action() {
+            self.processes[index].held.push_back(action);
+        }
+        self.carry_out(index);
+    }
+
+    fn carry_out(&mut self, index: usize) {
+        while self.processes[index].paused_until.is_none() {
+            let Some(action) = self.processes[index].held.pop_front() else { return };
+            self.trace(|| format!("{index} action {action:?}"));
+            match action {
+                Action::Send { connection, request, batches, not_after, broker } => {
+                    if self.faults_on && self.rng.chance(1) {
+                        // Between the decision and the write.
+                        let action = Action::Send { connection, request, batches, not_after, broker };
+                        self.processes[index].held.push_front(action);
+                        self.pause(index);
+                        return;
+                    }
+                    self.write(index, connection, request, batches, not_after);
+                }
+                Action::Save { changes, not_after } => {
+                    self.check_saved(&changes);
+                    self.processes[index].waiting.push(Action::Save { changes, not_after });
+                }
+                other => self.processes[index].waiting.push(other),
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        index: usize,
+        connection: ConnectionId,
+        request: crate::events::RequestId,
+        batches: Vec<ProduceBatch>,
+        not_after: Option<Instant>,
+    ) {
+        let now = self.now().instant;
+        let elapsed = self.elapsed;
+        let in_time = not_after.is_none_or(|at| now < at);
+        let process = &mut self.processes[index];
+        match process.links.get_mut(&connection) {
+            Some(link) if link.alive && in_time => {
+                assert!(process.lease_until.is_none_or(|until| elapsed < until), "no_send_after_lease");
+                // Damage may select what is not to be copied, until the destination refuses it.
+                let countable = self.flavour.destination != Profile::V1_1
+                    && !self.flavour.damage
+                    && !self.source.values().any(|log| log.compacted || log.rewritten);
+                for batch in &batches {
+                    if countable {
+                        check(self.sequences.same_sequences_same_records(batch));
+                    }
+                }
+                link.queue.push_back(Pending { request, batches, taken: None });
+            }
+            _ => process.waiting.push(Action::Send {
+                broker: BrokerId(-1),
+                connection,
+                request,
+                batches: Vec::new(),
+                not_after,
+            }),
+        }
+    }
+
+    fn check_saved(&self, changes: &Stored) {
+        if self.flavour.source_retention {
+            // What is deleted before it is copied is missing for good.
+            return;
+        }
+        for (partition, lane) in &changes.lanes {
+            let StoredLane::Ours(checkpoint) = lane else { continue };
+            let to = partitions(partition.partition.0).1;
+            let (source, destination) = (&self.source[partition], &self.destination[&to]);
+            check(checkpoint_never_early(source, destination, checkpoint.next_source));
+            check(segments_tell_the_truth(source, destination, &checkpoint.segments));
+        }
+    }
+
+    fn grow(&mut self) {
+        let index = self.rng.below(self.source.len()) as i32;
+        let wall_ms = self.broker_ms();
+        if let Some(log) = self.source.get_mut(&partitions(index).0) {
+            log.grow(&mut self.rng, wall_ms, &mut self.next_number, self.flavour.committed_only);
+        }
+    }
+
+    pub(super) fn step(&mut self) {
+        self.pass_deadlines();
+        if self.faults_on && self.rng.chance(14) {
+            self.fault();
+            return;
+        }
+        let mut choices: Vec<(usize, Option<ConnectionId>, usize)> = Vec::new();
+        for (index, process) in self.processes.iter().enumerate() {
+            if process.paused_until.is_none() {
+                choices.extend((0..process.waiting.len()).map(|at| (index, None, at)));
+            }
+            choices.extend(process.links_with_work().into_iter().map(|link| (index, Some(link), 0)));
+        }
+        if choices.is_empty() || self.rng.chance(10) {
+            self.pass_time();
+            return;
+        }
+        match choices[self.rng.below(choices.len())] {
+            (index, Some(link), _) => self.broker_takes(index, link),
+            (index, None, at) => {
+                let action = self.processes[index].waiting.swap_remove(at);
+                self.answer(index, action);
+            }
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let now = self.now();
+        let due = self
+            .processes
+            .iter()
+            .filter(|process| process.paused_until.is_none())
+            .filter_map(|process| process.engine.timeout())
+            .map(|at| at.saturating_duration_since(now.instant))
+            .min()
+            .unwrap_or(Duration::from_millis(500));
+        let step = due.min(Duration::from_millis(1 + self.rng.below(3000) as u64));
+        self.elapsed += step.max(Duration::from_millis(1));
+        self.pass_deadlines();
+        for index in 0..self.processes.len() {
+            if self.processes[index].paused_until.is_none() {
+                self.tell(index, Event::Timer);
+            }
+        }
+    }
+
+    /// What happens by itself when its time has come.
+    fn pass_deadlines(&mut self) {
+        self.land_late();
+        let elapsed = self.elapsed;
+        let partitions = self
+            .destination
+            .iter_mut()
+            .map(|(to, log)| (to, &mut log.partition))
+            .chain(self.source.iter_mut().map(|(from, log)| (from, &mut log.partition)));
+        for (at, partition) in partitions {
+            if !partition.lags() {
+                self.lagging.remove(at);
+            } else if *self.lagging.entry(at.clone()).or_insert(elapsed) + REPLICA_LAG <= elapsed {
+                partition.shrink_isr();
+            }
+        }
+        for side in 0..2 {
+            if self.stopped[side].is_some_and(|(_, until)| until <= elapsed) {
+                self.start_broker(side);
+            }
+        }
+        for index in 0..self.processes.len() {
+            if self.processes[index].paused_until.is_some_and(|until| until <= elapsed) {
+                self.resume(index);
+            }
+        }
+        if self.flavour.mode == Mode::Lease {
+            self.keep_lease();
+        }
+    }
+
+    /// The process with the lease is the last one. It renews in time, unless it is paused: then another one
+    /// takes over once the session is over.
+    fn keep_lease(&mut self) {
+        if self.leases_ended {
+            return;
+        }
+        let last = self.processes.len() - 1;
+        if self.processes[last].paused_until.is_none() {
+            let over = self.processes[last].lease_until.is_some_and(|until| until <= self.elapsed);
+            if over {
+                self.take_over();
+            } else if self.elapsed + SESSION >= self.session_until + Duration::from_secs(3) {
+                self.extend_lease(last);
+            }
+        } else if self.elapsed >= self.session_until {
+            self.take_over();
+        }
+    }
+
+    fn land_late(&mut self) {
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.late).into_iter().partition(|(at, _, _)| *at <= self.elapsed);
+        self.late = later;
+        for (_, broker, batch) in due {
+            self.append(broker, &batch);
+        }
+    }
+
+    /// The processes that may copy: where there is a lease, the one that has it.
+    pub(super) fn copying(&self) -> impl Iterator<Item = &Process> {
+        let only_last = self.flavour.mode == Mode::Lease;
+        self.processes.iter().skip(if only_last { self.processes.len() - 1 } else { 0 })
+    }
+
+    /// The lanes whose destination lacks something that the source still has.
+    pub(super) fn behind(&self) -> Vec<&Route> {
+        self.routes.routes.iter().filter(|route| !self.lacks(route).is_empty()).collect()
+    }
+
+    /// The records that the source still has and the destination has not.
+    pub(super) fn lacks(&self, route: &Route) -> Vec<u64> {
+        let there = self.destination[&route.destination].numbers();
+        let mut left = self.source[&route.source].left();
+        left.retain(|number| there.binary_search(number).is_err());
+        left
+    }
+
+    /// What a store says of a source partition.
+    pub(super) fn stored(&self, from: &TopicPartition) -> Option<&StoredLane> {
+        self.stores[0].lanes.get(from)
+    }
+}
+
+fn not_leader(call: &'static str) -> Trouble {
+    Trouble::Passing(Side::Destination, call, ErrorCode::NOT_LEADER_OR_FOLLOWER)
+}
+
+fn producer() -> Producer {
+    Producer { producer_id: OURS, producer_epoch: 0, destination_cluster_id: None, stopped_cleanly: false }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "some instant is needed to count from; which one does not matter"
+)]
+fn an_instant() -> Instant {
+    Instant::now()
+}
