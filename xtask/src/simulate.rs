@@ -30,7 +30,7 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 33] = [
+const MUTATIONS: [Mutation; 34] = [
     mutation(
         "an unknown outcome is not waited for where nobody remembers us",
         "place.rs",
@@ -76,8 +76,14 @@ const MUTATIONS: [Mutation; 33] = [
     mutation(
         "aged records leave several at a time (aged_is_one_in_flight)",
         "lane/sending.rs",
-        "State::Flowing => aged || self.in_flight.back().is_some_and(|sent| sent.aged),",
+        "State::Flowing => aged || self.acked_aged || self.in_flight.back().is_some_and(|sent| sent.aged),",
         "State::Flowing => false,",
+    ),
+    mutation(
+        "several batches follow an aged one at once",
+        "lane/sending.rs",
+        "aged || self.acked_aged ||",
+        "aged ||",
     ),
     mutation(
         "aged records do not wait for what may still arrive",

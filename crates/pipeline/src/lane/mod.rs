@@ -186,8 +186,10 @@ pub(crate) struct Lane {
     pub(crate) quiet_until: Option<Instant>,
     /// When the destination was last looked at.
     placed_at: Instant,
-    /// Who led then.
-    placed_leader: Option<Leader>,
+    /// The last batch acknowledged was aged: until a younger one is, the destination may forget the sequence.
+    acked_aged: bool,
+    /// Who led then, and on which connection it was asked: a broker that was restarted has both anew.
+    placed_leader: Option<(Leader, ConnectionId)>,
     /// Something was sent, in this process or an earlier one.
     pub(crate) begun: bool,
     /// Since when the outcome is unknown or the position in doubt.
@@ -353,6 +355,7 @@ impl Lane {
             lost: 0,
             quiet_until: None,
             placed_at: now,
+            acked_aged: false,
             placed_leader: None,
             begun: !fresh,
             doubt_at: now,
@@ -422,12 +425,12 @@ impl Lane {
         if self.unsettled {
             self.quiet_until = Some(self.doubt_at + late_for);
         }
-        if end_may_lag && self.placed_leader != Some(leader) {
+        if end_may_lag && self.placed_leader != Some((leader, connection)) {
             // Before KIP-207 (2.2) a new leader shows an end before what was acknowledged, until its followers
             // have told how far they are.
             self.quiet_until = self.quiet_until.max(Some(now + late_for));
         }
-        self.placed_leader = Some(leader);
+        self.placed_leader = Some((leader, connection));
         self.placed_at = now;
         self.stale = false;
         self.to_skip = records;

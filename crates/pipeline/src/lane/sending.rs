@@ -11,7 +11,7 @@ impl Lane {
             // one_in_flight_until_seen
             State::Probing => true,
             // aged_is_one_in_flight
-            State::Flowing => aged || self.in_flight.back().is_some_and(|sent| sent.aged),
+            State::Flowing => aged || self.acked_aged || self.in_flight.back().is_some_and(|sent| sent.aged),
             _ => return false,
         };
         let room = if alone { self.in_flight.is_empty() } else { self.in_flight.len() < rules.window };
@@ -112,6 +112,7 @@ impl Lane {
         self.move_acked(sent.mark);
         self.may_have_sent = !self.in_flight.is_empty();
         self.refusals = 0;
+        self.acked_aged = sent.aged;
         self.fresh = false;
         self.records += records.unsigned_abs();
         self.bytes += sent.bytes as u64;
