@@ -13,6 +13,8 @@
 
 mod budget;
 mod contents;
+#[cfg(test)]
+mod cost;
 mod driver;
 mod engine;
 mod events;
