@@ -7,6 +7,7 @@
 // Tests wait for other processes and read clocks, against deadlines.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
+mod aged;
 mod cost;
 mod desk;
 mod faithful;
