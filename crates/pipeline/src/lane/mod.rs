@@ -178,8 +178,6 @@ pub(crate) struct Lane {
     pub(crate) standing_by: Option<i32>,
     /// Looks in a row after which the destination refused the sequence that it should take.
     pub(crate) refusals: u32,
-    /// Records that the destination had acknowledged, lost, and was sent again in this process.
-    pub(crate) lost: u64,
     /// Until then something sent earlier may still be appended. Where the destination remembers us it
     /// refuses what is late; it can forget what is aged between any two batches, so those wait, and leave
     /// only after a look that was made later than this.
@@ -352,7 +350,6 @@ impl Lane {
             may_have_sent: false,
             standing_by: None,
             refusals: 0,
-            lost: 0,
             quiet_until: None,
             placed_at: now,
             acked_aged: false,
@@ -488,13 +485,13 @@ impl Lane {
     /// The destination lost the last `records` acknowledged ones: the position goes back to before them.
     /// False where it is not known any more where that is.
     pub(crate) fn step_back(&mut self, records: i64) -> bool {
-        let restarted_since = self.acked.sequence_base > 0 && i64::from(self.acked.sequence) < records;
-        if restarted_since {
-            return false;
-        }
+        // Where the sequence began anew since, those before have other numbers.
+        let numbered =
+            |steps: &i64| self.acked.sequence_base == 0 || *steps <= i64::from(self.acked.sequence);
         // One record further where there is one: by it the source proves to be the log that was copied.
-        let before = self.acked.segments.step_back(records + 1).map(|to| (to, records + 1));
-        let back = before.or_else(|| self.acked.segments.step_back(records).map(|to| (to, records)));
+        let steps: Vec<i64> = [records + 1, records].into_iter().filter(numbered).collect();
+        let segments = &mut self.acked.segments;
+        let back = steps.into_iter().find_map(|steps| Some((segments.step_back(steps)?, steps)));
         let Some((to, steps)) = back else { return false };
         self.acked.next_source = to.next_source;
         self.acked.destination_end = to.destination;
@@ -503,7 +500,6 @@ impl Lane {
         self.acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
         self.acked.sent_leader_epoch = LeaderEpoch::UNKNOWN;
         self.verify = None;
-        self.lost += records.unsigned_abs();
         self.dirty = true;
         true
     }

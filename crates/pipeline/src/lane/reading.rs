@@ -41,8 +41,7 @@ impl Lane {
     }
 
     /// Finds the position by content, after [`Lane::placed`]: `destination` are its records after the
-    /// acknowledged position, as far as cleaning left them.
-    /// They begin at `destination_start`.
+    /// acknowledged position, as far as cleaning left them; its log begins at `destination_start`.
     pub(crate) fn compare(&mut self, destination: Vec<RecordHash>, destination_start: Offset) {
         let sent = usize::try_from(self.to_skip).unwrap_or(0);
         let complete = destination_start <= self.acked.destination_end;
@@ -60,6 +59,7 @@ impl Lane {
     /// Ends the comparison: everything that can still be told apart was seen.
     pub(crate) fn end_comparison(&mut self) {
         let Some(comparison) = self.comparison.take() else { return };
+        self.before_walk = None;
         let position = match comparison.position() {
             Some(position) => position,
             None if comparison.is_complete() => self.acked.next_source,
@@ -143,7 +143,9 @@ impl Lane {
             _ => false,
         };
         self.check_fingerprint(&entry)?;
-        if entry.last_offset() < self.read_from || self.to_skip > 0 || self.comparison.is_some() {
+        let is_checked =
+            entry.last_offset() < self.read_from || self.to_skip > 0 || self.comparison.is_some();
+        if is_checked {
             // What is not sent is checked by nobody else; damage must not hide records, nor count them wrong.
             entry.verify_crc().map_err(|error| self.unreadable(&error))?;
         }
@@ -172,10 +174,8 @@ impl Lane {
         };
         let mark = Mark { next_source, leader_epoch, sent_epoch: leader_epoch, fingerprint };
         if let Choice::Skip(reason) = choice {
-            if let Entry::Batch(batch) = &entry
-                && reason != SkipReason::BeforePosition
-            {
-                batch.verify_crc().map_err(|error| self.unreadable(&error))?;
+            if !is_checked && reason != SkipReason::BeforePosition {
+                entry.verify_crc().map_err(|error| self.unreadable(&error))?;
             }
             if self.comparison.is_none() {
                 self.skip_to(mark);
