@@ -30,7 +30,13 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 34] = [
+const MUTATIONS: [Mutation; 35] = [
+    mutation(
+        "an answer that begins behind the position is taken",
+        "engine/reading.rs",
+        "self.lane_at(*key).is_some_and(|lane| *asked > lane.read_from())",
+        "false",
+    ),
     mutation(
         "an unknown outcome is not waited for where nobody remembers us",
         "place.rs",

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{BrokerId, ProducerId, Routes, TopicName, TopicPartition};
+use model::{BrokerId, Offset, ProducerId, Routes, TopicName, TopicPartition};
 use offsets::{Producer, Stored, StoredLane};
 use tracing::{info, warn};
 
@@ -64,7 +64,8 @@ struct Request {
 /// A fetch request under way.
 #[derive(Debug)]
 struct FetchUnderWay {
-    lanes: Vec<(LaneKey, TopicPartition)>,
+    /// Each with the offset that was asked for.
+    lanes: Vec<(LaneKey, TopicPartition, Offset)>,
     asked_at: Instant,
     wait_max: Duration,
     /// Room for the answer, kept until it is here.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use client::{CallError, Class, ErrorCode, FetchPartition, FetchReply, Fetched, classify};
-use model::{BrokerId, TopicPartition};
+use model::{BrokerId, Offset, TopicPartition};
 use record_batch::{BatchError, Piece};
 use tracing::{debug, info, warn};
 
@@ -98,7 +98,7 @@ impl Engine {
                     last_fetched_epoch: lane.fetched_epoch(),
                     bytes_max: self.options.partition_fetch_bytes_max,
                 });
-                lanes.push((lane.key(), lane.route.source.clone()));
+                lanes.push((lane.key(), lane.route.source.clone(), lane.fetch_offset()));
             }
             let wait_max =
                 if others_are_full { WAIT_WHILE_OTHERS_ARE_FULL } else { self.options.fetch_wait_max };
@@ -132,7 +132,7 @@ impl Engine {
                 if failures == 0 {
                     warn!(%broker, reason = %trouble, "cannot read from this source broker, retrying");
                 }
-                for (key, _) in &under_way.lanes {
+                for (key, _, _) in &under_way.lanes {
                     self.source_trouble(*key, trouble.clone(), false);
                 }
                 return;
@@ -149,10 +149,15 @@ impl Engine {
         }
         let charge = self.budget.charge(reply.bytes);
         let unseen = self.now.instant >= under_way.asked_at + under_way.wait_max + UNSEEN;
-        let by_partition: BTreeMap<&TopicPartition, LaneKey> =
-            under_way.lanes.iter().map(|(key, partition)| (partition, *key)).collect();
+        let by_partition: BTreeMap<&TopicPartition, (LaneKey, Offset)> =
+            under_way.lanes.iter().map(|(key, partition, offset)| (partition, (*key, *offset))).collect();
         for fetched in &reply.partitions {
-            if let Some(key) = by_partition.get(&fetched.partition) {
+            if let Some((key, asked)) = by_partition.get(&fetched.partition) {
+                if self.lane_at(*key).is_some_and(|lane| *asked > lane.read_from()) {
+                    // Another broker was asked meanwhile, and by its answer reading goes on from further back:
+                    // what lies between would be missing without a sign.
+                    continue;
+                }
                 if unseen && self.lane_at(*key).is_some_and(Lane::verify_again) {
                     // From before, or from after: it is fetched again, with what proves that it fits.
                     continue;
@@ -298,16 +303,23 @@ impl Engine {
         }
         let Some((leader, _)) = lane.looked_at else { return };
         if let Some(until) = lane.quiet(&rules) {
-            if rules.now < until && lane.in_flight.is_empty() {
-                // Meanwhile it holds nothing that others could use the room of.
-                lane.reopen(State::Blocked { retry_at: until });
-                self.timers.insert((until, id));
-                self.set_lasting_trouble(id, Trouble::OutcomeUnknown);
-            } else if rules.now < until {
-                self.timers.insert((until, id));
-            } else if lane.in_flight.is_empty() {
-                lane.reopen(State::Opening(Opening::Ready));
-                self.to_step.insert(id);
+            let is_over = rules.now >= until;
+            match (is_over, lane.in_flight.is_empty()) {
+                (true, true) => {
+                    lane.reopen(State::Opening(Opening::Ready));
+                    self.to_step.insert(id);
+                }
+                // Its answer comes first.
+                (true, false) => {}
+                (false, true) => {
+                    // Meanwhile it holds nothing that others could use the room of.
+                    lane.reopen(State::Blocked { retry_at: until });
+                    self.timers.insert((until, id));
+                    self.set_lasting_trouble(id, Trouble::OutcomeUnknown);
+                }
+                (false, false) => {
+                    self.timers.insert((until, id));
+                }
             }
             return;
         }
