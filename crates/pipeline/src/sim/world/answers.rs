@@ -88,7 +88,7 @@ impl World {
                 held = Ok(());
             }
             if self.traced {
-                eprintln!("append to {} at {before}, {} in all", batch.partition, log.numbers().len());
+                eprintln!("append to {} at {before}: {:?}", batch.partition, destination::numbers_of(batch));
             }
             check(held);
         }
@@ -228,14 +228,13 @@ impl World {
         let connection = self.processes[index].connection(broker.0);
         let mut bounds = Vec::new();
         for (_, to) in lanes {
-            let led_since = self.led_since(to);
             let partition = &self.destination[to].partition;
             let (start, mut end) = (partition.log_start(), partition.high_watermark());
             // From 2.2 on it says nothing until then (KIP-207).
             let may_lag = self.faults_on && self.flavour.destination == Profile::V1_1;
-            if may_lag && partition.leader_epoch() > 0 && self.elapsed < led_since + HIGH_WATERMARK_LAGS {
-                // A new leader learns from its followers how far they are.
-                end = start.max(end - self.rng.below(4) as i64);
+            let least = self.heard.get(to).and_then(|heard| heard.least(self.elapsed));
+            if let Some(least) = least.filter(|_| may_lag) {
+                end = start.max((end - self.rng.below(4) as i64).max(least.min(end)));
             }
             let leads = partition.leader() == Some(broker.0);
             bounds.push(leads.then_some((Offset(start), Offset(end))));
@@ -258,17 +257,6 @@ impl World {
             })
             .collect();
         Event::DestinationLooked { broker, connection: Some(connection), lanes: looked }
-    }
-
-    /// Since when the present leader leads.
-    pub(super) fn led_since(&mut self, to: &TopicPartition) -> Duration {
-        let epoch = self.destination[to].partition.leader_epoch();
-        let elapsed = self.elapsed;
-        let known = self.led_since.entry(to.clone()).or_insert((epoch, elapsed));
-        if known.0 != epoch {
-            *known = (epoch, elapsed);
-        }
-        known.1
     }
 
     pub(super) fn producer_evidence(

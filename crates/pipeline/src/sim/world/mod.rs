@@ -3,7 +3,7 @@
 mod answers;
 mod faults;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,8 @@ const REPLICA_LAG: Duration = Duration::from_secs(30);
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(30);
 const SESSION: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(8);
-/// How long a new leader's high watermark may be behind what was acknowledged.
+/// How long a follower takes to hear of the leader's high watermark: a new leader starts from what it had heard,
+/// and knows more only when its followers have told how far they are.
 const HIGH_WATERMARK_LAGS: Duration = Duration::from_secs(3);
 /// What a broker has received and not handled by then never lands.
 const LATE_MAX: Duration = Duration::from_secs(4);
@@ -123,8 +124,8 @@ pub(super) struct World {
     lagging: BTreeMap<TopicPartition, Duration>,
     stopped: [Option<(i32, Duration)>; 2],
     old_leaders: Vec<(TopicPartition, Leader)>,
-    /// Each partition's leader epoch, and when it was first seen.
-    led_since: BTreeMap<TopicPartition, (i32, Duration)>,
+    /// What the followers of each partition have heard by now.
+    heard: BTreeMap<TopicPartition, Heard>,
     session_until: Duration,
     /// Nobody takes over any more.
     pub(super) leases_ended: bool,
@@ -135,6 +136,36 @@ pub(super) struct World {
     pub(super) faults: u64,
     pub(super) appends: u64,
     traced: bool,
+}
+
+/// The high watermarks that a partition's followers have heard of, and since when its leader leads.
+#[derive(Clone, Debug)]
+struct Heard {
+    epoch: i32,
+    led_since: Duration,
+    /// From each time on; the first is what every follower knows.
+    high_watermarks: VecDeque<(Duration, i64)>,
+}
+
+impl Heard {
+    /// `now` the partition has this leader epoch and high watermark.
+    fn note(&mut self, now: Duration, epoch: i32, high_watermark: i64) {
+        if self.epoch != epoch {
+            (self.epoch, self.led_since) = (epoch, now);
+        }
+        if self.high_watermarks.back().is_none_or(|(_, last)| *last != high_watermark) {
+            self.high_watermarks.push_back((now, high_watermark));
+        }
+        while self.high_watermarks.get(1).is_some_and(|(since, _)| *since + HIGH_WATERMARK_LAGS <= now) {
+            self.high_watermarks.pop_front();
+        }
+    }
+
+    /// What a leader may still show at least, while it learns from its followers how far they are.
+    fn least(&self, now: Duration) -> Option<i64> {
+        let learns = self.epoch > 0 && now < self.led_since + HIGH_WATERMARK_LAGS;
+        self.high_watermarks.front().filter(|_| learns).map(|(_, known)| *known)
+    }
 }
 
 fn partitions(index: i32) -> (TopicPartition, TopicPartition) {
@@ -228,7 +259,7 @@ impl World {
             lagging: BTreeMap::new(),
             stopped: [None, None],
             old_leaders: Vec::new(),
-            led_since: BTreeMap::new(),
+            heard: BTreeMap::new(),
             session_until: SESSION,
             leases_ended: false,
             next_number: 0,
@@ -434,6 +465,13 @@ impl World {
     fn pass_deadlines(&mut self) {
         self.land_late();
         let elapsed = self.elapsed;
+        for (to, log) in &self.destination {
+            let (epoch, high_watermark) = (log.partition.leader_epoch(), log.partition.high_watermark());
+            self.heard
+                .entry(to.clone())
+                .or_insert_with(|| Heard { epoch, led_since: elapsed, high_watermarks: VecDeque::new() })
+                .note(elapsed, epoch, high_watermark);
+        }
         let partitions = self
             .destination
             .iter_mut()
