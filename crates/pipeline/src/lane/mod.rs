@@ -180,8 +180,10 @@ pub(crate) struct Lane {
     pub(crate) refusals: u32,
     /// Until then something sent earlier may still be appended. Where the destination remembers us it
     /// refuses what is late; it can forget what is aged between any two batches, so those wait, and leave
-    /// only after a look that was made later than this.
+    /// only after a look that was made later than this. So do those of a compacted source.
     pub(crate) quiet_until: Option<Instant>,
+    /// The broker that it was sent to, if it was one and is known.
+    late_at: Option<BrokerId>,
     /// When the destination was last looked at.
     placed_at: Instant,
     /// The last batch acknowledged was aged: until a younger one is, the destination may forget the sequence.
@@ -351,6 +353,7 @@ impl Lane {
             standing_by: None,
             refusals: 0,
             quiet_until: None,
+            late_at: None,
             placed_at: now,
             acked_aged: false,
             placed_leader: None,
@@ -420,12 +423,16 @@ impl Lane {
         now: Instant,
     ) {
         if self.unsettled {
+            let sent_to = self.placed_leader.map(|(leader, _)| leader.broker);
+            let others_too = self.quiet_until.is_some_and(|until| now < until) && self.late_at != sent_to;
+            self.late_at = if others_too { None } else { sent_to };
             self.quiet_until = Some(self.doubt_at + late_for);
         }
         if end_may_lag && self.placed_leader != Some((leader, connection)) {
             // Before KIP-207 (2.2) a new leader shows an end before what was acknowledged, until its followers
             // have told how far they are.
             self.quiet_until = self.quiet_until.max(Some(now + late_for));
+            self.late_at = None;
         }
         self.placed_leader = Some((leader, connection));
         self.placed_at = now;

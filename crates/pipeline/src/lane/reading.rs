@@ -143,6 +143,7 @@ impl Lane {
             _ => false,
         };
         self.check_fingerprint(&entry)?;
+        self.check_partly_read(&entry)?;
         let is_checked =
             entry.last_offset() < self.read_from || self.to_skip > 0 || self.comparison.is_some();
         if is_checked {
@@ -270,6 +271,19 @@ impl Lane {
         Err(Trouble::SourceChanged { at: fingerprint.base_offset })
     }
 
+    /// A batch that was read in part must be of the same leader epoch as then: another one at its place was written
+    /// after the source's log had been cut within it.
+    fn check_partly_read(&self, entry: &Entry) -> Result<(), Trouble> {
+        let Entry::Batch(batch) = entry else { return Ok(()) };
+        let header = &batch.header;
+        let is_partly_read = header.base_offset < self.read_from && self.read_from <= header.last_offset();
+        let epochs = [header.partition_leader_epoch, self.read_epoch];
+        if is_partly_read && !epochs.contains(&LeaderEpoch::UNKNOWN) && epochs[0] != epochs[1] {
+            return Err(Trouble::SourceChanged { at: header.base_offset });
+        }
+        Ok(())
+    }
+
     /// `count` records before `mark`, in the range of source offsets given, turned out to be at the destination.
     fn walked(&mut self, count: i64, (source, source_end): (Offset, Offset), mark: Mark) {
         self.to_skip -= count;
@@ -343,7 +357,13 @@ impl Lane {
             let mark = if index + 1 == count {
                 held
             } else {
-                Mark { next_source: piece.next_source, fingerprint: None, ..held }
+                // Within the batch itself, whatever was read past behind it.
+                Mark {
+                    next_source: piece.next_source,
+                    leader_epoch: held.sent_epoch,
+                    fingerprint: None,
+                    ..held
+                }
             };
             self.held_bytes += piece.batch.bytes.len();
             let item = Item::Ready(Held {

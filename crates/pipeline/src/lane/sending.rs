@@ -21,11 +21,20 @@ impl Lane {
     /// Until when the next batch must wait for the outcome of earlier ones, and then for a new look.
     pub(crate) fn quiet(&self, rules: &SendRules) -> Option<Instant> {
         match self.queue.front() {
-            Some(Item::Ready(held)) if self.to_skip == 0 && self.is_aged(held, rules.aged_before_ms) => {
-                self.quiet_until.filter(|until| self.placed_at < *until)
+            Some(Item::Ready(held)) if self.to_skip == 0 => {
+                let waits = self.is_aged(held, rules.aged_before_ms) || self.may_be_others();
+                self.quiet_until.filter(|until| waits && self.placed_at < *until)
             }
             _ => None,
         }
+    }
+
+    /// Whether what was sent earlier and may still be appended may be other records than the ones that would be sent
+    /// now under the same sequences: the source was cleaned since. The destination cannot tell them apart.
+    fn may_be_others(&self) -> bool {
+        // Only the leader that they were sent to can append them.
+        let present = self.looked_at.map(|(leader, _)| leader.broker);
+        self.route.rule.source_compacted && (self.late_at.is_none() || self.late_at == present)
     }
 
     /// Whether the destination may already have forgotten the sequence by the time `held` is appended: it
