@@ -4,7 +4,8 @@
 //! order, byte for byte. An unclean election makes that impossible on the topic that allows it, and then
 //!
 //! * at the source: records that the copy has and the source has lost are allowed;
-//! * on either side: the lane may have stopped, if it has said so; records behind that place may be missing.
+//! * on either side: the lane may have stopped, if that is its last word; records behind that place may be missing.
+//!   One that only waits has lost them.
 //!
 //! Doubled, reordered, changed and left-out records are never allowed.
 
@@ -53,7 +54,8 @@ impl Outcome {
 
     /// The lane was allowed to stop, and has said that it did.
     pub(crate) fn has_stopped(&self) -> bool {
-        self.unclean.is_some() && self.difference.tail > 0 && self.said.is_some()
+        let says_so = self.said.as_deref().is_some_and(|word| word.contains("stopped"));
+        self.unclean.is_some() && self.difference.tail > 0 && says_so
     }
 
     /// In the copy only, where that is not allowed.
@@ -112,12 +114,13 @@ mod tests {
     #[test]
     fn a_lane_may_stop_for_an_unclean_election_if_it_says_so() {
         let tail = Difference { original: 10, copied: 7, lost: 3, tail: 3, ..Difference::default() };
-        let stopped = outcome(Some(Which::Destination), Some("WARN lost"), tail.clone());
+        let stopped = outcome(Some(Which::Destination), Some("WARN lane stopped"), tail.clone());
         assert_eq!(stopped.failure(), None);
+        assert!(outcome(Some(Which::Destination), Some("WARN lane waits"), tail.clone()).failure().is_some());
         assert!(outcome(Some(Which::Destination), None, tail.clone()).failure().is_some());
-        assert!(outcome(None, Some("WARN lost"), tail.clone()).failure().is_some());
+        assert!(outcome(None, Some("WARN lane stopped"), tail.clone()).failure().is_some());
         let hole = Difference { tail: 2, ..tail };
-        assert_eq!(outcome(Some(Which::Destination), Some("WARN lost"), hole).lost(), 1);
+        assert_eq!(outcome(Some(Which::Destination), Some("WARN lane stopped"), hole).lost(), 1);
     }
 
     #[test]
