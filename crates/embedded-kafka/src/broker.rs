@@ -8,18 +8,20 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::cluster::{Shared, StartError};
 use crate::config::Transport;
 use crate::connection;
+use crate::no_socket::NoSocket;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 /// What one side of a connection in memory may be ahead of the other.
 const BYTES_IN_MEMORY: usize = 1 << 20;
 const FIRST_PORT_IN_MEMORY: u16 = 9092;
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
+/// Before another try to accept where the last one failed: a hundred tries a second cost nothing.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A broker's place in the cluster: its address is its own for life.
 pub(crate) struct Slot {
@@ -52,15 +54,18 @@ fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
 
 fn listening(id: i32, address: SocketAddr) -> Result<TcpListener, StartError> {
     let listen = || bound(address)?.listen(BACKLOG);
-    listen().map_err(|source| StartError::Listen { broker: id, address, source })
+    listen().map_err(|error| cannot_listen(id, address, error))
+}
+
+fn cannot_listen(broker: i32, address: SocketAddr, error: std::io::Error) -> StartError {
+    StartError::Listen { broker, address, source: error.into() }
 }
 
 impl Slot {
     /// Listens, without accepting yet.
     pub(crate) fn open(id: i32, address: SocketAddr) -> Result<(Slot, TcpListener), StartError> {
         let listener = listening(id, address)?;
-        let address =
-            listener.local_addr().map_err(|source| StartError::Listen { broker: id, address, source })?;
+        let address = listener.local_addr().map_err(|error| cannot_listen(id, address, error))?;
         let running = Mutex::new(Running::Down { _reserved: None });
         Ok((Slot { id, address, running }, listener))
     }
@@ -97,12 +102,16 @@ impl Slot {
 }
 
 /// Runs until told to stop, or until the cluster is gone, and the sender of the signal with it.
+///
+/// Where the process has no files left it goes on trying: whoever waits in the backlog is taken once something is
+/// closed. The reason is told once for as long as it lasts.
 async fn accept(
     broker: i32,
     shared: Weak<Shared>,
     listener: TcpListener,
     mut signal: watch::Receiver<Signal>,
 ) {
+    let mut told: Option<String> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -119,6 +128,9 @@ async fn accept(
                 let Some(cluster) = shared.upgrade() else { return };
                 cluster.count_connection();
                 debug!(broker, %peer, "connection accepted");
+                if told.take().is_some() {
+                    info!(broker, "connections are accepted again");
+                }
                 // Without it small replies wait for the acknowledgement of the one before; an error here
                 // changes no more than that.
                 let _ = stream.set_nodelay(true);
@@ -126,10 +138,15 @@ async fn accept(
                     connection::serve(broker, shared.clone(), stream, peer.to_string(), signal.clone());
                 tokio::spawn(serving);
             }
-            // Too many files, most likely: the next one may do better once something is closed.
             Err(error) => {
-                warn!(broker, %error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                let reason = NoSocket::from(error).to_string();
+                if told.as_ref() == Some(&reason) {
+                    debug!(broker, reason, "still no connection is accepted");
+                } else {
+                    warn!(broker, reason, "cannot accept connections, trying on");
+                    told = Some(reason);
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::broker::{Broker, Slot};
 use crate::clock::Clock;
 use crate::config::{Config, Transport};
 use crate::faults::{Faults, On};
+use crate::no_socket::NoSocket;
 use crate::profile::Profile;
 use crate::sasl::Sasl;
 use crate::sessions::Sessions;
@@ -21,16 +22,16 @@ use crate::state::{BrokerState, State};
 /// Why a cluster or a broker of it could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No socket to listen on: too many files, or the port is taken by now.
+    /// No socket to listen on.
     #[error("cannot listen on {address} for broker {broker}")]
     Listen {
         /// The broker's id.
         broker: i32,
         /// The address; port 0 stands for any.
         address: SocketAddr,
-        /// The system's reason.
+        /// What is in the way.
         #[source]
-        source: io::Error,
+        source: NoSocket,
     },
 }
 

@@ -16,4 +16,5 @@ mod offsets;
 mod producing;
 mod replicas;
 mod seeded;
+mod shortage;
 mod transactions;
