@@ -271,14 +271,6 @@ impl BarePartition {
         }
     }
 
-    /// Cleans the log as a compacted topic's is.
-    ///
-    /// # Errors
-    /// [`BatchError`] if a batch cannot be read.
-    pub fn compact(&mut self, now_ms: i64, delete_retention_ms: i64) -> Result<(), BatchError> {
-        self.partition.compact(now_ms, delete_retention_ms, self.profile.sets_delete_horizons())
-    }
-
     /// Replaces each batch below the high watermark by what `clean` makes of it, which must keep its place.
     ///
     /// # Panics

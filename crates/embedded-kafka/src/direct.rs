@@ -452,13 +452,6 @@ impl Cluster {
         (self.shared().state().allocate_producer_id(), 0)
     }
 
-    /// Appends the marker that ends a producer's transaction in a partition.
-    pub fn end_transaction(&self, topic: &str, partition: i32, producer_id: i64, epoch: i16, commit: bool) {
-        let now_ms = self.now_ms();
-        let at = model::TopicPartition::new(topic, partition);
-        self.shared().state().write_marker(now_ms, &at, producer_id, epoch, commit);
-    }
-
     /// The last sequence that the leader remembers of a producer id: `None` where it has no state.
     pub fn last_sequence(&self, topic: &str, partition: i32, producer_id: i64) -> Option<i32> {
         self.with(topic, partition, |partition| {

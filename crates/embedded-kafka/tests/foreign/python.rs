@@ -57,44 +57,30 @@ fn check(script: &str, scenario: &str, profiles: &[(Profile, &str)]) {
     }
 }
 
-mod librdkafka {
-    use super::{PROFILES, check};
+/// The same scenarios of each script, which is named as its module is.
+macro_rules! scenarios_of {
+    ($($library:ident)*) => {$(
+        mod $library {
+            use super::{PROFILES, check};
 
-    const SCRIPT: &str = "librdkafka.py";
+            const SCRIPT: &str = concat!(stringify!($library), ".py");
 
-    #[test]
-    fn produces_with_each_codec_and_consumes_the_same() {
-        check(SCRIPT, "codecs", &PROFILES);
-    }
+            #[test]
+            fn produces_with_each_codec_and_consumes_the_same() {
+                check(SCRIPT, "codecs", &PROFILES);
+            }
 
-    #[test]
-    fn commits_and_aborts_transactions() {
-        check(SCRIPT, "transactions", &PROFILES);
-    }
+            #[test]
+            fn commits_and_aborts_transactions() {
+                check(SCRIPT, "transactions", &PROFILES);
+            }
 
-    #[test]
-    fn administers_topics() {
-        check(SCRIPT, "administer", &PROFILES);
-    }
+            #[test]
+            fn administers_topics() {
+                check(SCRIPT, "administer", &PROFILES);
+            }
+        }
+    )*};
 }
 
-mod kafka_python {
-    use super::{PROFILES, check};
-
-    const SCRIPT: &str = "kafka_python.py";
-
-    #[test]
-    fn produces_with_each_codec_and_consumes_the_same() {
-        check(SCRIPT, "codecs", &PROFILES);
-    }
-
-    #[test]
-    fn commits_and_aborts_transactions() {
-        check(SCRIPT, "transactions", &PROFILES);
-    }
-
-    #[test]
-    fn administers_topics() {
-        check(SCRIPT, "administer", &PROFILES);
-    }
-}
+scenarios_of! { librdkafka kafka_python }
