@@ -6,6 +6,7 @@ use protocol::messages::*;
 
 use crate::client::{text, topic};
 use crate::desk::Desk;
+use crate::secure::any_acl;
 
 pub(crate) async fn check(desk: &mut Desk) {
     logins(desk).await;
@@ -42,14 +43,7 @@ async fn logins(desk: &mut Desk) {
 
 /// Without an authorizer.
 async fn acls(desk: &mut Desk) {
-    let describe = DescribeAclsRequest::default()
-        .with_resource_type_filter(1)
-        .with_pattern_type_filter(1)
-        .with_resource_name_filter(None)
-        .with_principal_filter(None)
-        .with_host_filter(None)
-        .with_operation(1)
-        .with_permission_type(1);
+    let describe = any_acl();
     let creation = create_acls_request::AclCreation::default()
         .with_resource_type(2)
         .with_resource_name(text("t"))
@@ -172,12 +166,7 @@ async fn pages(desk: &mut Desk) {
         assert_eq!(desk.create(name, 3, 1, &[]).await, ErrorCode::NONE);
     }
     for name in ["page-a", "page-b"] {
-        for _ in 0..500 {
-            if desk.list_offset(name, -2).await.0.is_ok() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        desk.topic_comes(name).await;
     }
     let names: [&[&str]; 3] =
         [&["page-b", "page-a"], &["page-a", "page-no", "page-b"], &["page-a", "not/valid"]];

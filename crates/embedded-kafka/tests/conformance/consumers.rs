@@ -32,7 +32,7 @@ struct Consumer {
 impl Consumer {
     async fn new(desk: &Desk, group: &str, id: &str) -> Consumer {
         Consumer {
-            client: Client::open(&desk.address, desk.profile).await,
+            client: desk.connect().await,
             group: group.to_owned(),
             id: id.to_owned(),
             epoch: 0,

@@ -4,42 +4,92 @@ use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use embedded_kafka::{ApiKey, ErrorCode, Profile};
+use embedded_kafka::{ApiKey, Cluster, ErrorCode, Profile};
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use protocol::messages::create_topics_response::CreateTopicsResponse;
 use protocol::messages::fetch_response::PartitionData;
 use protocol::messages::incremental_alter_configs_request as incremental;
 use protocol::messages::produce_request::ProduceRequest;
 use protocol::messages::produce_response::{PartitionProduceResponse, ProduceResponse};
+use tokio::time::Instant;
 
 use crate::client::{Client, fetch_request, produce_request, text, topic};
+
+/// Between two questions of [`Desk::eventually`].
+const PAUSE: Duration = Duration::from_millis(10);
+/// What a broker may take to know what it has accepted, on a machine that is busy with other things.
+const EVENTUALLY: Duration = Duration::from_secs(60);
+
+/// Who is asked.
+#[derive(Clone)]
+pub(crate) enum Peer {
+    /// Whoever listens there.
+    At(String),
+    /// A cluster of one broker in this process. Connections are in memory, so that its time may be paused.
+    Embedded(Cluster),
+}
+
+impl Peer {
+    pub(crate) async fn connect(&self, profile: Profile) -> Client {
+        match self {
+            Peer::At(address) => Client::open(address, profile).await,
+            Peer::Embedded(cluster) => Client::in_memory(cluster, 0).unwrap(),
+        }
+    }
+}
 
 pub(crate) struct Desk {
     pub(crate) client: Client,
     pub(crate) profile: Profile,
-    pub(crate) address: String,
+    pub(crate) peer: Peer,
     pub(crate) lines: Vec<String>,
     pub(crate) now_ms: i64,
-    /// Changes reach everybody a moment later.
-    pub(crate) is_real: bool,
     topics: usize,
 }
 
 impl Desk {
-    pub(crate) async fn new(address: String, profile: Profile, is_real: bool) -> Desk {
-        let client = Client::open(&address, profile).await;
+    pub(crate) async fn new(peer: Peer, profile: Profile) -> Desk {
+        let client = peer.connect(profile).await;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let now_ms = i64::try_from(since_epoch.as_millis()).unwrap();
-        Desk { client, profile, address, lines: Vec::new(), now_ms, is_real, topics: 0 }
+        Desk { client, profile, peer, lines: Vec::new(), now_ms, topics: 0 }
     }
 
     pub(crate) fn note(&mut self, check: &str, answer: impl Display) {
         self.lines.push(format!("{check}: {answer}"));
     }
 
+    pub(crate) async fn connect(&self) -> Client {
+        self.peer.connect(self.profile).await
+    }
+
     /// Another connection, after the broker has closed the one there was.
     pub(crate) async fn reconnect(&mut self) {
-        self.client = Client::open(&self.address, self.profile).await;
+        self.client = self.connect().await;
+    }
+
+    /// Asks again and again until there is an answer, with a pause in between: what a real broker has accepted it
+    /// knows a moment later, and there is nothing that it tells when it does. The broker in this process answers at
+    /// once. Panics where the answer takes too long.
+    pub(crate) async fn eventually<T>(
+        &mut self,
+        what: &str,
+        mut ask: impl AsyncFnMut(&mut Desk) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + EVENTUALLY;
+        loop {
+            if let Some(answer) = ask(self).await {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until a topic is known to its leader, which is later than to who creates it.
+    pub(crate) async fn topic_comes(&mut self, name: &str) {
+        let led = async |desk: &mut Desk| desk.list_offset(name, -2).await.0.is_ok().then_some(());
+        self.eventually(&format!("topic {name}"), led).await;
     }
 
     /// A topic of one partition that takes batches already.
@@ -48,14 +98,8 @@ impl Desk {
         let name = format!("topic-{}", self.topics);
         let code = self.create(&name, 1, 1, configs).await;
         assert_eq!(code, ErrorCode::NONE, "{name}");
-        // A topic is known to its leader a moment later than to who creates it.
-        for _ in 0..500 {
-            if self.list_offset(&name, -2).await.0.is_ok() {
-                return name;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("topic {name} has not come");
+        self.topic_comes(&name).await;
+        name
     }
 
     pub(crate) async fn create(

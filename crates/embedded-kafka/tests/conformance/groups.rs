@@ -32,17 +32,14 @@ pub(crate) async fn check(desk: &mut Desk) {
 /// A real broker creates its offsets topic when it is first asked for.
 async fn wait_for_coordinator(desk: &mut Desk) {
     let request = FindCoordinatorRequest::default().with_key(text("anything"));
-    for _ in 0..1000 {
+    desk.eventually("a coordinator", async |desk| {
         let response: FindCoordinatorResponse = desk.client.call(ApiKey::FindCoordinator, 0, &request).await;
         let mut person = Person::new(desk, "somebody", "anything").await;
         person.id = "x".to_owned();
         let code = person.heartbeat().await;
-        if response.error_code == 0 && code == ErrorCode::UNKNOWN_MEMBER_ID {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("no coordinator has come");
+        (response.error_code == 0 && code == ErrorCode::UNKNOWN_MEMBER_ID).then_some(())
+    })
+    .await;
 }
 
 type Change = fn(&mut Person);

@@ -189,13 +189,11 @@ async fn deleting(desk: &mut Desk) {
 async fn groups(desk: &mut Desk) {
     let name = filled(desk, 1).await;
     let request = FindCoordinatorRequest::default().with_key(text("group"));
-    loop {
+    desk.eventually("a coordinator", async |desk| {
         let response: FindCoordinatorResponse = desk.client.call(ApiKey::FindCoordinator, 1, &request).await;
-        if response.error_code == 0 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+        (response.error_code == 0).then_some(())
+    })
+    .await;
     let committed = |group: &str, index: i32, offset: i64, generation: i32, member: &str, note: &str| {
         let partition = OffsetCommitRequestPartition::default()
             .with_partition_index(index)
@@ -219,15 +217,14 @@ async fn groups(desk: &mut Desk) {
         ("a commit of a stranger to no group", committed("other", 0, 7, 3, "member", "")),
     ];
     for (check, request) in cases {
-        let code = loop {
+        let ask = async |desk: &mut Desk| {
             let response: OffsetCommitResponse = desk.client.call(ApiKey::OffsetCommit, 3, &request).await;
             let code = ErrorCode(response.topics[0].partitions[0].error_code);
-            // The group's partition is still being loaded.
-            if ![ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::NOT_COORDINATOR].contains(&code) {
-                break code;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            let is_loading =
+                [ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::NOT_COORDINATOR].contains(&code);
+            (!is_loading).then_some(code)
         };
+        let code = desk.eventually("the group's partition to be loaded", ask).await;
         desk.note(check, code);
     }
     for group in ["group", "nobody"] {

@@ -27,7 +27,7 @@ mod transactions;
 
 use embedded_kafka::{Cluster, Config, ErrorCode, Profile, Sasl};
 
-use desk::Desk;
+use desk::{Desk, Peer};
 
 /// So that a group's time is short.
 const GROUP_SETTINGS: [(&str, &str); 4] = [
@@ -38,8 +38,8 @@ const GROUP_SETTINGS: [(&str, &str); 4] = [
     ("group.consumer.assignor.offload.enable", "false"),
 ];
 
-async fn suite(address: String, profile: Profile, is_real: bool) -> Vec<String> {
-    let mut desk = Desk::new(address, profile, is_real).await;
+async fn suite(peer: Peer, profile: Profile) -> Vec<String> {
+    let mut desk = Desk::new(peer, profile).await;
     topics::check(&mut desk).await;
     batches::check(&mut desk).await;
     producers::check(&mut desk).await;
@@ -51,14 +51,18 @@ async fn suite(address: String, profile: Profile, is_real: bool) -> Vec<String> 
     desk.lines
 }
 
+/// Asks this crate, in time of its own: groups wait for seconds, which takes none.
 async fn embedded(profile: Profile) -> Vec<String> {
+    tokio::time::pause();
     // As the clusters of `real-kafka` are set.
     let mut config = Config::new(1, profile).broker_setting("log.segment.delete.delay.ms", "1000");
     for (name, value) in GROUP_SETTINGS {
         config = config.broker_setting(name, value);
     }
-    let cluster = Cluster::start(config).await.unwrap();
-    suite(cluster.bootstrap_servers(), profile, false).await
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    let lines = suite(Peer::Embedded(cluster), profile).await;
+    tokio::time::resume();
+    lines
 }
 
 async fn compare(profile: Profile, version: &str) {
@@ -72,7 +76,7 @@ async fn compare(profile: Profile, version: &str) {
         .iter()
         .fold(real_kafka::Config::brokers(1), |config, (name, value)| config.with(*name, *value));
     let real = real_kafka::Cluster::start(&kafka, &settings).unwrap();
-    let theirs = suite(real.bootstrap(), profile, true).await;
+    let theirs = suite(Peer::At(real.bootstrap()), profile).await;
     let unexplained = differences::unexplained(profile, &theirs, &ours);
     assert!(unexplained.is_empty(), "{version} differs:\n{}", unexplained.join("\n"));
     println!("{} checks agree with Kafka {version}", ours.len());
@@ -88,8 +92,8 @@ async fn compare_secure(profile: Profile, version: &str) {
         super_users: Some(vec!["User:admin".to_owned()]),
         ..Config::new(1, profile)
     };
-    let cluster = Cluster::start(config).await.unwrap();
-    let mut desk = Desk::new(cluster.bootstrap_servers(), profile, false).await;
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    let mut desk = Desk::new(Peer::Embedded(cluster), profile).await;
     secure::check(&mut desk).await;
     let ours = desk.lines;
     assert!(ours.len() >= 40, "only {} lines", ours.len());
@@ -119,7 +123,7 @@ async fn compare_secure(profile: Profile, version: &str) {
         .with("connections.max.reauth.ms", secure::LOGIN_LIFETIME.as_millis().to_string())
         .with("listener.name.sasl_plaintext.plain.sasl.jaas.config", jaas);
     let _real = real_kafka::Cluster::start(&kafka, &settings).unwrap();
-    let mut desk = Desk::new(format!("127.0.0.1:{port}"), profile, true).await;
+    let mut desk = Desk::new(Peer::At(format!("127.0.0.1:{port}")), profile).await;
     secure::check(&mut desk).await;
     let unexplained = differences::unexplained(profile, &desk.lines, &ours);
     assert!(unexplained.is_empty(), "{version} differs:\n{}", unexplained.join("\n"));
@@ -166,11 +170,11 @@ async fn it_answers_as_4_3() {
     compare(Profile::V4_3, "4.3.1").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn members_are_missed_by_the_clusters_clock() {
     let config = Config::new(1, Profile::V4_3).broker_setting("group.initial.rebalance.delay.ms", "0");
-    let cluster = Cluster::start(config).await.unwrap();
-    let desk = Desk::new(cluster.bootstrap_servers(), Profile::V4_3, false).await;
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    let desk = Desk::new(Peer::Embedded(cluster.clone()), Profile::V4_3).await;
     let mut ann = people::Person::new(&desk, "ann", "g").await;
     ann.join().await;
     ann.sync(&[]).await;

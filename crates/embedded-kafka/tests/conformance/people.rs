@@ -59,7 +59,7 @@ impl Person {
     pub(crate) async fn new(desk: &Desk, name: &'static str, group: &str) -> Person {
         Person {
             name,
-            client: Client::open(&desk.address, desk.profile).await,
+            client: desk.connect().await,
             group: group.to_owned(),
             versions: newest(desk.profile),
             id: String::new(),
@@ -271,19 +271,18 @@ pub(crate) async fn gather(desk: &mut Desk, people: &mut [Person]) {
         for (index, person) in people.iter_mut().enumerate() {
             person.group.clone_from(&group);
             person.start_joining().await;
-            loop {
+            let still_waits = async |desk: &mut Desk| {
                 let told = desk.describe_group(&group).await;
-                together &= !["CompletingRebalance", "Stable"].contains(&told.group_state.as_str());
-                if told.members.len() == index + 1 || !together {
-                    break;
-                }
-            }
+                let is_over = ["CompletingRebalance", "Stable"].contains(&told.group_state.as_str());
+                (is_over || told.members.len() == index + 1).then_some(!is_over)
+            };
+            together &= desk.eventually(&format!("member {index} of {group}"), still_waits).await;
         }
         if together {
             return;
         }
         for person in people.iter_mut() {
-            person.client = Client::open(&desk.address, desk.profile).await;
+            person.client = desk.connect().await;
             person.id.clear();
         }
     }
@@ -336,13 +335,10 @@ impl Desk {
 
     /// Waits until a group is in a state, with so many members.
     pub(crate) async fn group_gets(&mut self, group: &str, state: &str, members: usize) {
-        for _ in 0..2000 {
-            let told = self.describe_group(group).await;
-            if told.group_state.as_str() == state && told.members.len() == members {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        panic!("group {group} never was {state} with {members} members");
+        self.eventually(&format!("group {group} to be {state} with {members} members"), async |desk| {
+            let told = desk.describe_group(group).await;
+            (told.group_state.as_str() == state && told.members.len() == members).then_some(())
+        })
+        .await;
     }
 }

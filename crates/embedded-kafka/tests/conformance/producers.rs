@@ -92,13 +92,13 @@ pub(crate) async fn check(desk: &mut Desk) {
         InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
     let mut previous = -1;
     for turn in 0..2 {
-        let response = loop {
+        let ask = async |desk: &mut Desk| {
             let response: InitProducerIdResponse =
                 desk.client.call(ApiKey::InitProducerId, 0, &request).await;
-            if ErrorCode(response.error_code) != ErrorCode::COORDINATOR_LOAD_IN_PROGRESS {
-                break response;
-            }
+            let is_loading = ErrorCode(response.error_code) == ErrorCode::COORDINATOR_LOAD_IN_PROGRESS;
+            (!is_loading).then_some(response)
         };
+        let response = desk.eventually("a producer id", ask).await;
         let fresh = response.producer_id.0 != previous;
         previous = response.producer_id.0;
         let told =

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use embedded_kafka::{ApiKey, ErrorCode, Profile};
+use protocol::StrBytes;
 use protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
 use protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -10,7 +11,7 @@ use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic
 use protocol::messages::*;
 
 use crate::client::{Client, batch, fetch_request, produce_request, text, topic};
-use crate::desk::Desk;
+use crate::desk::{Desk, Peer};
 use crate::people::Person;
 
 /// What both sides know: `admin` may do everything, `ann` what she is allowed.
@@ -48,9 +49,9 @@ fn newest_authenticate(profile: Profile) -> i16 {
 }
 
 /// A connection that has logged in.
-pub(crate) async fn logged_in(address: &str, profile: Profile, user: &str) -> Client {
+pub(crate) async fn logged_in(peer: &Peer, profile: Profile, user: &str) -> Client {
     let password = USERS.iter().find(|(name, _)| *name == user).unwrap().1;
-    let mut client = Client::open(address, profile).await;
+    let mut client = peer.connect(profile).await;
     handshake(&mut client, 1, "PLAIN").await;
     let told = authenticate(&mut client, 0, format!("\0{user}\0{password}").as_bytes()).await;
     assert!(told.starts_with("NONE"), "{told}");
@@ -59,15 +60,15 @@ pub(crate) async fn logged_in(address: &str, profile: Profile, user: &str) -> Cl
 
 pub(crate) async fn check(desk: &mut Desk) {
     logins(desk).await;
-    desk.client = logged_in(&desk.address.clone(), desk.profile, "admin").await;
+    desk.client = logged_in(&desk.peer.clone(), desk.profile, "admin").await;
     access(desk).await;
     table(desk).await;
 }
 
 async fn logins(desk: &mut Desk) {
-    let (address, profile) = (desk.address.clone(), desk.profile);
+    let (peer, profile) = (desk.peer.clone(), desk.profile);
     let versions = ApiVersionsRequest::default();
-    let anew = || Client::open(&address, profile);
+    let anew = || peer.connect(profile);
 
     let mut client = anew().await;
     let response: ApiVersionsResponse = client.call(ApiKey::ApiVersions, 0, &versions).await;
@@ -108,7 +109,7 @@ async fn logins(desk: &mut Desk) {
         }
     }
     // Where logins expire, one may log in again, as who one is.
-    let mut client = logged_in(&address, profile, "ann").await;
+    let mut client = logged_in(&peer, profile, "ann").await;
     desk.note("a handshake to become another", handshake(&mut client, 1, "PLAIN").await);
     let told = authenticate(&mut client, newest_authenticate(profile), b"\0admin\0admin-secret").await;
     // The words name the mechanism's way of telling who is who, or do not.
@@ -160,14 +161,72 @@ async fn create(desk: &mut Desk, check: &str, creations: Vec<AclCreation>) {
         let has_message = result.error_message.is_some();
         desk.note(&format!("{check} {index}"), format!("{} {has_message}", ErrorCode(result.error_code)));
     }
-    // An authorizer learns of a change a moment later.
-    tokio::time::sleep(std::time::Duration::from_millis(if desk.is_real { 400 } else { 0 })).await;
+    let accepted = request.creations.iter().zip(&response.results);
+    let accepted: Vec<Acl> = accepted
+        .filter(|(_, result)| result.error_code == 0)
+        .map(|(creation, _)| Acl::of(creation))
+        .collect();
+    desk.eventually(check, async |desk| {
+        let known = known_acls(desk).await;
+        accepted.iter().all(|acl| known.contains(acl)).then_some(())
+    })
+    .await;
+}
+
+/// An ACL as both who creates it and who asks for it tell it.
+#[derive(PartialEq, Eq)]
+struct Acl {
+    resource: (i8, StrBytes, i8),
+    who: (StrBytes, StrBytes),
+    operation: i8,
+    permission: i8,
+}
+
+impl Acl {
+    fn of(creation: &AclCreation) -> Acl {
+        Acl {
+            resource: (
+                creation.resource_type,
+                creation.resource_name.clone(),
+                creation.resource_pattern_type,
+            ),
+            who: (creation.principal.clone(), creation.host.clone()),
+            operation: creation.operation,
+            permission: creation.permission_type,
+        }
+    }
+}
+
+/// Asks for all ACLs there are.
+pub(crate) fn any_acl() -> DescribeAclsRequest {
+    DescribeAclsRequest::default()
+        .with_resource_type_filter(1)
+        .with_pattern_type_filter(1)
+        .with_resource_name_filter(None)
+        .with_principal_filter(None)
+        .with_host_filter(None)
+        .with_operation(1)
+        .with_permission_type(1)
+}
+
+async fn known_acls(desk: &mut Desk) -> Vec<Acl> {
+    let response: DescribeAclsResponse = desk.client.call(ApiKey::DescribeAcls, 1, &any_acl()).await;
+    assert_eq!(response.error_code, 0);
+    let resources = response.resources.iter();
+    let acls = resources.flat_map(|resource| resource.acls.iter().map(move |acl| (resource, acl)));
+    acls.map(|(resource, acl)| Acl {
+        resource: (resource.resource_type, resource.resource_name.clone(), resource.pattern_type),
+        who: (acl.principal.clone(), acl.host.clone()),
+        operation: acl.operation,
+        permission: acl.permission_type,
+    })
+    .collect()
 }
 
 /// What ann is told, request by request.
 async fn note_access(desk: &mut Desk, case: &str, name: &str) {
-    let (address, profile) = (desk.address.clone(), desk.profile);
-    let mut ann = logged_in(&address, profile, "ann").await;
+    let (peer, profile) = (desk.peer.clone(), desk.profile);
+    let mut ann = logged_in(&peer, profile, "ann").await;
     let code = |code: i16| ErrorCode(code).to_string();
 
     let asked = MetadataRequestTopic::default().with_name(Some(topic(name)));
@@ -226,13 +285,12 @@ async fn note_access(desk: &mut Desk, case: &str, name: &str) {
         .with_transactional_id(Some(TransactionalId(text("ann's"))))
         .with_transaction_timeout_ms(10_000);
     for (kind, request) in [("idempotent", request), ("transactional", transactional)] {
-        let response = loop {
+        let ask = async |_: &mut Desk| {
             let response: InitProducerIdResponse = ann.call(ApiKey::InitProducerId, 0, &request).await;
             let waits = [E::COORDINATOR_NOT_AVAILABLE, E::NOT_COORDINATOR, E::COORDINATOR_LOAD_IN_PROGRESS];
-            if !waits.contains(&ErrorCode(response.error_code)) {
-                break response;
-            }
+            (!waits.contains(&ErrorCode(response.error_code))).then_some(response)
         };
+        let response = desk.eventually("ann's producer id", ask).await;
         desk.note(&format!("{case}: {kind} producer id"), code(response.error_code));
     }
     for (key_type, key) in [(0, "ann-group"), (1, "ann's")] {
@@ -257,15 +315,7 @@ async fn note_access(desk: &mut Desk, case: &str, name: &str) {
     let response: DeleteGroupsResponse = ann.call(ApiKey::DeleteGroups, 0, &request).await;
     desk.note(&format!("{case}: delete group"), code(response.results[0].error_code));
     if has_acl_requests(desk) {
-        let request = DescribeAclsRequest::default()
-            .with_resource_type_filter(1)
-            .with_pattern_type_filter(1)
-            .with_resource_name_filter(None)
-            .with_principal_filter(None)
-            .with_host_filter(None)
-            .with_operation(1)
-            .with_permission_type(1);
-        let response: DescribeAclsResponse = ann.call(ApiKey::DescribeAcls, 1, &request).await;
+        let response: DescribeAclsResponse = ann.call(ApiKey::DescribeAcls, 1, &any_acl()).await;
         desk.note(&format!("{case}: describe acls"), code(response.error_code));
         let request = CreateAclsRequest::default().with_creations(vec![acl(2, "x", 3, 3)]);
         let response: CreateAclsResponse = ann.call(ApiKey::CreateAcls, 1, &request).await;
@@ -280,14 +330,12 @@ async fn access(desk: &mut Desk) {
     // The coordinators' topics are made by who asks first.
     for key_type in [0, 1] {
         let request = FindCoordinatorRequest::default().with_key_type(key_type).with_key(text("ann-group"));
-        for _ in 0..500 {
+        desk.eventually("a coordinator", async |desk| {
             let response: FindCoordinatorResponse =
                 desk.client.call(ApiKey::FindCoordinator, 1, &request).await;
-            if response.error_code == 0 {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+            (response.error_code == 0).then_some(())
+        })
+        .await;
     }
     note_access(desk, "allowed nothing", &name).await;
     if !has_acl_requests(desk) {
@@ -308,14 +356,10 @@ async fn access(desk: &mut Desk) {
 }
 
 async fn describe(desk: &mut Desk, check: &str, name: Option<&str>, pattern: i8) {
-    let request = DescribeAclsRequest::default()
+    let request = any_acl()
         .with_resource_type_filter(2)
         .with_pattern_type_filter(pattern)
-        .with_resource_name_filter(name.map(text))
-        .with_principal_filter(None)
-        .with_host_filter(None)
-        .with_operation(1)
-        .with_permission_type(1);
+        .with_resource_name_filter(name.map(text));
     let response: DescribeAclsResponse = desk.client.call(ApiKey::DescribeAcls, 1, &request).await;
     let mut told: Vec<String> = response
         .resources
@@ -391,6 +435,19 @@ async fn table(desk: &mut Desk) {
         .collect();
     gone.sort_unstable();
     desk.note("deletion", format!("{} {gone:?}", ErrorCode(result.error_code)));
-    tokio::time::sleep(std::time::Duration::from_millis(if desk.is_real { 400 } else { 0 })).await;
+    let matching = result.matching_acls.iter().filter(|acl| acl.error_code == 0);
+    let deleted: Vec<Acl> = matching
+        .map(|acl| Acl {
+            resource: (acl.resource_type, acl.resource_name.clone(), acl.pattern_type),
+            who: (acl.principal.clone(), acl.host.clone()),
+            operation: acl.operation,
+            permission: acl.permission_type,
+        })
+        .collect();
+    desk.eventually("the deletion", async |desk| {
+        let known = known_acls(desk).await;
+        (!deleted.iter().any(|acl| known.contains(acl))).then_some(())
+    })
+    .await;
     describe(desk, "acls after the deletion", None, 1).await;
 }

@@ -177,9 +177,8 @@ async fn settings(desk: &mut Desk) {
 }
 
 async fn note_overrides(desk: &mut Desk, check: &str, name: &str) {
-    if desk.is_real {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    }
+    // Of a real cluster's changes each is known after those before it: here a topic that is made after them.
+    desk.topic(&[]).await;
     let resource = DescribeConfigsResource::default()
         .with_resource_type(2)
         .with_resource_name(text(name))

@@ -1,7 +1,5 @@
 //! Transactions of the first kind: markers, aborted lists, fencing.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use embedded_kafka::{ApiKey, ErrorCode, Profile};
 use protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
@@ -28,28 +26,24 @@ fn is_passing(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-async fn pause() {
-    tokio::time::sleep(Duration::from_millis(20)).await;
-}
-
 async fn init(desk: &mut Desk, id: &str, timeout_ms: i32) -> Result<Who, ErrorCode> {
     let coordinator = FindCoordinatorRequest::default().with_key(text(id)).with_key_type(1);
     let request = InitProducerIdRequest::default()
         .with_transactional_id(Some(TransactionalId(text(id))))
         .with_transaction_timeout_ms(timeout_ms);
-    loop {
+    desk.eventually("a transactional producer id", async |desk| {
         let found: FindCoordinatorResponse = desk.client.call(ApiKey::FindCoordinator, 1, &coordinator).await;
-        if found.error_code == 0 {
-            let response: InitProducerIdResponse =
-                desk.client.call(ApiKey::InitProducerId, 0, &request).await;
-            match ErrorCode(response.error_code) {
-                ErrorCode::NONE => return Ok((response.producer_id.0, response.producer_epoch)),
-                code if is_passing(code) => {}
-                code => return Err(code),
-            }
+        if found.error_code != 0 {
+            return None;
         }
-        pause().await;
-    }
+        let response: InitProducerIdResponse = desk.client.call(ApiKey::InitProducerId, 0, &request).await;
+        match ErrorCode(response.error_code) {
+            ErrorCode::NONE => Some(Ok((response.producer_id.0, response.producer_epoch))),
+            code if is_passing(code) => None,
+            code => Some(Err(code)),
+        }
+    })
+    .await
 }
 
 async fn add(desk: &mut Desk, id: &str, who: Who, name: &str, indexes: &[i32]) -> String {
@@ -59,19 +53,16 @@ async fn add(desk: &mut Desk, id: &str, who: Who, name: &str, indexes: &[i32]) -
         .with_v3_and_below_producer_id(ProducerId(who.0))
         .with_v3_and_below_producer_epoch(who.1)
         .with_v3_and_below_topics(vec![asked]);
-    loop {
+    desk.eventually("partitions to be added", async |desk| {
         let response: AddPartitionsToTxnResponse =
             desk.client.call(ApiKey::AddPartitionsToTxn, 0, &request).await;
         let results = &response.results_by_topic_v3_and_below[0].results_by_partition;
-        let codes: Vec<ErrorCode> =
+        let mut codes: Vec<ErrorCode> =
             results.iter().map(|result| ErrorCode(result.partition_error_code)).collect();
-        if !codes.iter().any(|code| is_passing(*code)) {
-            let mut codes = codes;
-            codes.sort_unstable();
-            return format!("{codes:?}");
-        }
-        pause().await;
-    }
+        codes.sort_unstable();
+        (!codes.iter().any(|code| is_passing(*code))).then(|| format!("{codes:?}"))
+    })
+    .await
 }
 
 async fn end(desk: &mut Desk, id: &str, who: Who, commit: bool) -> ErrorCode {
@@ -80,23 +71,20 @@ async fn end(desk: &mut Desk, id: &str, who: Who, commit: bool) -> ErrorCode {
         .with_producer_id(ProducerId(who.0))
         .with_producer_epoch(who.1)
         .with_committed(commit);
-    loop {
+    desk.eventually("the transaction's end", async |desk| {
         let response: EndTxnResponse = desk.client.call(ApiKey::EndTxn, 0, &request).await;
-        if !is_passing(ErrorCode(response.error_code)) {
-            return ErrorCode(response.error_code);
-        }
-        pause().await;
-    }
+        let code = ErrorCode(response.error_code);
+        (!is_passing(code)).then_some(code)
+    })
+    .await
 }
 
 /// Waits until markers have been written: they come after the answer.
 async fn settled(desk: &mut Desk, name: &str, end_offset: i64) {
-    for _ in 0..500 {
-        if desk.fetch(name, 0, 1 << 20).await.high_watermark == end_offset {
-            return;
-        }
-        pause().await;
-    }
+    desk.eventually("markers", async |desk| {
+        (desk.fetch(name, 0, 1 << 20).await.high_watermark == end_offset).then_some(())
+    })
+    .await;
 }
 
 fn data(desk: &Desk, who: Who, sequence: i32, count: i32) -> Bytes {
@@ -106,14 +94,12 @@ fn data(desk: &Desk, who: Who, sequence: i32, count: i32) -> Bytes {
 
 async fn note_produce(desk: &mut Desk, check: &str, id: &str, name: &str, batch: Bytes) {
     let request = produce_request(Some(id), &[(name, 0, batch)]);
-    let reply = loop {
+    let ask = async |desk: &mut Desk| {
         let reply = desk.offer_with(desk.produce_version(), &request).await;
         let again = reply.as_ref().is_some_and(|reply| is_passing(ErrorCode(reply.error_code)));
-        if !again {
-            break reply;
-        }
-        pause().await;
+        (!again).then_some(reply)
     };
+    let reply = desk.eventually("the transaction to take a batch", ask).await;
     let answer = desk.describe(reply);
     desk.note(check, answer);
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use embedded_kafka::{ApiKey, ErrorCode, Profile};
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::metadata_response::MetadataResponse;
@@ -142,12 +140,9 @@ async fn an_unclean_leader_that_was_behind_knows_what_it_has() {
 async fn a_fetch_that_waits_learns_that_the_leader_moved() {
     let cluster = cluster(2, Profile::V4_3).await;
     let mut client = Client::connect(&cluster, 0).await.fetch_version(10);
+    let came = cluster.on(ApiKey::Fetch).look(|_| ());
     client.send(ApiKey::Fetch, 10, &crate::client::fetch_request(0).with_max_wait_ms(60_000)).await;
-    cluster.on(ApiKey::Fetch).always().look(|_| ());
-    // The request is there once another one behind it would be answered; its own connection is busy.
-    while cluster.requests(ApiKey::Fetch) == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    came.happened().await;
     cluster.move_leader("t", 0, 1);
     let response: protocol::messages::FetchResponse = client.receive(ApiKey::Fetch, 10).await.unwrap();
     assert_eq!(E(response.responses[0].partitions[0].error_code), E::NOT_LEADER_OR_FOLLOWER);
