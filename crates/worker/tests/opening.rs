@@ -3,6 +3,8 @@
 // Clusters and files are waited for against the clock; the figures are for people.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
+mod prepared;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use pipeline::OffsetStore;
 use record_batch::{BatchBuilder, Codec};
 use tokio::sync::{oneshot, watch};
 use worker::stores::offset::OffsetFile;
-use worker::{Prepared, WorkerStatus, prepare};
+use worker::{Prepared, WorkerStatus};
 
 const TOPICS: i32 = 10;
 const PARTITIONS: i32 = 100;
@@ -67,28 +69,7 @@ fn copied(destination: &Cluster, records: i64) -> bool {
 }
 
 fn prepared(source: &Cluster, destination: &Cluster, offsets: &Path) -> Prepared {
-    let worker = format!(
-        "bootstrap.servers={}\noffset.storage.file.filename={}\noffset.flush.interval.ms=100\n\
-         key.converter=org.apache.kafka.connect.json.JsonConverter\n\
-         value.converter=org.apache.kafka.connect.json.JsonConverter\n",
-        destination.bootstrap_servers(),
-        offsets.display()
-    );
-    let connector = format!(
-        "name=many\nconnector.class=io.confluent.connect.replicator.ReplicatorSourceConnector\n\
-         key.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n\
-         value.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n\
-         src.kafka.bootstrap.servers={}\ntopic.regex=many-.*\n",
-        source.bootstrap_servers()
-    );
-    let parse = |file, text| {
-        let (entries, problems) = properties::parse(file, text);
-        assert!(problems.is_empty(), "{problems:?}");
-        entries
-    };
-    let (settings, report) =
-        properties::load(&parse("w.properties", &worker), &[parse("c.properties", &connector)]);
-    prepare(&settings.unwrap_or_else(|()| panic!("{report}"))).unwrap_or_else(|report| panic!("{report}"))
+    prepared::prepared(source, destination, offsets, "many", "topic.regex=many-.*\n")
 }
 
 /// A runtime on a thread of its own, until it is crashed.

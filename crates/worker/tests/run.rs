@@ -3,6 +3,8 @@
 // Clusters and files are waited for against the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod prepared;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use pipeline::OffsetStore;
 use record_batch::{Batch, BatchBuilder, Codec, Entry, records};
 use tokio::sync::{oneshot, watch};
 use worker::stores::offset::OffsetFile;
-use worker::{Outcome, RunError, WorkerStatus, prepare};
+use worker::{Outcome, RunError, WorkerStatus};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const NOW_MS: i64 = 1_790_000_000_000;
@@ -45,29 +47,8 @@ impl Desk {
     }
 
     fn prepared(&self) -> worker::Prepared {
-        let worker = format!(
-            "bootstrap.servers={}\noffset.storage.file.filename={}\noffset.flush.interval.ms=100\n\
-             key.converter=org.apache.kafka.connect.json.JsonConverter\n\
-             value.converter=org.apache.kafka.connect.json.JsonConverter\n",
-            self.destination.bootstrap_servers(),
-            self.offsets().display()
-        );
-        let connector = format!(
-            "name=replicator-source\nconnector.class=io.confluent.connect.replicator.ReplicatorSourceConnector\n\
-             key.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n\
-             value.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n\
-             src.kafka.bootstrap.servers={}\ntopic.poll.interval.ms=200\n{}",
-            self.source.bootstrap_servers(),
-            self.connector
-        );
-        let parse = |file, text| {
-            let (entries, problems) = properties::parse(file, text);
-            assert!(problems.is_empty(), "{problems:?}");
-            entries
-        };
-        let (settings, report) =
-            properties::load(&parse("w.properties", &worker), &[parse("c.properties", &connector)]);
-        prepare(&settings.unwrap_or_else(|()| panic!("{report}"))).unwrap_or_else(|report| panic!("{report}"))
+        let lines = format!("topic.poll.interval.ms=200\n{}", self.connector);
+        prepared::prepared(&self.source, &self.destination, &self.offsets(), "replicator-source", &lines)
     }
 
     /// Copies what is there, then stops.

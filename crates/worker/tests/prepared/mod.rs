@@ -1,0 +1,39 @@
+//! A worker's property files, as its tests write them.
+
+use std::path::Path;
+
+use embedded_kafka::Cluster;
+use worker::Prepared;
+
+/// A worker with the one connector `name`, which has `lines` beside those that every one has.
+pub(crate) fn prepared(
+    source: &Cluster,
+    destination: &Cluster,
+    offsets: &Path,
+    name: &str,
+    lines: &str,
+) -> Prepared {
+    let worker = format!(
+        "bootstrap.servers={}\noffset.storage.file.filename={}\noffset.flush.interval.ms=100\n\
+         key.converter=org.apache.kafka.connect.json.JsonConverter\n\
+         value.converter=org.apache.kafka.connect.json.JsonConverter\n",
+        destination.bootstrap_servers(),
+        offsets.display()
+    );
+    let connector = format!(
+        "name={name}\nconnector.class=io.confluent.connect.replicator.ReplicatorSourceConnector\n\
+         key.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n\
+         value.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n\
+         src.kafka.bootstrap.servers={}\n{lines}",
+        source.bootstrap_servers()
+    );
+    let parse = |file, text| {
+        let (entries, problems) = properties::parse(file, text);
+        assert!(problems.is_empty(), "{problems:?}");
+        entries
+    };
+    let (settings, report) =
+        properties::load(&parse("w.properties", &worker), &[parse("c.properties", &connector)]);
+    let settings = settings.unwrap_or_else(|()| panic!("{report}"));
+    worker::prepare(&settings).unwrap_or_else(|report| panic!("{report}"))
+}
