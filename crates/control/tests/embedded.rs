@@ -419,9 +419,9 @@ async fn a_plan_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn stopping_waits_for_no_cluster() {
     let flow = flow(&["t"]).await;
-    flow.source.on(ApiKey::Metadata).always().hang();
+    let hung = flow.source.on(ApiKey::Metadata).always().hang();
     let running = flow.start();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    hung.happened().await;
     let stopping = tokio::time::Instant::now();
     running.control.stop().await;
     assert_eq!(stopping.elapsed(), Duration::ZERO);
