@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use client::{ApiKey, CallError, Cluster, ErrorCode, NewTopic, OffsetSpec, TopicConfigChange, Wanted};
-use model::{BrokerId, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicName, TopicPartition};
+use client::{ApiKey, CallError, ErrorCode, NewTopic, OffsetSpec, TopicConfigChange, Wanted};
+use model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use protocol::messages::create_topics_response::CreatableTopicResult;
@@ -22,8 +22,9 @@ use protocol::messages::{
 };
 use protocol::server::{Request, RequestKind, encode_response};
 use protocol::{Encodable, StrBytes};
+use tokio::time::Instant;
 
-use crate::fake::{Say, broker, cluster, metadata, nobody, options, peer, reply, versions};
+use crate::fake::{Say, broker, cluster, metadata, nobody, peer, reply, versions};
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -35,7 +36,7 @@ fn reply_in_version_0(request: &Request, body: &impl Encodable) -> Say {
     Say::Bytes(encode_response(ApiKey::ApiVersions, 0, id, body).unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_refuses_the_newest_apiversions_is_asked_in_one_it_names() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
@@ -52,44 +53,30 @@ async fn a_broker_that_refuses_the_newest_apiversions_is_asked_in_one_it_names()
             assert_eq!((request.api, request.version), (ApiKey::Metadata, 5));
             reply(&request, &metadata(&[]))
         }
-    })
-    .await;
+    });
     cluster(port).metadata(Wanted::None).await.unwrap();
     assert_eq!(*asked.lock().unwrap(), [3, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_hangs_up_on_the_newest_apiversions_is_asked_in_the_oldest() {
     let port = peer(move |request| match &request.body {
         RequestKind::ApiVersions(_) if request.version > 0 => Say::BytesAndClose(bytes::Bytes::new()),
         RequestKind::ApiVersions(_) => reply(&request, &versions(&[])),
         _ => reply(&request, &metadata(&[])),
-    })
-    .await;
+    });
     cluster(port).metadata(Wanted::None).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_bootstrap_list_is_tried_in_turn() {
-    let good = broker(|_| Say::Nothing).await;
-    let cluster = Cluster::new(options(&[nobody().await, good]));
-    let metadata = cluster.metadata(Wanted::None).await.unwrap();
-    assert_eq!(metadata.cluster_id.as_deref(), Some("test"));
-    assert_eq!(metadata.controller, Some(BrokerId(1)));
-    assert_eq!((metadata.brokers[0].id, metadata.brokers[0].port), (BrokerId(1), good));
-    cluster.connect(BrokerId(1)).await.unwrap();
-}
-
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn when_the_brokers_known_are_all_gone_the_bootstrap_list_is_asked_again() {
-    let gone = nobody().await;
+    let gone = nobody();
     let listed = Arc::new(Mutex::new(vec![(7, gone)]));
     let now = Arc::clone(&listed);
     let port = peer(move |request| match &request.body {
         RequestKind::ApiVersions(_) => reply(&request, &versions(&[])),
         _ => reply(&request, &metadata(&now.lock().unwrap())),
-    })
-    .await;
+    });
     let cluster = cluster(port);
     assert_eq!(cluster.metadata(Wanted::None).await.unwrap().brokers[0].port, gone);
     *listed.lock().unwrap() = vec![(8, port)];
@@ -97,108 +84,20 @@ async fn when_the_brokers_known_are_all_gone_the_bootstrap_list_is_asked_again()
     cluster.connect(BrokerId(8)).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_shared_connection_that_has_died_is_made_again() {
-    let count = Arc::new(Mutex::new(0));
-    let port = broker(move |request| {
-        let mut count = count.lock().unwrap();
-        *count += 1;
-        if *count == 1 {
-            return Say::BytesAndClose(bytes::Bytes::new());
-        }
-        reply(request, &InitProducerIdResponse::default().with_producer_id(5.into()).with_producer_epoch(0))
-    })
-    .await;
-    assert_eq!(cluster(port).init_producer_id().await.unwrap(), (ProducerId(5), 0));
-}
-
-#[tokio::test]
-async fn a_call_that_must_not_be_made_twice_is_not_made_again_once_it_may_have_been_seen() {
-    let count = Arc::new(Mutex::new(0));
-    let log = Arc::clone(&count);
-    let port = broker(move |_| {
-        *log.lock().unwrap() += 1;
-        Say::BytesAndClose(bytes::Bytes::new())
-    })
-    .await;
-    let topic = NewTopic { name: "t".into(), partitions: 1, replication_factor: 1, configs: BTreeMap::new() };
-    let error = cluster(port).create_topics(&[topic]).await.unwrap_err();
-    assert!(error.maybe_written(), "{error}");
-    assert_eq!(*count.lock().unwrap(), 1);
-}
-
-#[tokio::test]
-async fn an_id_block_that_is_being_allocated_is_waited_for() {
-    let count = Arc::new(Mutex::new(0));
-    let port = broker(move |request| {
-        let RequestKind::InitProducerId(asked) = &request.body else { panic!("{request:?}") };
-        assert_eq!(asked.transactional_id, None);
-        let mut count = count.lock().unwrap();
-        *count += 1;
-        let code = if *count < 3 { 14 } else { 0 };
-        reply(request, &InitProducerIdResponse::default().with_error_code(code).with_producer_id(9.into()))
-    })
-    .await;
-    assert_eq!(cluster(port).init_producer_id().await.unwrap().0, ProducerId(9));
-}
-
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_wants_quiet_gets_it() {
     let port = broker(move |request| {
         reply(
             request,
             &InitProducerIdResponse::default().with_throttle_time_ms(150).with_producer_id(1.into()),
         )
-    })
-    .await;
+    });
     let cluster = cluster(port);
     let started = Instant::now();
     for _ in 0..3 {
         cluster.init_producer_id().await.unwrap();
     }
-    assert!(started.elapsed() >= Duration::from_millis(300));
-}
-
-#[tokio::test]
-async fn a_broker_that_hangs_does_not_keep_anybody_from_the_others() {
-    let listed = Arc::new(Mutex::new(Vec::new()));
-    let both = Arc::clone(&listed);
-    let good = peer(move |request| match &request.body {
-        RequestKind::ApiVersions(_) => reply(&request, &versions(&[])),
-        _ => reply(&request, &metadata(&both.lock().unwrap())),
-    })
-    .await;
-    let hung = peer(|request| match &request.body {
-        RequestKind::ApiVersions(_) => reply(&request, &versions(&[])),
-        _ => Say::Nothing,
-    })
-    .await;
-    *listed.lock().unwrap() = vec![(1, hung), (2, good)];
-    let mut options = options(&[good]);
-    options.connect_timeout = Duration::from_millis(200);
-    let cluster = Cluster::new(options);
-    for _ in 0..4 {
-        assert_eq!(cluster.metadata(Wanted::None).await.unwrap().brokers.len(), 2);
-    }
-}
-
-#[tokio::test]
-async fn those_who_wait_for_one_connection_share_its_failure() {
-    let silent = crate::fake::stranger(b"", false).await;
-    let mut options = options(&[silent]);
-    options.connect_timeout = Duration::from_millis(300);
-    let cluster = Cluster::new(options);
-    let started = Instant::now();
-    let calls: Vec<_> = (0..10)
-        .map(|_| {
-            let cluster = cluster.clone();
-            tokio::spawn(async move { cluster.metadata(Wanted::None).await.unwrap_err() })
-        })
-        .collect();
-    for call in calls {
-        call.await.unwrap();
-    }
-    assert!(started.elapsed() < Duration::from_millis(1500), "ten times 300 ms one after another");
+    assert_eq!(started.elapsed(), Duration::from_millis(300), "after the first and the second answer");
 }
 
 fn topic_metadata(version: i16) -> Vec<MetadataResponseTopic> {
@@ -221,7 +120,7 @@ fn topic_metadata(version: i16) -> Vec<MetadataResponseTopic> {
     ]
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn metadata_is_read_in_every_version_and_epochs_only_from_those_that_know_them() {
     for version in 4..=12 {
         let port = peer(move |request| match &request.body {
@@ -233,8 +132,7 @@ async fn metadata_is_read_in_every_version_and_epochs_only_from_those_that_know_
                 reply(&request, &metadata(&[(1, 1)]).with_topics(topic_metadata(version)))
             }
             _ => panic!("{request:?}"),
-        })
-        .await;
+        });
         let names = ["t", "__consumer_offsets", "missing"].map(TopicName::from);
         let read = cluster(port).metadata(Wanted::Topics(&names)).await.unwrap();
         let [t, internal, missing] = &read.topics[..] else { panic!("{read:?}") };
@@ -249,7 +147,7 @@ async fn metadata_is_read_in_every_version_and_epochs_only_from_those_that_know_
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn all_topics_and_none_are_not_the_same_question() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
@@ -259,8 +157,7 @@ async fn all_topics_and_none_are_not_the_same_question() {
             reply(&request, &metadata(&[]))
         }
         _ => reply(&request, &versions(&[])),
-    })
-    .await;
+    });
     let cluster = cluster(port);
     for wanted in [Wanted::All, Wanted::None, Wanted::Topics(&[])] {
         cluster.metadata(wanted).await.unwrap();
@@ -268,7 +165,7 @@ async fn all_topics_and_none_are_not_the_same_question() {
     assert_eq!(*asked.lock().unwrap(), [None, Some(0), Some(0)]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn offsets_are_listed_in_every_version() {
     for version in 1..=9 {
         let own = Arc::new(Mutex::new(0));
@@ -292,8 +189,7 @@ async fn offsets_are_listed_in_every_version() {
                 reply(&request, &ListOffsetsResponse::default().with_topics(vec![topic]))
             }
             _ => panic!("{request:?}"),
-        })
-        .await;
+        });
         *own.lock().unwrap() = port;
         let partitions = [TopicPartition::new("t", 0), TopicPartition::new("t", 1)];
         let listed =
@@ -303,7 +199,7 @@ async fn offsets_are_listed_in_every_version() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_epoch_the_leader_cannot_tell_is_none() {
     let port = broker(|request| {
         let ends = [(0, 3, 100), (1, -1, -1)].map(|(index, epoch, end)| {
@@ -312,23 +208,21 @@ async fn an_epoch_the_leader_cannot_tell_is_none() {
         let topic =
             OffsetForLeaderTopicResult::default().with_topic(text("t").into()).with_partitions(ends.to_vec());
         reply(request, &OffsetForLeaderEpochResponse::default().with_topics(vec![topic]))
-    })
-    .await;
+    });
     let asked = [0, 1].map(|partition| (TopicPartition::new("t", partition), LeaderEpoch(5)));
     let ends = cluster(port).end_offsets_for_epochs(BrokerId(1), &asked).await.unwrap();
     let ends: Vec<_> = ends.into_iter().map(|(_, end)| end).collect();
     assert_eq!(ends, [Ok(Some((LeaderEpoch(3), Offset(100)))), Ok(None)]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_the_broker_does_not_know_is_told_with_what_would_be_needed() {
     let own = Arc::new(Mutex::new(0));
     let named = Arc::clone(&own);
     let port = peer(move |request| match &request.body {
         RequestKind::ApiVersions(_) => reply(&request, &versions(&[(ApiKey::DescribeProducers, -1, -1)])),
         _ => reply(&request, &metadata(&[(1, *named.lock().unwrap())])),
-    })
-    .await;
+    });
     *own.lock().unwrap() = port;
     let partitions = [TopicPartition::new("t", 0)];
     let error = cluster(port).describe_producers(BrokerId(1), &partitions).await.unwrap_err();
@@ -349,7 +243,7 @@ fn not_controller_once<T: Encodable>(answer: impl Fn(i16) -> T) -> impl FnMut(&R
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_controller_that_has_moved_is_looked_for_once() {
     let port = broker(not_controller_once(|code| {
         let topic = CreatableTopicResult::default()
@@ -357,8 +251,7 @@ async fn a_controller_that_has_moved_is_looked_for_once() {
             .with_error_code(code)
             .with_error_message(Some(text("replication factor must be 3")));
         CreateTopicsResponse::default().with_topics(vec![topic])
-    }))
-    .await;
+    }));
     let topic = NewTopic {
         name: "t".into(),
         partitions: 3,
@@ -375,13 +268,12 @@ async fn a_controller_that_has_moved_is_looked_for_once() {
             .with_error_code(code)
             .with_error_message(None);
         CreatePartitionsResponse::default().with_results(vec![topic])
-    }))
-    .await;
+    }));
     let answers = cluster(port).create_partitions(&[("t".into(), 4)]).await.unwrap();
     assert_eq!(answers[0].1.clone().unwrap_err().error, ErrorCode::POLICY_VIOLATION);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broker_too_old_for_single_changes_gets_the_settings_merged() {
     let own = Arc::new(Mutex::new(0));
     let named = Arc::clone(&own);
@@ -420,8 +312,7 @@ async fn a_broker_too_old_for_single_changes_gets_the_settings_merged() {
             reply(&request, &AlterConfigsResponse::default().with_responses(vec![answer]))
         }
         _ => panic!("{request:?}"),
-    })
-    .await;
+    });
     *own.lock().unwrap() = port;
     let change = TopicConfigChange {
         topic: "t".into(),
@@ -432,7 +323,7 @@ async fn a_broker_too_old_for_single_changes_gets_the_settings_merged() {
     assert_eq!(answers, [("t".into(), Ok(()))]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_groups_offsets_are_asked_of_its_coordinator_wherever_it_moves() {
     let asks = Arc::new(Mutex::new(0));
     let port = broker(move |request| match &request.body {
@@ -469,8 +360,7 @@ async fn a_groups_offsets_are_asked_of_its_coordinator_wherever_it_moves() {
             reply(request, &OffsetCommitResponse::default().with_topics(vec![topic]))
         }
         _ => panic!("{request:?}"),
-    })
-    .await;
+    });
     let cluster = cluster(port);
     let [zero, one] = [0, 1].map(|partition| TopicPartition::new("t", partition));
     let committed = cluster.committed_offsets("g", &[zero.clone(), one.clone()]).await.unwrap();

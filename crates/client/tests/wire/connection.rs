@@ -1,9 +1,9 @@
 //! A connection to a broker that then goes wrong, or does not.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::fake::{Say, broker, cluster, reply};
+use crate::fake::{Say, broker, cluster, listen, reply};
 use bytes::Bytes;
 use client::{
     CallError, CloseCause, Connection, ErrorCode, FetchOptions, FetchPartition, Fetcher, ProduceBatch,
@@ -13,14 +13,13 @@ use protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use protocol::messages::{FetchResponse, ProduceResponse};
 use protocol::server::{Request, RequestKind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot::Sender;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn connect(answer: impl FnMut(&Request) -> Say + Send + 'static) -> Connection {
-    cluster(broker(answer).await).connect(BrokerId(1)).await.unwrap()
+    cluster(broker(answer)).connect(BrokerId(1)).await.unwrap()
 }
 
 fn batch(partition: i32, bytes: usize) -> ProduceBatch {
@@ -55,7 +54,7 @@ fn cause(error: &CallError) -> &CloseCause {
     source
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn many_requests_in_flight_are_answered_each_with_its_own_reply() {
     let connection = connect(appended).await;
     let replies: Vec<_> = (0..50)
@@ -73,7 +72,7 @@ async fn many_requests_in_flight_are_answered_each_with_its_own_reply() {
     assert!(!connection.is_dead());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_dropped_future_leaves_its_request_on_the_way_and_the_connection_well() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
@@ -90,7 +89,7 @@ async fn a_dropped_future_leaves_its_request_on_the_way_and_the_connection_well(
     assert_eq!(*seen.lock().unwrap(), [1, 2, 3]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn replies_arrive_after_the_last_handle_is_gone() {
     let connection = connect(appended).await;
     let reply = connection.produce(vec![batch(1, 100_000)], PATIENCE);
@@ -98,7 +97,7 @@ async fn replies_arrive_after_the_last_handle_is_gone() {
     assert_eq!(reply.await.unwrap().partitions[0].base_offset, Some(Offset(100)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_fails_a_request_at_its_time_out_and_ends_the_connection() {
     let connection = connect(|_| Say::Nothing).await;
     let patient = connection.produce(vec![batch(1, 10)], PATIENCE);
@@ -110,7 +109,7 @@ async fn silence_fails_a_request_at_its_time_out_and_ends_the_connection() {
     assert!(connection.is_dead());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_closes_fails_all_that_waits_and_all_that_comes_later() {
     let mut first = true;
     let connection = connect(move |request| {
@@ -130,7 +129,7 @@ async fn a_broker_that_closes_fails_all_that_waits_and_all_that_comes_later() {
     assert!(!error.maybe_written(), "the socket was closed before the request was made");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_closes_at_the_first_request_is_told_as_such() {
     let connection = connect(|_| Say::BytesAndClose(Bytes::new())).await;
     let error = connection.produce(vec![batch(1, 10)], PATIENCE).await.unwrap_err();
@@ -156,7 +155,11 @@ fn futures_can_be_sent_to_another_thread() {
 }
 
 /// Answers as broker 1 until a Produce request begins, of which it reads no more than the first bytes.
-async fn serve_until_produce(mut stream: TcpStream, port: u16, full: Arc<Mutex<Option<Sender<TcpStream>>>>) {
+async fn serve_until_produce(
+    mut stream: DuplexStream,
+    port: Arc<OnceLock<u16>>,
+    full: Arc<Mutex<Option<Sender<DuplexStream>>>>,
+) {
     loop {
         let mut start = [0; 12];
         if stream.read_exact(&mut start).await.is_err() {
@@ -174,25 +177,24 @@ async fn serve_until_produce(mut stream: TcpStream, port: u16, full: Arc<Mutex<O
         let request = protocol::server::decode_request(frame.into()).unwrap();
         let said = match request.body {
             RequestKind::ApiVersions(_) => reply(&request, &crate::fake::versions(&[])),
-            _ => reply(&request, &crate::fake::metadata(&[(1, port)])),
+            _ => reply(&request, &crate::fake::metadata(&[(1, *port.get().unwrap())])),
         };
         let Say::Bytes(bytes) = said else { unreachable!() };
         stream.write_all(&bytes).await.unwrap();
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_never_reached_the_socket_is_said_to_be_unseen() {
     // The first request fills the socket, as nobody reads past its length; the second waits behind it.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let own_port = Arc::new(OnceLock::new());
+    let named = Arc::clone(&own_port);
     let (full, is_full) = tokio::sync::oneshot::channel();
     let full = Arc::new(Mutex::new(Some(full)));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve_until_produce(stream, port, Arc::clone(&full)));
-        }
+    let port = listen(move |stream| {
+        tokio::spawn(serve_until_produce(stream, Arc::clone(&named), Arc::clone(&full)));
     });
+    own_port.set(port).unwrap();
     let connection = cluster(port).connect(BrokerId(1)).await.unwrap();
     let begun = connection.produce(vec![batch(1, 64 << 20)], PATIENCE);
     let behind = connection.produce(vec![batch(2, 10)], PATIENCE);
@@ -202,7 +204,7 @@ async fn what_never_reached_the_socket_is_said_to_be_unseen() {
     assert!(!behind.await.unwrap_err().maybe_written());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn closing_it_here_fails_what_waits() {
     let connection = connect(|_| Say::Nothing).await;
     let waiting = connection.produce(vec![batch(1, 10)], PATIENCE);
@@ -212,7 +214,7 @@ async fn closing_it_here_fails_what_waits() {
     assert!(connection.is_dead());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_to_another_request_ends_the_connection() {
     let connection = connect(|request| {
         let Say::Bytes(bytes) = appended(request) else { unreachable!() };
@@ -226,7 +228,7 @@ async fn an_answer_to_another_request_ends_the_connection() {
     assert!(connection.is_dead());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_nobody_asked_for_ends_the_connection() {
     let connection = connect(|request| {
         let Say::Bytes(bytes) = appended(request) else { unreachable!() };
@@ -238,7 +240,7 @@ async fn an_answer_nobody_asked_for_ends_the_connection() {
     assert!(matches!(cause(&error), CloseCause::Correlation { .. }), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn half_an_answer_is_told_as_such() {
     let connection = connect(|request| {
         let Say::Bytes(bytes) = appended(request) else { unreachable!() };
@@ -249,14 +251,14 @@ async fn half_an_answer_is_told_as_such() {
     assert!(matches!(cause(&error), CloseCause::MidFrame), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_larger_than_allowed_is_not_read() {
     let connection = connect(|_| Say::Bytes(Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]))).await;
     let error = connection.produce(vec![batch(1, 10)], PATIENCE).await.unwrap_err();
     assert!(matches!(cause(&error), CloseCause::FrameLength { length: i32::MAX, .. }), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_read_leaves_the_connection() {
     let first = Arc::new(Mutex::new(true));
     let connection = connect(move |request| {
@@ -297,7 +299,7 @@ fn fetched(partition: i32, records: Bytes) -> FetchResponse {
     FetchResponse::default().with_session_id(5).with_responses(vec![topic])
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn large_replies_are_slices_of_their_frame_and_sessions_go_on() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
@@ -326,7 +328,7 @@ async fn large_replies_are_slices_of_their_frame_and_sessions_go_on() {
     assert_eq!(*asked.lock().unwrap(), [(0, 2), (1, 1), (2, 1), (3, 1)]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_session_the_broker_has_forgotten_is_started_anew_within_the_call() {
     let epochs = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&epochs);
@@ -347,7 +349,7 @@ async fn a_session_the_broker_has_forgotten_is_started_anew_within_the_call() {
     assert_eq!(*epochs.lock().unwrap(), [0, 1, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fetch_given_up_leaves_the_fetcher_usable() {
     let count = Arc::new(Mutex::new(0));
     let (asked, was_asked) = tokio::sync::oneshot::channel();

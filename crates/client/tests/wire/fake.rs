@@ -1,16 +1,19 @@
 //! A peer that says what a test tells it to.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use client::{ApiKey, Cluster, Options};
+use client::{Address, ApiKey, Cluster, Opener, Options, Stream};
 use protocol::messages::api_versions_response::ApiVersion;
 use protocol::messages::metadata_response::MetadataResponseBroker;
 use protocol::messages::{ApiVersionsResponse, MetadataResponse};
 use protocol::server::{Request, RequestKind, decode_request, encode_response};
 use protocol::{Encodable, StrBytes};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// What the peer does about a request.
 #[derive(Debug)]
@@ -20,20 +23,55 @@ pub(crate) enum Say {
     BytesAndClose(Bytes),
 }
 
-/// Starts a peer on a free port that reads requests and answers each as `answer` says.
-pub(crate) async fn peer(answer: impl FnMut(Request) -> Say + Send + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let answer = Arc::new(Mutex::new(answer));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, Arc::clone(&answer)));
-        }
-    });
+/// What takes a connection.
+type Accept = Arc<dyn Fn(DuplexStream) + Send + Sync>;
+
+/// Who listens, by port. Connections are in memory: nothing is awaited that paused time could overtake.
+static LISTENING: Mutex<BTreeMap<u16, Accept>> = Mutex::new(BTreeMap::new());
+
+/// A port that no other test has.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(1);
+
+/// As much as one side of a connection may be ahead of the other: less than many requests have.
+const BYTES_AHEAD_MAX: usize = 64 << 10;
+
+#[derive(Debug)]
+struct InMemory;
+
+impl Opener for InMemory {
+    fn open(&self, address: Arc<Address>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
+        let listening = LISTENING.lock().unwrap().get(&address.port).cloned();
+        Box::pin(async move {
+            let accept = listening.ok_or(io::ErrorKind::ConnectionRefused)?;
+            let (near, far) = tokio::io::duplex(BYTES_AHEAD_MAX);
+            accept(far);
+            let (reader, writer) = tokio::io::split(near);
+            Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
+        })
+    }
+}
+
+/// Calls `accept` for each connection to a port that is returned.
+pub(crate) fn listen(accept: impl Fn(DuplexStream) + Send + Sync + 'static) -> u16 {
+    let port = nobody();
+    LISTENING.lock().unwrap().insert(port, Arc::new(accept));
     port
 }
 
-async fn serve<F: FnMut(Request) -> Say>(mut stream: TcpStream, answer: Arc<Mutex<F>>) {
+/// A port that nobody listens on.
+pub(crate) fn nobody() -> u16 {
+    NEXT_PORT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Starts a peer that reads requests and answers each as `answer` says.
+pub(crate) fn peer(answer: impl FnMut(Request) -> Say + Send + 'static) -> u16 {
+    let answer = Arc::new(Mutex::new(answer));
+    listen(move |stream| {
+        tokio::spawn(serve(stream, Arc::clone(&answer)));
+    })
+}
+
+async fn serve<F: FnMut(Request) -> Say>(mut stream: DuplexStream, answer: Arc<Mutex<F>>) {
     while let Ok(length) = stream.read_i32().await {
         let mut frame = vec![0; length as usize];
         if stream.read_exact(&mut frame).await.is_err() {
@@ -58,27 +96,17 @@ async fn serve<F: FnMut(Request) -> Say>(mut stream: TcpStream, answer: Arc<Mute
 
 /// Starts a peer that sends `first` as soon as somebody connects and has said something, then stays silent
 /// until the other side closes.
-pub(crate) async fn stranger(first: &'static [u8], close: bool) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut heard = [0; 1024];
-                let _ = stream.read(&mut heard).await;
-                let _ = stream.write_all(first).await;
-                if !close {
-                    while stream.read(&mut heard).await.is_ok_and(|bytes| bytes > 0) {}
-                }
-            });
-        }
-    });
-    port
-}
-
-/// A port that nobody listens on.
-pub(crate) async fn nobody() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+pub(crate) fn stranger(first: &'static [u8], close: bool) -> u16 {
+    listen(move |mut stream| {
+        tokio::spawn(async move {
+            let mut heard = [0; 1024];
+            let _ = stream.read(&mut heard).await;
+            let _ = stream.write_all(first).await;
+            if !close {
+                while stream.read(&mut heard).await.is_ok_and(|bytes| bytes > 0) {}
+            }
+        });
+    })
 }
 
 /// The answer to `request` that `body` is.
@@ -130,16 +158,21 @@ pub(crate) fn as_broker(
 }
 
 /// A broker, id 1, that answers versions and metadata, and `answer` for the rest.
-pub(crate) async fn broker(answer: impl FnMut(&Request) -> Say + Send + 'static) -> u16 {
+pub(crate) fn broker(answer: impl FnMut(&Request) -> Say + Send + 'static) -> u16 {
     let own_port = Arc::new(Mutex::new(0));
-    let port = peer(as_broker(1, Arc::clone(&own_port), answer)).await;
+    let port = peer(as_broker(1, Arc::clone(&own_port), answer));
     *own_port.lock().unwrap() = port;
     port
 }
 
 /// A client of the peer at `port`.
 pub(crate) fn cluster(port: u16) -> Cluster {
-    Cluster::new(options(&[port]))
+    with(options(&[port]))
+}
+
+/// A client that is told so.
+pub(crate) fn with(options: Options) -> Cluster {
+    Cluster::with_opener(options, Box::new(InMemory))
 }
 
 /// Options for peers at `ports`.

@@ -1,8 +1,12 @@
-//! The client over real sockets, against peers that the tests write themselves.
+//! The client against peers that the tests write themselves, and against clusters in this process.
+//!
+//! Connections are in memory and time is paused, but for what is about sockets.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "all of it is tests, and some take time")]
+#![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
 mod cluster;
 mod connection;
+mod embedded;
 mod fake;
 mod not_kafka;
+mod sockets;
