@@ -14,13 +14,17 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use test::Tests;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test             format, tidy, clippy, tests, documentation, tests with real Kafka; says at its end what was
-                   not run, for want of Java or Maven, which with CI=true is a failure
-  ci               what CI runs: the same
+                   not run, for want of Java or Maven, and whether the tests without took over two minutes once built,
+                   which with CI=true are failures
+  test --without-java
+                   the same without clients that others wrote and without real Kafka: what needs Rust alone
+  ci               what CI runs: everything, as `test`
   tidy             compares the crates' edges with ARCHITECTURE.md; looks for banners and paths of this machine
   kafka VERSION [--brokers N] [KEY=VALUE]...
                    run a real Kafka cluster (4.3.1, 3.9.2, 2.8.2, 1.1.1, ...) until ctrl-c; prints its addresses.
@@ -46,7 +50,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["test" | "ci"] => test::run(),
+        ["test" | "ci"] => test::run(Tests::All),
+        ["test", "--without-java"] => test::run(Tests::WithoutJava),
         ["bench", rest @ ..] => bench::run(rest),
         ["simulate", rest @ ..] => simulate::run(rest),
         ["chaos", ..] => bench::run(&words),

@@ -5,7 +5,7 @@ use real_kafka::Distribution;
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Command, ExitCode, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The Kafka versions that we are held against.
@@ -17,38 +17,66 @@ const REAL_KAFKA_FEATURES: &str = "paralog/real-kafka,embedded-kafka/real-kafka,
 /// What the tests with foreign clients cannot bring themselves.
 const FOREIGN_PROGRAMS: [&str; 5] = ["kcat", "python3", "java", "javac", "mvn"];
 
+/// What all tests that need no Java may take together once they are built, on two cores: who works on something runs
+/// them again and again.
+const WITHOUT_JAVA_MAX: Duration = Duration::from_secs(120);
+
+/// What is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tests {
+    /// Everything there is.
+    All,
+    /// What needs Rust alone.
+    WithoutJava,
+}
+
 #[derive(Default)]
 struct Tally {
     passed: u64,
     failed: u64,
     failed_steps: Vec<String>,
-    not_run: Vec<String>,
+    /// What was not run or took too long: only CI need mind.
+    shortcomings: Vec<String>,
+    /// What else is to be known at the end.
+    remarks: Vec<String>,
 }
 
 /// Runs all steps, also after one has failed.
-pub(crate) fn run() -> anyhow::Result<ExitCode> {
+pub(crate) fn run(tests: Tests) -> anyhow::Result<ExitCode> {
     let mut tally = Tally::default();
     tally.step("format", cargo(&["fmt", "--all", "--check"]))?;
     tally.step("tidy", own(&["tidy"])?)?;
     tally.step("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    tally.step("tests", cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    tally.step("build of the tests", cargo(&["test", "--workspace", "--no-run"]))?;
+    let took = tally.step("tests", cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    tally.took_without_java(took);
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     tally.step("documentation", doc)?;
-    foreign(&mut tally)?;
-    real_kafka(&mut tally)?;
+    match tests {
+        Tests::All => {
+            foreign(&mut tally)?;
+            real_kafka(&mut tally)?;
+        }
+        Tests::WithoutJava => {
+            tally.remarks.push("left out: clients that others wrote, tests with real Kafka".to_owned());
+        }
+    }
     Ok(tally.tell())
 }
 
 /// Clients that others wrote, against `embedded-kafka`. What is missing fails there, with what to do.
 fn foreign(tally: &mut Tally) -> anyhow::Result<()> {
     if let Some(missing) = FOREIGN_PROGRAMS.iter().find(|program| !is_on_path(program)) {
-        tally.not_run.push(format!("clients that others wrote: there is no {missing} (.ci/run installs it)"));
+        tally
+            .shortcomings
+            .push(format!("NOT RUN: clients that others wrote: there is no {missing} (.ci/run installs it)"));
         return Ok(());
     }
     let arguments =
         ["test", "--workspace", "--no-fail-fast", "--features", REAL_KAFKA_FEATURES, "--test", "foreign"];
-    tally.step("clients that others wrote", cargo(&arguments))
+    tally.step("clients that others wrote", cargo(&arguments))?;
+    Ok(())
 }
 
 fn is_on_path(program: &str) -> bool {
@@ -60,7 +88,7 @@ fn real_kafka(tally: &mut Tally) -> anyhow::Result<()> {
     for version in VERSIONS {
         if let Err(error) = Distribution::resolve(version) {
             if error.is_missing_program() {
-                tally.not_run.push(format!("the tests with real Kafka: {error}"));
+                tally.shortcomings.push(format!("NOT RUN: the tests with real Kafka: {error}"));
                 return Ok(());
             }
             // Half of the tests would fail for the same reason: say it once.
@@ -74,12 +102,13 @@ fn real_kafka(tally: &mut Tally) -> anyhow::Result<()> {
     let tests = ["--test", "real_kafka", "--test", "conformance"];
     // Two at a time: each has one or two clusters, and there may be two cores only.
     let threads = ["--", "--test-threads", "2"];
-    tally.step("tests with real Kafka", cargo(&[&arguments[..], &tests, &threads].concat()))
+    tally.step("tests with real Kafka", cargo(&[&arguments[..], &tests, &threads].concat()))?;
+    Ok(())
 }
 
 impl Tally {
-    /// Runs one step, showing and counting what it prints.
-    fn step(&mut self, name: &str, mut command: Command) -> anyhow::Result<()> {
+    /// Runs one step, showing and counting what it prints; how long it took.
+    fn step(&mut self, name: &str, mut command: Command) -> anyhow::Result<Duration> {
         println!("\n== {name}");
         let started = Instant::now();
         let mut child = command
@@ -96,15 +125,23 @@ impl Tally {
             writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot print")?;
         }
         let status = child.wait().with_context(|| format!("cannot wait for {command:?}"))?;
-        println!(
-            "== {name}: {}, {} s",
-            if status.success() { "ok" } else { "FAILED" },
-            started.elapsed().as_secs()
-        );
+        let took = started.elapsed();
+        println!("== {name}: {}, {} s", if status.success() { "ok" } else { "FAILED" }, took.as_secs());
         if !status.success() {
             self.failed_steps.push(name.to_owned());
         }
-        Ok(())
+        Ok(took)
+    }
+
+    /// Another program beside them makes them slow, so that only CI takes it for a failure.
+    fn took_without_java(&mut self, took: Duration) {
+        let told =
+            format!("tests without Java: {} s of at most {} s", took.as_secs(), WITHOUT_JAVA_MAX.as_secs());
+        if took > WITHOUT_JAVA_MAX {
+            self.shortcomings.push(format!("TOO SLOW: {told}"));
+        } else {
+            self.remarks.push(told);
+        }
     }
 
     /// Adds up lines like `test result: ok. 5 passed; 0 failed; 0 ignored; ...`.
@@ -127,13 +164,16 @@ impl Tally {
         for step in &self.failed_steps {
             println!("failed: {step}");
         }
-        for what in &self.not_run {
-            println!("NOT RUN: {what}");
+        for remark in &self.remarks {
+            println!("{remark}");
         }
-        if ci && !self.not_run.is_empty() {
+        for shortcoming in &self.shortcomings {
+            println!("{shortcoming}");
+        }
+        if ci && !self.shortcomings.is_empty() {
             println!("with CI=true that is a failure");
         }
-        let failed = !self.failed_steps.is_empty() || (ci && !self.not_run.is_empty());
+        let failed = !self.failed_steps.is_empty() || (ci && !self.shortcomings.is_empty());
         println!("{} passed, {} failed", self.passed, self.failed.max(u64::from(failed)));
         if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
@@ -154,7 +194,17 @@ fn own(arguments: &[&str]) -> anyhow::Result<Command> {
 
 #[cfg(test)]
 mod tests {
-    use super::Tally;
+    use super::{Tally, WITHOUT_JAVA_MAX};
+    use std::time::Duration;
+
+    #[test]
+    fn tests_that_take_longer_than_they_may_are_a_shortcoming() {
+        let mut tally = Tally::default();
+        tally.took_without_java(WITHOUT_JAVA_MAX);
+        assert_eq!((tally.remarks.len(), tally.shortcomings.len()), (1, 0));
+        tally.took_without_java(WITHOUT_JAVA_MAX + Duration::from_secs(7));
+        assert_eq!(tally.shortcomings, ["TOO SLOW: tests without Java: 127 s of at most 120 s"]);
+    }
 
     #[test]
     fn result_lines_are_added_up() {
