@@ -164,7 +164,10 @@ pub(crate) async fn check(desk: &mut Desk) {
     }
     for (name, partitions) in [("six", 6), ("three", 3)] {
         assert_eq!(desk.create(name, partitions, 1, &[]).await, ErrorCode::NONE);
+        desk.topic_comes(name).await;
     }
+    // A coordinator is told last of a topic, and of each before the next.
+    desk.topic(&[]).await;
     strange(desk).await;
     together(desk).await;
     offsets(desk).await;
