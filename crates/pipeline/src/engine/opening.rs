@@ -11,7 +11,7 @@ use std::time::Duration;
 use client::ErrorCode;
 use model::{BrokerId, Offset, TimestampRule};
 use offsets::Producer;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Engine, Identity, backoff_of};
 use crate::contents::Contents;
@@ -24,8 +24,9 @@ use crate::trouble::{Side, Trouble};
 /// How long a new leader may show less than it has before that is believed: its high watermark follows
 /// the followers' next fetches.
 const LEADER_SETTLES: Duration = Duration::from_secs(5);
-/// How long a lane stands by before it looks whether another process still writes for it.
-const STAND_BY: Duration = Duration::from_secs(10);
+/// How long a lane stands by before it looks whether another process still writes for it. Two looks that show the
+/// same mean that it does not, so this is half of how long a lane may stand after the other one died.
+const STAND_BY: Duration = Duration::from_millis(800);
 /// Between two looks at something that changes by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Lanes in one look: bounds the request.
@@ -380,7 +381,7 @@ impl Engine {
                         self.look_again(id, Trouble::SecondWriter { records }, STAND_BY);
                         return;
                     }
-                    warn!(source = %lane.route.source, "the other process no longer writes, this one goes on");
+                    debug!(source = %lane.route.source, "the other process no longer writes, this one goes on");
                 }
                 if foreign > 0 {
                     warn!(destination = %lane.route.destination, records = foreign,
