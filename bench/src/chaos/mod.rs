@@ -461,14 +461,14 @@ impl Stage {
             moved.unwrap_or(0) as f64 / 1e3,
             idle.unwrap_or(0) as f64 / 1e3
         );
-        let late: Vec<&(usize, Recovery)> =
-            lanes.iter().filter(|(_, recovery)| recovery.is_late(episode.watched_ms)).collect();
+        let is_late = |&(lane, recovery): &(usize, Recovery)| {
+            recovery.is_late(episode.watched_ms, self.lanes[lane].topic.allowance_ms())
+        };
+        let late: Vec<&(usize, Recovery)> = lanes.iter().filter(|lane| is_late(lane)).collect();
         for (lane, recovery) in &late {
             println!("  !! late: {} {recovery:?}", self.lanes[*lane]);
         }
-        let standing = |(_, recovery): &&(usize, Recovery)| {
-            recovery.moved_ms.is_none() && !recovery.is_late(episode.watched_ms)
-        };
+        let standing = |lane: &&(usize, Recovery)| lane.1.moved_ms.is_none() && !is_late(lane);
         for (lane, _) in lanes.iter().filter(standing) {
             let seen = self.watch.samples_since(self.watch.now_ms().saturating_sub(200));
             println!("     stands, for want of brokers: {} {:?}", self.lanes[*lane], seen[*lane].last());

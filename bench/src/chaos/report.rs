@@ -2,9 +2,10 @@
 
 use crate::{
     chaos::{
-        Episode, Trial,
+        Episode, Lane, Trial,
         fault::Kind,
         lanes::{IDLE_MAX_MS, MOVED_MAX_MS, Recovery},
+        side::AGED_ALLOWANCE_MS,
     },
     contender::Contender,
 };
@@ -18,7 +19,7 @@ pub(crate) fn failures(trial: &Trial) -> Vec<String> {
     let mut failures: Vec<String> =
         trial.verdict.outcomes.iter().filter_map(super::verdict::Outcome::failure).collect();
     for episode in &trial.episodes {
-        let late = late(episode);
+        let late = late(trial, episode);
         if late > 0 {
             failures.push(format!(
                 "{late} lanes late after {} at {:.0} s",
@@ -43,7 +44,7 @@ pub(crate) fn summary(trial: &Trial) -> String {
         verdict.sum(|difference| difference.reordered),
         verdict.sum(|difference| difference.changed),
         trial.episodes.len(),
-        trial.episodes.iter().map(late).sum::<usize>()
+        late_in_all(trial)
     );
     for failure in failures(trial) {
         let _ = writeln!(text, "  !! {failure}"); // to a string: cannot fail
@@ -98,7 +99,7 @@ pub(crate) fn page(facts: &[(String, String)], trials: &[Trial]) -> String {
         kept(trial, &|outcome| outcome.difference.lost - outcome.lost())
     });
     row("in the copy, lost by the source", &|trial| trial.verdict.sum(|d| d.foreign).to_string());
-    row("lanes late after a fault", &|trial| trial.episodes.iter().map(late).sum::<usize>().to_string());
+    row("lanes late after a fault", &|trial| late_in_all(trial).to_string());
     row("ended by itself, or not when asked", &|trial| trial.surprises.len().to_string());
     row("caught up after the last fault, s", &|trial| match &trial.caught_up {
         Ok(after) => format!("{:.1}", after.as_secs_f64()),
@@ -109,9 +110,11 @@ pub(crate) fn page(facts: &[(String, String)], trials: &[Trial]) -> String {
         "The longest standstill after each kind of fault, in seconds: from the end of the fault until the last lane \
          moved; in brackets, of that, the longest that a lane did not move although both its leaders were ready. Late \
          is more than {} s and more than {} s in brackets. Aged: lanes whose records are a year old, which brokers forget \
-         the producer of. `>`: not within the time watched.\n",
+         the producer of; where the outcome of something they sent is unknown they wait until no replica can have it \
+         any more (replica.lag.time.max.ms, 30 s, and a margin), so late is {} s more. `>`: not within the time watched.\n",
         MOVED_MAX_MS / 1000,
-        IDLE_MAX_MS / 1000
+        IDLE_MAX_MS / 1000,
+        AGED_ALLOWANCE_MS / 1000
     ));
     put(format!("| fault | {} |", heads.join(" | ")));
     put(format!("|---|{}", "---:|".repeat(trials.len())));
@@ -191,7 +194,7 @@ fn stalls(trial: &Trial) -> BTreeMap<String, Stall> {
         };
         let stall = stalls.entry(name).or_default();
         stall.times += 1;
-        stall.late += late(episode);
+        stall.late += late(trial, episode);
         for (lane, recovery) in trial.lanes.iter().zip(&episode.lanes) {
             let longest = if lane.topic.is_aged() { &mut stall.aged } else { &mut stall.young };
             if let Some(recovery) = recovery {
@@ -213,7 +216,14 @@ fn faults(episode: &Episode) -> usize {
     1 + usize::from(episode.step.also.is_some())
 }
 
-fn late(episode: &Episode) -> usize {
-    let is_late = |recovery: &&Recovery| recovery.is_late(episode.watched_ms);
-    episode.lanes.iter().flatten().filter(is_late).count()
+fn late_in_all(trial: &Trial) -> usize {
+    trial.episodes.iter().map(|episode| late(trial, episode)).sum()
+}
+
+fn late(trial: &Trial, episode: &Episode) -> usize {
+    let lanes = trial.lanes.iter().zip(&episode.lanes);
+    let is_late = |(lane, recovery): &(&Lane, &Option<Recovery>)| {
+        recovery.is_some_and(|recovery| recovery.is_late(episode.watched_ms, lane.topic.allowance_ms()))
+    };
+    lanes.filter(is_late).count()
 }

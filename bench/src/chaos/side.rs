@@ -30,6 +30,10 @@ pub(crate) struct Topic {
     age_ms: u64,
 }
 
+/// How long a lane of aged records may stand still besides, after a fault: `replica.lag.time.max.ms` and a margin.
+/// Only then is it known that nothing sent before is on its way to the replicas, and nobody else would refuse it.
+pub(crate) const AGED_ALLOWANCE_MS: u64 = 35_000;
+
 const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 
 const fn topic(name: &'static str, partitions: u32) -> Topic {
@@ -50,6 +54,11 @@ impl Topic {
     /// Its records are older than brokers remember a producer by default: 24 h.
     pub(crate) fn is_aged(self) -> bool {
         self.age_ms > 24 * 3600 * 1000
+    }
+
+    /// See [`AGED_ALLOWANCE_MS`].
+    pub(crate) fn allowance_ms(self) -> u64 {
+        if self.is_aged() { AGED_ALLOWANCE_MS } else { 0 }
     }
 
     /// As the writer wants it.
