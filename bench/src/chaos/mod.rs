@@ -99,6 +99,10 @@ const CATCH_UP: Duration = Duration::from_secs(180);
 /// A copier whose copy has not grown for so long is not going to catch up.
 const STANDS_STILL: Duration = Duration::from_secs(75);
 
+/// A partition that takes nothing for so long, with all its brokers running, does not recover by itself: Kafka 2.8's
+/// leader may keep out of the in-sync set, for good, who fetches up to its end.
+const BROKERS_STAND_STILL: Duration = Duration::from_secs(45);
+
 /// One fault, or two at once, and what became of the lanes.
 #[derive(Clone, Debug)]
 pub(crate) struct Episode {
@@ -486,11 +490,18 @@ impl Stage {
         }
     }
 
+    /// A copy's leader refuses what is appended, as the watch last saw it.
+    fn a_partition_takes_nothing(&self) -> bool {
+        let seen = self.watch.samples_since(self.watch.now_ms().saturating_sub(1_000));
+        seen.iter().filter_map(|samples| samples.last()).any(|sample| !sample.appends)
+    }
+
     /// Until the copy is as long as its original, or has stopped growing. Lanes that may have stopped are waited for
     /// only until they say that they did.
     fn wait_for_copy(&self, may_stop: &[bool]) -> anyhow::Result<Result<Duration, String>> {
         let began = Instant::now();
         let (mut last, mut grown): (Vec<Option<(i64, i64)>>, Instant) = (Vec::new(), Instant::now());
+        let mut restarted = false;
         loop {
             let ends = self.watch.ends();
             let mut behind = Vec::new();
@@ -498,7 +509,8 @@ impl Stage {
                 let Lane { topic, partition } = self.lanes[lane];
                 let stopped = || {
                     let log = self.copier().log_since(0);
-                    may_stop[lane] && verdict::last_word(&log, topic.name, partition).is_some()
+                    let last_word = verdict::last_word(&log, topic.name, partition);
+                    may_stop[lane] && last_word.is_some_and(|word| verdict::says_stopped(&word))
                 };
                 if end.is_none_or(|(source, copy)| source > copy) && !stopped() {
                     behind.push(format!("{} {end:?}", self.lanes[lane]));
@@ -511,6 +523,15 @@ impl Stage {
             // Where records may be doubled, ends say little: it must also be quiet.
             if behind.is_empty() && (self.exact || grown.elapsed() > Duration::from_secs(20)) {
                 return Ok(Ok(grown.duration_since(began)));
+            }
+            if grown.elapsed() > BROKERS_STAND_STILL && !restarted && self.a_partition_takes_nothing() {
+                println!(
+                    "  !! a partition takes nothing: the destination's brokers are restarted, one by one"
+                );
+                for broker in 0..side::BROKERS {
+                    self.carry_out(&Fault::BrokerRestarted { side: Which::Destination, broker })?;
+                }
+                (restarted, grown) = (true, Instant::now());
             }
             if grown.elapsed() > STANDS_STILL || began.elapsed() > CATCH_UP {
                 let why = format!(

@@ -54,7 +54,7 @@ impl Outcome {
 
     /// The lane was allowed to stop, and has said that it did.
     pub(crate) fn has_stopped(&self) -> bool {
-        let says_so = self.said.as_deref().is_some_and(|word| word.contains("stopped"));
+        let says_so = self.said.as_deref().is_some_and(says_stopped);
         self.unclean.is_some() && self.difference.tail > 0 && says_so
     }
 
@@ -88,6 +88,11 @@ impl Outcome {
             )
         })
     }
+}
+
+/// Whether a copier's word on a lane is that it has stopped.
+pub(crate) fn says_stopped(word: &str) -> bool {
+    word.contains("stopped")
 }
 
 /// The last warning or error about a partition, unless it has gone on since.
