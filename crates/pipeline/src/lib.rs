@@ -16,6 +16,7 @@ mod contents;
 #[cfg(test)]
 mod cost;
 mod driver;
+mod earned;
 mod engine;
 mod events;
 mod lane;

@@ -3,18 +3,21 @@
 //! Only acknowledged positions are stored (`checkpoint_never_early`). They may be late: the destination
 //! itself says what was appended since.
 
+use std::time::Duration;
+
 use model::Offset;
 use offsets::{Producer, StoredLane};
 use tracing::{debug, warn};
 
 use super::{Engine, Identity};
+use crate::earned::{is_ahead_of_store, is_worth_storing};
 use crate::events::{Action, LaneId};
 use crate::lane::{Opening, State};
 use crate::store::StoreError;
 use crate::trouble::Trouble;
 
-/// Less than this is read again after a crash without regret.
-const UNSTORED_BYTES_MIN: u64 = 1 << 20;
+/// A store that takes longer is not waited for.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Stores what is due: at the interval, where much has come since, and at once where something waits for it.
@@ -29,14 +32,12 @@ impl Engine {
         }
         let drained = self.stopping && self.lanes.values().all(|lane| lane.in_flight.is_empty());
         let due = self.save_due.is_some_and(|at| at <= self.now.instant);
-        // What a crash makes the next process read again is a tenth of what this one copied, at most: few saves,
-        // since each is further from the last.
-        let unstored = self.acked_bytes - self.stored_bytes;
-        let grown = unstored >= UNSTORED_BYTES_MIN.max(self.acked_bytes / 10);
+        let unstored = self.copied_bytes - self.stored_bytes;
+        let grown = !self.store_fails && is_worth_storing(unstored, self.copied_bytes, self.lanes.len());
         if !(self.save_now || due || grown || drained && !self.final_save_done) {
             return;
         }
-        self.stored_bytes = self.acked_bytes;
+        self.stored_bytes = self.copied_bytes;
         self.save_now = false;
         self.save_due = Some(self.now.instant + self.options.flush_interval);
         let dirty: Vec<LaneId> = self.lanes.values().filter(|lane| lane.dirty).map(|lane| lane.id).collect();
@@ -60,13 +61,24 @@ impl Engine {
             changes.lanes.insert(lane.route.source.clone(), StoredLane::Ours(lane.checkpoint().clone()));
         }
         self.saving = Some(dirty);
+        self.saving_since = self.now.instant;
         self.actions.push_back(Action::Save { changes, not_after: self.lease });
+    }
+
+    /// Whether reading waits for the store: not for one that fails or hangs, since copying needs it only to be short
+    /// of work after a crash.
+    pub(super) fn waits_for_store(&self) -> bool {
+        let unstored = self.copied_bytes - self.stored_bytes;
+        self.saving.is_some()
+            && self.now.instant < self.saving_since + STORE_PATIENCE
+            && is_ahead_of_store(unstored, self.copied_bytes, self.lanes.len())
     }
 
     pub(super) fn saved(&mut self, result: Result<(), StoreError>) {
         let Some(ids) = self.saving.take() else { return };
         match result {
             Ok(()) => {
+                self.store_fails = false;
                 debug!(lanes = ids.len(), "progress stored");
                 if matches!(self.identity, Identity::Unsaved(_)) {
                     let Identity::Unsaved(producer) =
@@ -86,6 +98,7 @@ impl Engine {
                 let retry_at =
                     self.now.instant + self.options.recheck_interval.min(self.options.flush_interval);
                 self.save_due = Some(retry_at);
+                self.store_fails = true;
                 self.final_save_done |= self.stopping;
                 for id in ids {
                     let Some(lane) = self.lanes.get_mut(&id) else { continue };

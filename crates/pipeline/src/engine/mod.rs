@@ -67,6 +67,7 @@ struct FetchUnderWay {
     /// Each with the offset that was asked for.
     lanes: Vec<(LaneKey, TopicPartition, Offset)>,
     asked_at: Instant,
+    bytes_max: usize,
     wait_max: Duration,
     /// Room for the answer, kept until it is here.
     _reserved: Charge,
@@ -106,10 +107,15 @@ pub(crate) struct Engine {
     sendable: BTreeMap<BrokerId, VecDeque<LaneId>>,
     send_not_before: HashMap<BrokerId, Instant>,
 
-    /// Bytes acknowledged in this process, and how many they were when progress was last stored.
-    acked_bytes: u64,
+    /// Bytes acknowledged in this process, or walked over because they were before, and how many they were when
+    /// progress was last stored.
+    copied_bytes: u64,
     stored_bytes: u64,
     saving: Option<Vec<LaneId>>,
+    /// When the last save was asked for.
+    saving_since: Instant,
+    /// The last save failed: the next is a matter of time, however much comes meanwhile.
+    store_fails: bool,
     save_due: Option<Instant>,
     save_now: bool,
     /// Last positions of lanes that are gone, not yet stored.
@@ -184,9 +190,11 @@ impl Engine {
             connections: HashMap::new(),
             sendable: BTreeMap::new(),
             send_not_before: HashMap::new(),
-            acked_bytes: 0,
+            copied_bytes: 0,
             stored_bytes: 0,
             saving: None,
+            saving_since: now.instant,
+            store_fails: false,
             save_due: Some(now.instant + options.flush_interval),
             leftovers: Stored::default(),
             lease: None,

@@ -1,6 +1,6 @@
 //! Asks the source for what the lanes have room for, and gives it to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use client::{CallError, Class, ErrorCode, FetchPartition, FetchReply, Fetched, classify};
@@ -29,10 +29,10 @@ const UNSEEN: Duration = Duration::from_secs(5);
 impl Engine {
     /// Issues a fetch for every source broker that has none under way and lanes with room.
     pub(super) fn issue_fetches(&mut self) {
-        if self.stopping {
+        if self.stopping || self.waits_for_store() {
             return;
         }
-        let mut brokers: BTreeMap<BrokerId, (Vec<LaneId>, bool)> = BTreeMap::new();
+        let mut brokers: BTreeMap<BrokerId, (Vec<(LaneId, usize)>, bool)> = BTreeMap::new();
         let mut leaderless = Vec::new();
         for lane in self.lanes.values() {
             if !lane.is_reading() || lane.fetch_not_before.is_some_and(|at| at > self.now.instant) {
@@ -46,10 +46,9 @@ impl Engine {
                 continue;
             }
             let (lanes, others_are_full) = brokers.entry(broker).or_default();
-            if lane.has_room(self.options.lane_bytes_max) {
-                lanes.push(lane.id);
-            } else {
-                *others_are_full = true;
+            match lane.wanted_bytes(self.options.lane_bytes_max, self.options.partition_fetch_bytes_max) {
+                Some(bytes) => lanes.push((lane.id, bytes)),
+                None => *others_are_full = true,
             }
         }
         if !leaderless.is_empty() && !self.source.asked {
@@ -65,11 +64,13 @@ impl Engine {
         let share = self.options.buffer_bytes_max / (2 * (brokers.len() + self.fetches.len()).max(1));
         let bytes_max = self.options.fetch_bytes_max.min(share).max(FETCH_BYTES_MIN);
         for (broker, (ids, others_are_full)) in brokers {
+            let wanted_bytes = ids.iter().fold(0_usize, |sum, (_, bytes)| sum.saturating_add(*bytes));
+            let bytes_max = bytes_max.min(wanted_bytes.max(FETCH_BYTES_MIN));
             let plenty = self.budget.available_bytes() >= bytes_max + reserve;
             let (ids, bytes_max) = if plenty {
                 (ids, bytes_max)
             } else {
-                let holds_nothing = |id: &LaneId| self.lanes.get(id).is_some_and(Lane::is_idle);
+                let holds_nothing = |(id, _): &(LaneId, usize)| self.lanes.get(id).is_some_and(Lane::is_idle);
                 (
                     ids.into_iter().filter(holds_nothing).collect::<Vec<_>>(),
                     bytes_max.min(SPARING_FETCH_BYTES),
@@ -83,7 +84,7 @@ impl Engine {
             }
             let mut wanted = Vec::with_capacity(ids.len());
             let mut lanes = Vec::with_capacity(ids.len());
-            for id in ids {
+            for (id, bytes) in ids {
                 let instant = self.now.instant;
                 let Some(lane) = self.lanes.get_mut(&id) else { continue };
                 if instant >= lane.last_read_at + UNSEEN {
@@ -96,8 +97,9 @@ impl Engine {
                     offset: lane.fetch_offset(),
                     current_leader_epoch: leader.map_or(model::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
                     last_fetched_epoch: lane.fetched_epoch(),
-                    bytes_max: self.options.partition_fetch_bytes_max,
+                    bytes_max: bytes,
                 });
+                lane.ask(bytes);
                 lanes.push((lane.key(), lane.route.source.clone(), lane.fetch_offset()));
             }
             let wait_max =
@@ -105,7 +107,7 @@ impl Engine {
             let reserved = self.budget.charge(bytes_max);
             self.fetches.insert(
                 broker,
-                FetchUnderWay { lanes, asked_at: self.now.instant, wait_max, _reserved: reserved },
+                FetchUnderWay { lanes, asked_at: self.now.instant, bytes_max, wait_max, _reserved: reserved },
             );
             self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
         }
@@ -165,6 +167,19 @@ impl Engine {
                 self.take_partition(*key, broker, fetched, &charge);
             }
         }
+        let given: BTreeSet<&TopicPartition> =
+            reply.partitions.iter().filter(|it| !it.records.is_empty()).map(|it| &it.partition).collect();
+        let room_left = match given.len() {
+            0 => return,
+            // It may be larger than the reply was to be.
+            1 => usize::MAX,
+            _ => under_way.bytes_max.saturating_sub(reply.bytes),
+        };
+        for (key, partition, _) in &under_way.lanes {
+            if let Some(lane) = self.lane_at(*key).filter(|_| !given.contains(partition)) {
+                lane.nothing_came(room_left);
+            }
+        }
     }
 
     fn take_partition(&mut self, key: LaneKey, broker: BrokerId, fetched: &Fetched, charge: &Charge) {
@@ -196,7 +211,10 @@ impl Engine {
         if let Some(start) = fetched.log_start_offset {
             lane.source_start = start;
         }
-        for job in lane.accept(fetched, &reading) {
+        let copied_before = lane.copied_bytes();
+        let jobs = lane.accept(fetched, &reading);
+        self.copied_bytes += lane.copied_bytes() - copied_before;
+        for job in jobs {
             self.actions.push_back(Action::Transcode {
                 lane: key,
                 ticket: job.ticket,

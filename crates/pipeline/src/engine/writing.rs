@@ -239,7 +239,7 @@ impl Engine {
         match outcome {
             Outcome::Appended if sent.expected == lane.acked.destination_end => {
                 lane.appended(&sent);
-                self.acked_bytes += sent.bytes as u64;
+                self.copied_bytes += sent.bytes as u64;
                 if !draining {
                     self.healed(id);
                     self.offer(id);

@@ -26,6 +26,7 @@ use record_batch::{
 
 use crate::budget::Charge;
 use crate::contents::{Comparison, Contents, RecordHash, hashes};
+use crate::earned::ahead_bytes_max;
 use crate::events::{ConnectionId, LaneId, LaneKey, Leader, RequestId};
 use crate::options::Isolation;
 use crate::place::sequence_after;
@@ -214,6 +215,8 @@ pub(crate) struct Lane {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) transcoded: u64,
+    /// Of the source's batches that this process needed to read only to see that they are at the destination.
+    walked_bytes: u64,
 
     read_from: Offset,
     read_epoch: LeaderEpoch,
@@ -246,6 +249,11 @@ pub(crate) struct Lane {
     tickets: u64,
     queue: VecDeque<Item>,
     held_bytes: usize,
+    /// The largest of the source's batches lately, or as large as one may be, judging by what did not come.
+    /// 0: nothing has come yet.
+    batch_bytes: usize,
+    /// What the last fetch asked for.
+    asked_bytes: usize,
     pub(crate) in_flight: VecDeque<Sent>,
     next_sequence: i32,
     next_destination: Offset,
@@ -338,6 +346,8 @@ impl Lane {
             tickets: 0,
             queue: VecDeque::new(),
             held_bytes: 0,
+            batch_bytes: 0,
+            asked_bytes: 0,
             in_flight: VecDeque::new(),
             next_sequence: acked.sequence,
             next_destination: acked.destination_end,
@@ -371,6 +381,7 @@ impl Lane {
             records: 0,
             bytes: 0,
             transcoded: 0,
+            walked_bytes: 0,
         }
     }
 

@@ -96,14 +96,16 @@ impl Lane {
         let mut jobs = Vec::new();
         let mut aborted = AbortedSet::new(fetched.aborted.clone());
         let comparing = self.comparison.is_some();
+        let mut largest = 0;
         for entry in split(fetched.records.clone()) {
             if comparing && self.comparison.is_none() {
                 // The position may lie before what follows here: it is read again from there.
                 break;
             }
-            let taken = entry
-                .map_err(|error| self.unreadable(&error))
-                .and_then(|entry| self.accept_entry(entry, &mut aborted, reading));
+            let taken = entry.map_err(|error| self.unreadable(&error)).and_then(|entry| {
+                largest = largest.max(entry.size_bytes());
+                self.accept_entry(entry, &mut aborted, reading)
+            });
             match taken {
                 Ok(job) => jobs.extend(job),
                 Err(trouble) => {
@@ -111,6 +113,9 @@ impl Lane {
                     break;
                 }
             }
+        }
+        if largest > 0 {
+            self.batch_bytes = largest.max(self.batch_bytes - self.batch_bytes / 16);
         }
         jobs
     }
@@ -126,6 +131,40 @@ impl Lane {
     /// Whether more may be read: the position is known, there is room, and nothing is in the way.
     pub(crate) fn has_room(&self, bytes_max: usize) -> bool {
         self.held_bytes < bytes_max && !matches!(self.queue.back(), Some(Item::Stuck(_)))
+    }
+
+    /// How many bytes to ask for now, if any: whole batches where their size is known, because a reply that ends
+    /// in the middle of one brings that again; and no more ahead of what is acknowledged than was earned.
+    pub(crate) fn wanted_bytes(&self, held_bytes_max: usize, fetch_bytes_max: usize) -> Option<usize> {
+        let ahead = ahead_bytes_max(self.copied_bytes());
+        // Many small pieces would cost a request each.
+        if !self.has_room(held_bytes_max) || self.held_bytes > ahead / 2 {
+            return None;
+        }
+        let room = (ahead - self.held_bytes).min(fetch_bytes_max);
+        let Some(batches) = room.checked_div(self.batch_bytes) else { return Some(room) };
+        let again = usize::from(self.verify.is_some());
+        Some(((batches.max(1) + again) * self.batch_bytes).min(fetch_bytes_max))
+    }
+
+    /// Notes what is asked for.
+    pub(crate) fn ask(&mut self, bytes: usize) {
+        self.asked_bytes = bytes;
+    }
+
+    /// The source gave others something and this lane nothing, with `room_left` in its reply. If there is something
+    /// and that was room enough, the next batch is larger than what was asked for: it comes when it is the lane's
+    /// turn to be the first of a reply, or sooner when enough is asked for.
+    pub(crate) fn nothing_came(&mut self, room_left: usize) {
+        let is_behind = self.is_reading() && self.source_end.is_some_and(|end| self.read_from < end);
+        if is_behind && self.asked_bytes <= room_left {
+            self.batch_bytes = self.batch_bytes.max(self.asked_bytes.saturating_mul(4));
+        }
+    }
+
+    /// What was moved past in this process, sent or found to be there: what reading ahead is measured by.
+    pub(crate) fn copied_bytes(&self) -> u64 {
+        self.bytes + self.walked_bytes
     }
 
     fn unreadable(&self, error: &BatchError) -> Trouble {
@@ -180,6 +219,7 @@ impl Lane {
             }
             if self.comparison.is_none() {
                 self.skip_to(mark);
+                self.walked_bytes += entry.size_bytes() as u64;
             }
             self.read_past(mark);
             return Ok(None);
@@ -209,6 +249,7 @@ impl Lane {
             }
             if count <= self.to_skip {
                 self.walked(count, (first, next_source), mark);
+                self.walked_bytes += entry.size_bytes() as u64;
                 self.read_past(mark);
                 return Ok(None);
             }
@@ -391,5 +432,78 @@ impl Lane {
 
     pub(crate) fn read_from(&self) -> Offset {
         self.read_from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{RewriteRule, TopicPartition};
+
+    fn reading_lane() -> Lane {
+        let route = Route {
+            source: TopicPartition::new("orders", 0),
+            destination: TopicPartition::new("orders", 0),
+            source_topic_id: None,
+            destination_topic_id: None,
+            rule: RewriteRule {
+                timestamps: TimestampRule::AsAtSource,
+                batch_bytes_max: 1 << 20,
+                zstd: true,
+                source_compacted: false,
+            },
+        };
+        #[expect(clippy::disallowed_methods, reason = "any time will do")]
+        let now = Instant::now();
+        let mut lane = Lane::new(LaneId(1), route, None, SelectionId::READ_UNCOMMITTED, now);
+        lane.state = State::Flowing;
+        lane.source_end = Some(Offset(1000));
+        lane
+    }
+
+    fn wanted(lane: &Lane) -> Option<usize> {
+        lane.wanted_bytes(8 << 20, 1 << 20)
+    }
+
+    #[test]
+    fn a_lane_asks_for_whole_batches_and_for_no_more_than_it_has_earned() {
+        let mut lane = reading_lane();
+        assert_eq!(wanted(&lane), Some(32 << 10));
+        lane.batch_bytes = 10_000;
+        assert_eq!(wanted(&lane), Some(30_000));
+        lane.held_bytes = 10_000;
+        assert_eq!(wanted(&lane), Some(20_000));
+        lane.held_bytes = 20_000;
+        assert_eq!(wanted(&lane), None, "a small piece more is not worth a request");
+        (lane.bytes, lane.walked_bytes) = (500_000, 500_000);
+        assert_eq!(wanted(&lane), Some(30_000));
+        lane.bytes = 1 << 30;
+        assert_eq!(wanted(&lane), Some(1_040_000));
+        lane.held_bytes = 8 << 20;
+        assert_eq!(wanted(&lane), None);
+    }
+
+    #[test]
+    fn a_batch_larger_than_what_was_asked_for_is_asked_for_in_the_end() {
+        let mut lane = reading_lane();
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            let bytes = wanted(&lane).expect("it holds nothing");
+            asked.push(bytes >> 10);
+            lane.ask(bytes);
+            lane.nothing_came(1 << 20);
+        }
+        assert_eq!(asked, [32, 128, 512, 1024]);
+    }
+
+    #[test]
+    fn a_full_reply_says_nothing_about_the_batches_that_are_not_in_it() {
+        let mut lane = reading_lane();
+        lane.ask(32 << 10);
+        lane.nothing_came(30_000);
+        assert_eq!(wanted(&lane), Some(32 << 10));
+        lane.source_end = Some(lane.read_from);
+        lane.nothing_came(1 << 20);
+        assert_eq!(wanted(&lane), Some(32 << 10), "there is nothing");
     }
 }

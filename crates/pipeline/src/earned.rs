@@ -1,0 +1,72 @@
+//! Reading ahead is earned: what a crash makes the next process fetch again is a part of what this one has copied.
+//!
+//! Fetched again is what was read and not acknowledged ([`ahead_bytes_max`]), and what was acknowledged and not
+//! stored ([`is_worth_storing`]). Both are shares of the progress of this process, so that one that is killed again
+//! and again gets on all the same. A lane that acknowledges all it holds earns its share of that anew: by each round
+//! trip it reads a twentieth more, and no rule that keeps to the share could grow faster.
+
+/// What a lane that has copied nothing yet may hold: two batches of a producer with default settings.
+const AHEAD_BYTES_MIN: usize = 32 << 10;
+/// One byte ahead for so many that are copied.
+const COPIED_PER_AHEAD: u64 = 20;
+/// One byte not stored for so many that are copied.
+const COPIED_PER_UNSTORED: u64 = 40;
+/// Storing costs by the lane, so a lane must have something to show for it: a batch.
+const UNSTORED_BYTES_MIN: u64 = 16 << 10;
+
+/// How much a lane may hold, fetched and not acknowledged, that has copied `copied_bytes` in this process.
+pub(crate) fn ahead_bytes_max(copied_bytes: u64) -> usize {
+    usize::try_from(copied_bytes / COPIED_PER_AHEAD).unwrap_or(usize::MAX).max(AHEAD_BYTES_MIN)
+}
+
+/// Whether so much of what this process has copied, in so many lanes, is to be stored.
+pub(crate) fn is_worth_storing(unstored_bytes: u64, copied_bytes: u64, lanes: usize) -> bool {
+    unstored_bytes >= unstored_bytes_min(lanes).max(copied_bytes / COPIED_PER_UNSTORED)
+}
+
+/// Whether so much has come since the store was given what it is still busy with that reading waits for it.
+pub(crate) fn is_ahead_of_store(unstored_bytes: u64, copied_bytes: u64, lanes: usize) -> bool {
+    unstored_bytes >= (4 * unstored_bytes_min(lanes)).max(copied_bytes / COPIED_PER_AHEAD)
+}
+
+fn unstored_bytes_min(lanes: usize) -> u64 {
+    u64::try_from(lanes.max(1)).map_or(u64::MAX / 4, |lanes| lanes * UNSTORED_BYTES_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Round trips until a lane that has `window_bytes` acknowledged by each may hold so much, and what it has copied.
+    fn round_trips(window_bytes: usize) -> (u32, u64) {
+        let (mut trips, mut copied) = (0, 0);
+        while ahead_bytes_max(copied) < window_bytes {
+            copied += ahead_bytes_max(copied) as u64;
+            trips += 1;
+        }
+        (trips, copied)
+    }
+
+    #[test]
+    fn a_long_way_is_filled_within_dozens_of_round_trips() {
+        // 50 MiB under way, by 50 lanes of a fetch's size each, and by a single one that may hold as much.
+        assert_eq!(round_trips(1 << 20), (92, 21_983_887));
+        assert_eq!(round_trips(8 << 20), (134, 170_629_797));
+    }
+
+    #[test]
+    fn a_gigabyte_is_stored_a_few_hundred_times_and_in_many_lanes_less_often() {
+        let stores = |lanes: usize, bytes: u64| {
+            let (mut stores, mut copied, mut stored) = (0, 0_u64, 0);
+            while copied < bytes {
+                copied += 16 << 10;
+                if is_worth_storing(copied - stored, copied, lanes) {
+                    (stored, stores) = (copied, stores + 1);
+                }
+            }
+            stores
+        };
+        assert_eq!(stores(8, 1_000_000_000), 245);
+        assert_eq!(stores(1000, 1_000_000_000), 56);
+    }
+}
