@@ -2,6 +2,9 @@
 //!
 //! `cargo test --release -p pipeline cost -- --ignored --nocapture`
 //!
+//! `cargo xtask bench cost` runs it between copies from one broker to another, and prints what share it is of what the
+//! whole process takes.
+//!
 //! The engine is fed whole fetch replies and told that everything it sends is appended. Only its own calls are timed;
 //! making the replies, and freeing them, is not: any copier has to. What it has to do anyhow, a new header for each
 //! batch, is timed alone and told apart. A call that takes longer than any can was interrupted by another process, and

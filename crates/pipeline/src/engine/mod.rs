@@ -98,14 +98,14 @@ pub(crate) struct Engine {
     look_destination: BTreeMap<BrokerId, Vec<LaneId>>,
     looking_destination: BTreeSet<BrokerId>,
 
-    fetches: HashMap<BrokerId, FetchUnderWay>,
-    fetch_not_before: HashMap<BrokerId, (Instant, u32)>,
+    fetches: BTreeMap<BrokerId, FetchUnderWay>,
+    fetch_not_before: BTreeMap<BrokerId, (Instant, u32)>,
 
-    requests: HashMap<RequestId, Request>,
-    requests_out: HashMap<BrokerId, usize>,
-    connections: HashMap<BrokerId, ConnectionId>,
+    requests: BTreeMap<RequestId, Request>,
+    requests_out: BTreeMap<BrokerId, usize>,
+    connections: BTreeMap<BrokerId, ConnectionId>,
     sendable: BTreeMap<BrokerId, VecDeque<LaneId>>,
-    send_not_before: HashMap<BrokerId, Instant>,
+    send_not_before: BTreeMap<BrokerId, Instant>,
 
     /// Bytes acknowledged in this process, or walked over because they were before, and how many they were when
     /// progress was last stored.
@@ -183,13 +183,13 @@ impl Engine {
             look_source: BTreeMap::new(),
             look_destination: BTreeMap::new(),
             looking_destination: BTreeSet::new(),
-            fetches: HashMap::new(),
-            fetch_not_before: HashMap::new(),
-            requests: HashMap::new(),
-            requests_out: HashMap::new(),
-            connections: HashMap::new(),
+            fetches: BTreeMap::new(),
+            fetch_not_before: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            requests_out: BTreeMap::new(),
+            connections: BTreeMap::new(),
             sendable: BTreeMap::new(),
-            send_not_before: HashMap::new(),
+            send_not_before: BTreeMap::new(),
             copied_bytes: 0,
             stored_bytes: 0,
             saving: None,
@@ -467,6 +467,7 @@ impl Engine {
             let mut lane = Lane::new(id, route.clone(), stored, selection, self.now.instant);
             lane.unsettled = (!self.started_clean || self.left_unsettled) && !lane.fresh;
             lane.may_have_sent = lane.unsettled;
+            lane.source_leader = self.source.leaders.get(&route.source).copied();
             self.by_source.insert(route.source.clone(), id);
             self.by_destination.insert(route.destination.clone(), id);
             self.lanes.insert(id, lane);
@@ -544,8 +545,9 @@ impl Engine {
             match side {
                 Side::Source => {
                     lane.preferred = None;
+                    lane.source_leader = self.source.leaders.get(&lane.route.source).copied();
                     if matches!(lane.trouble, Some(Trouble::NoLeader(Side::Source)))
-                        && self.source.leaders.contains_key(&lane.route.source)
+                        && lane.source_leader.is_some()
                     {
                         lane.fetch_not_before = None;
                     }
@@ -581,12 +583,16 @@ impl Engine {
         let instant = self.now.instant;
         let age_max = self.options.metadata_age_max;
         let backoff = (self.options.backoff_min, self.options.backoff_max);
-        let topics = self.topics(side);
         let leadership = self.side(side);
         let old = leadership.last_answer.is_some_and(|at| instant >= at + age_max);
-        if leadership.asked || topics.is_empty() || !(leadership.wanted || old) {
+        if leadership.asked || !(leadership.wanted || old) {
             return;
         }
+        let topics = self.topics(side);
+        if topics.is_empty() {
+            return;
+        }
+        let leadership = self.side(side);
         leadership.asked = true;
         leadership.wanted = false;
         // Leaders move within moments; asking faster than this only loads the broker.

@@ -90,12 +90,13 @@ impl Engine {
                 if instant >= lane.last_read_at + UNSEEN {
                     lane.verify_again();
                 }
-                let leader = self.source.leaders.get(&lane.route.source);
                 wanted.push(FetchPartition {
                     partition: lane.route.source.clone(),
                     topic_id: lane.route.source_topic_id,
                     offset: lane.fetch_offset(),
-                    current_leader_epoch: leader.map_or(model::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
+                    current_leader_epoch: lane
+                        .source_leader
+                        .map_or(model::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
                     last_fetched_epoch: lane.fetched_epoch(),
                     bytes_max: bytes,
                 });
@@ -116,7 +117,7 @@ impl Engine {
     fn fetch_broker(&self, lane: &Lane) -> Option<BrokerId> {
         match lane.preferred {
             Some((broker, until)) if until > self.now.instant => Some(broker),
-            _ => self.source.leaders.get(&lane.route.source).map(|leader| leader.broker),
+            _ => lane.source_leader.map(|leader| leader.broker),
         }
     }
 
@@ -251,12 +252,8 @@ impl Engine {
 
     /// What the source answered instead of records.
     fn fetch_refused(&mut self, key: LaneKey, broker: BrokerId, error: ErrorCode) {
-        let leader = {
-            let Some(lane) = self.lanes.get(&key.id) else { return };
-            self.source.leaders.get(&lane.route.source).map(|leader| leader.broker)
-        };
         let Some(lane) = self.lanes.get_mut(&key.id) else { return };
-        let at_follower = leader != Some(broker);
+        let at_follower = lane.source_leader.is_none_or(|leader| leader.broker != broker);
         lane.preferred = None;
         if error == ErrorCode::OFFSET_OUT_OF_RANGE {
             if at_follower {

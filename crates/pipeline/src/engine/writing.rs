@@ -6,7 +6,7 @@
 
 use client::{Class, ErrorCode, ProduceReply, Produced, classify};
 use model::{BrokerId, Offset, TimestampRule, TopicPartition};
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Ordering;
 use tracing::warn;
 
 use super::{Engine, Request};
@@ -88,6 +88,11 @@ pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool) -> Ou
     }
 }
 
+/// An order that is found by numbers, and by names only where those are the same.
+fn number_first(a: &TopicPartition, b: &TopicPartition) -> Ordering {
+    a.partition.cmp(&b.partition).then_with(|| a.topic.cmp(&b.topic))
+}
+
 impl Engine {
     /// Fills produce requests for every broker with room for one.
     pub(super) fn send_batches(&mut self) {
@@ -96,7 +101,9 @@ impl Engine {
         }
         let brokers: Vec<BrokerId> = self.sendable.keys().copied().collect();
         for broker in brokers {
-            while self.requests_out.get(&broker).copied().unwrap_or(0) < self.options.produce_requests_max {
+            while self.sendable.get(&broker).is_some_and(|waiting| !waiting.is_empty())
+                && self.requests_out.get(&broker).copied().unwrap_or(0) < self.options.produce_requests_max
+            {
                 if self.send_not_before.get(&broker).is_some_and(|at| *at > self.now.instant) {
                     break;
                 }
@@ -104,9 +111,6 @@ impl Engine {
                 if !self.send_request(broker) {
                     break;
                 }
-            }
-            if self.sendable.get(&broker).is_some_and(VecDeque::is_empty) {
-                self.sendable.remove(&broker);
             }
         }
     }
@@ -126,11 +130,11 @@ impl Engine {
             return false;
         };
         let request = RequestId(self.fresh_id());
-        let mut batches = Vec::new();
-        let mut lanes: Vec<LaneId> = Vec::new();
+        let Some(waiting) = self.sendable.get_mut(&broker) else { return false };
+        let mut batches = Vec::with_capacity(waiting.len());
+        let mut lanes: Vec<LaneId> = Vec::with_capacity(waiting.len());
         let mut bytes = 0;
         let mut doubtful = Vec::new();
-        let Some(waiting) = self.sendable.get_mut(&broker) else { return false };
         while let Some(id) = waiting.pop_front() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             lane.queued = false;
@@ -138,8 +142,9 @@ impl Engine {
             if leader.broker != broker || !lane.may_send(&rules) {
                 continue;
             }
-            let silent_for = self.now.instant.saturating_duration_since(lane.last_contact);
-            let stale = lane.in_flight.is_empty() && silent_for > self.options.metadata_age_max;
+            let stale = lane.in_flight.is_empty()
+                && self.now.instant.saturating_duration_since(lane.last_contact)
+                    > self.options.metadata_age_max;
             if looked_at_connection != connection || stale || lane.stale {
                 doubtful.push(id);
                 continue;
@@ -180,12 +185,11 @@ impl Engine {
                 if !reply.throttle.is_zero() {
                     self.send_not_before.insert(broker, self.now.instant + reply.throttle);
                 }
-                let by_partition: HashMap<&TopicPartition, &Produced> =
-                    reply.partitions.iter().map(|produced| (&produced.partition, produced)).collect();
+                // Brokers answer in an order of their own.
+                let mut answers: Vec<&Produced> = reply.partitions.iter().collect();
+                answers.sort_unstable_by(|a, b| number_first(&a.partition, &b.partition));
                 for id in lanes {
-                    let Some(lane) = self.lanes.get(&id) else { continue };
-                    let produced = by_partition.get(&lane.route.destination).copied();
-                    self.batch_answered(id, request, produced);
+                    self.batch_answered(id, request, &answers);
                 }
             }
             Err(SendError { trouble, maybe_written }) => {
@@ -213,9 +217,13 @@ impl Engine {
         }
     }
 
-    fn batch_answered(&mut self, id: LaneId, request: RequestId, produced: Option<&Produced>) {
+    /// What became of the lane's batch in `request`; `answers` to all of that are in order of [`number_first`].
+    fn batch_answered(&mut self, id: LaneId, request: RequestId, answers: &[&Produced]) {
         let instant = self.now.instant;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let destination = &lane.route.destination;
+        let answer = answers.binary_search_by(|it| number_first(&it.partition, destination));
+        let produced = answer.ok().map(|at| answers[at]);
         let append_time = lane.route.rule.timestamps == TimestampRule::Append;
         let Some((sent, current)) = lane.answered(request) else { return };
         lane.last_contact = instant;
@@ -240,8 +248,11 @@ impl Engine {
             Outcome::Appended if sent.expected == lane.acked.destination_end => {
                 lane.appended(&sent);
                 self.copied_bytes += sent.bytes as u64;
+                let was_troubled = lane.attempts > 0 || lane.trouble.is_some();
                 if !draining {
-                    self.healed(id);
+                    if was_troubled {
+                        self.healed(id);
+                    }
                     self.offer(id);
                 }
             }

@@ -204,6 +204,8 @@ pub(crate) struct Lane {
     /// Failed attempts since the last acknowledgement or idle end.
     pub(crate) attempts: u32,
     pub(crate) fetch_not_before: Option<Instant>,
+    /// Who leads the source partition, as the engine last heard.
+    pub(crate) source_leader: Option<Leader>,
     /// A replica to fetch from instead of the leader, and until when.
     pub(crate) preferred: Option<(BrokerId, Instant)>,
     /// The first offset that the source still has, as last heard.
@@ -374,6 +376,7 @@ impl Lane {
             last_contact: now,
             attempts: 0,
             fetch_not_before: None,
+            source_leader: None,
             preferred: None,
             source_start: Offset(0),
             source_end: None,

@@ -1,6 +1,7 @@
 //! What leaves a lane, when it may, and what its acknowledgement moves.
 
 use super::*;
+use bytes::Buf;
 
 impl Lane {
     /// Whether the next batch may leave now.
@@ -76,7 +77,6 @@ impl Lane {
             base_sequence: self.next_sequence,
         };
         let header: [u8; HEADER_BYTES] = patch(&held.batch, stamp);
-        let payload = held.batch.bytes.slice(HEADER_BYTES..);
         self.in_flight.push_back(Sent {
             request,
             opening: self.opening,
@@ -89,6 +89,8 @@ impl Lane {
             mark: held.mark,
             _charge: held.charge,
         });
+        let mut payload = held.batch.bytes;
+        payload.advance(HEADER_BYTES);
         self.may_have_sent = true;
         self.begun = true;
         self.next_sequence = sequence_after(self.next_sequence, i64::from(records));
