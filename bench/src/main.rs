@@ -19,6 +19,7 @@
 mod chaos;
 mod chart;
 mod contender;
+mod cost;
 mod figures;
 mod kill_loop;
 mod latency;
@@ -56,6 +57,8 @@ enum Cli {
     },
     /// Copy between two clusters of three brokers while everything fails, compare both sides, say who stalled
     Chaos(chaos::Options),
+    /// What share of the processor time of passing a GB through is the machinery of exactly once
+    Cost(cost::Options),
     /// Kill Paralog again and again while it drains a log, compare both sides, count what was fetched twice
     KillLoop(kill_loop::Options),
     /// Copy one connection to another and end: what the race runs as its physical floor
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Cli::Race(options) => race::run(&options),
         Cli::Page { out } => write_page(&out),
         Cli::Chaos(options) => chaos::run(&options),
+        Cli::Cost(options) => cost::run(&options),
         Cli::KillLoop(options) => kill_loop::run(&options),
         Cli::Relay { sink } => relay::serve(sink),
     };

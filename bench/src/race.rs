@@ -69,31 +69,11 @@ pub(crate) struct Options {
 /// Runs the race and writes its page.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.rounds > 0, "a race has at least one round");
-    let paralog = match &options.paralog {
-        Some(program) => program.clone(),
-        None => std::env::current_exe().context("cannot find this program")?.with_file_name("paralog"),
-    };
-    let paralog = fs::canonicalize(&paralog)
-        .with_context(|| format!("no {}: build it with `cargo build --release`", paralog.display()))?;
+    let paralog = program(options.paralog.as_deref())?;
     fs::create_dir_all(&options.out).with_context(|| format!("cannot create {}", options.out.display()))?;
     let mut record = Record { facts: facts(options, &paralog), lines: Vec::new() };
 
-    let kafka = Distribution::resolve(&options.kafka)?;
-    let config = jvm_as_shipped("1g")
-        .into_iter()
-        .fold(Config::brokers(1), Config::jvm_option)
-        .heap_mb(1024)
-        .with("num.network.threads", "3")
-        .with("num.io.threads", "8");
-    let mut race = Race {
-        source: Cluster::start(&kafka, &config)?,
-        destination: Cluster::start(&kafka, &config)?,
-        session: kafka.session()?,
-        kafka,
-        paralog,
-        serial: 0,
-        patience: Duration::from_secs(options.patience),
-    };
+    let mut race = Race::start(&options.kafka, paralog, Duration::from_secs(options.patience))?;
     for shape in &options.shapes {
         race.drain(shape, options, &mut record)?;
     }
@@ -103,6 +83,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     record.facts.push(("load after".to_owned(), machine::load()));
     keep(&record, &options.out)?;
     crate::write_page(&options.out)
+}
+
+/// The Paralog to race: the one asked for, or the one beside this program.
+pub(crate) fn program(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let paralog = match wanted {
+        Some(program) => program.to_owned(),
+        None => std::env::current_exe().context("cannot find this program")?.with_file_name("paralog"),
+    };
+    fs::canonicalize(&paralog)
+        .with_context(|| format!("no {}: build it with `cargo build --release`", paralog.display()))
 }
 
 fn facts(options: &Options, paralog: &Path) -> Vec<(String, String)> {
@@ -124,7 +114,8 @@ fn keep(record: &Record, folder: &Path) -> anyhow::Result<()> {
     fs::write(&path, record.to_string()).with_context(|| format!("cannot write {}", path.display()))
 }
 
-struct Race {
+/// A pair of clusters, and what is needed to copy from one to the other.
+pub(crate) struct Race {
     source: Cluster,
     destination: Cluster,
     session: Session,
@@ -144,18 +135,69 @@ struct Snapshot {
 }
 
 impl Race {
+    /// Starts both clusters, of one broker each.
+    pub(crate) fn start(kafka: &str, paralog: PathBuf, patience: Duration) -> anyhow::Result<Race> {
+        let kafka = Distribution::resolve(kafka)?;
+        let config = jvm_as_shipped("1g")
+            .into_iter()
+            .fold(Config::brokers(1), Config::jvm_option)
+            .heap_mb(1024)
+            .with("num.network.threads", "3")
+            .with("num.io.threads", "8");
+        Ok(Race {
+            source: Cluster::start(&kafka, &config)?,
+            destination: Cluster::start(&kafka, &config)?,
+            session: kafka.session()?,
+            kafka,
+            paralog,
+            serial: 0,
+            patience,
+        })
+    }
+
+    /// Fills a topic of one shape; its records, and the files of its log.
+    fn filled(
+        &mut self,
+        shape: &Shape,
+        bytes: Bytes,
+    ) -> anyhow::Result<(Vec<PartitionDigest>, Vec<PathBuf>)> {
+        let topic = shape.topic();
+        let source = self.source.bootstrap();
+        self.session.create_topic(&source, &topic, PARTITIONS, 1, &[])?;
+        self.session.fill(&source, &topic, &shape.fill(bytes.0))?;
+        Ok((self.session.digest(&source, &topic, false)?, self.log_files(&topic)?))
+    }
+
+    /// Processor time in ms a GB of Paralog's whole process as it copies a filled topic of one shape, start to
+    /// end, each copy verified: one figure is handed to `each` after every copy.
+    pub(crate) fn pass_through(
+        &mut self,
+        shape: &Shape,
+        bytes: Bytes,
+        rounds: u32,
+        mut each: impl FnMut(f64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let records = shape.records(bytes.0);
+        let (original, log) = self.filled(shape, bytes)?;
+        let log_bytes = size_of_files(&log)?;
+        self.copy(shape, Contender::Paralog, &original, records)?; // warms the brokers up
+        for _ in 0..rounds {
+            let numbers = self.copy(shape, Contender::Paralog, &original, records)?;
+            let number = |name: &str| numbers.get(name).copied().unwrap_or(f64::NAN);
+            ensure!(number("verified") > 0.0, "{shape}: the copy differs from its original");
+            each(number("cpu_s") * 1e3 / (log_bytes as f64 / 1e9))?;
+        }
+        self.session.delete_topic(&self.source.bootstrap(), &shape.topic())?;
+        Ok(())
+    }
+
     /// Everyone copies a filled topic of one shape, in turns.
     fn drain(&mut self, shape: &Shape, options: &Options, record: &mut Record) -> anyhow::Result<()> {
         let topic = shape.topic();
         let records = shape.records(options.records.0);
         println!("{shape}: filling {records} records");
-        let source = self.source.bootstrap();
-        self.session.create_topic(&source, &topic, PARTITIONS, 1, &[])?;
-        self.session.fill(&source, &topic, &shape.fill(options.records.0))?;
-        let original = self.session.digest(&source, &topic, false)?;
-        let log = self.log_files(&topic)?;
-        let bytes = log.iter().map(|file| Ok(fs::metadata(file)?.len())).sum::<std::io::Result<u64>>();
-        let bytes = bytes.context("cannot read the size of the source's log")?;
+        let (original, log) = self.filled(shape, options.records)?;
+        let bytes = size_of_files(&log)?;
 
         println!("{shape}: {bytes} bytes of log; one copy to warm the brokers up, not counted");
         self.copy(shape, Contender::Paralog, &original, records)?;
@@ -175,7 +217,7 @@ impl Race {
                 keep(record, &options.out)?;
             }
         }
-        self.session.delete_topic(&source, &topic)?;
+        self.session.delete_topic(&self.source.bootstrap(), &topic)?;
         Ok(())
     }
 
@@ -364,6 +406,11 @@ impl Race {
         .map(|(name, value)| (name.to_owned(), value))
         .into()
     }
+}
+
+fn size_of_files(log: &[PathBuf]) -> anyhow::Result<u64> {
+    let bytes = log.iter().map(|file| Ok(fs::metadata(file)?.len())).sum::<std::io::Result<u64>>();
+    bytes.context("cannot read the size of the source's log")
 }
 
 /// The same records in the same order in each partition: timestamps, keys, values, headers.

@@ -33,6 +33,8 @@ usage: cargo xtask COMMAND
   bench race [--help | OPTION...]
                    race Paralog against MirrorMaker 2 and a bare relay; writes docs/performance.md
   bench page       write that page again from the runs the last race kept
+  bench cost [--help | OPTION...]
+                   measure what exactly once costs: the engine's processor time a GB against that of the whole process
   bench kill-loop [--help | OPTION...]
                    kill Paralog again and again while it drains 1 GiB, compare both sides, count what was fetched twice
   chaos --seconds N [--version VERSION] [--seed S] [--copier paralog|mm2|both] [--report FILE] [--help | OPTION...]
