@@ -86,17 +86,27 @@ pub fn merge(entries: &mut Vec<Entry>, flow: &str, changes: &Stored) {
         lanes.remove(&partition);
     }
     if let Some(producer) = producer {
-        let key = serde_json::json!([flow, { "paralog": "producer" }]);
+        let key = serde_json::json!([flow, place_key(&Place::Producer)]);
         entries.push(Entry { key: Some(bytes(&key)), value: Some(bytes(&write_producer(producer))) });
     }
     for (partition, lane) in lanes {
-        let key = serde_json::json!([flow, { "topic": partition.topic.as_str(), "partition": partition.partition.0 }]);
+        let key = serde_json::json!([flow, place_key(&Place::Lane(partition))]);
         entries.push(Entry { key: Some(bytes(&key)), value: Some(bytes(&write_lane(&lane))) });
     }
 }
 
+/// Makes `entries` say of the flow named `flow` what `stored` says and nothing else.
+pub fn replace(entries: &mut Vec<Entry>, flow: &str, stored: &Stored) {
+    entries.retain(|entry| match entry.key.as_deref().and_then(|key| place(key, flow)) {
+        Some(Place::Producer) => stored.producer.is_some(),
+        Some(Place::Lane(partition)) => stored.lanes.contains_key(&partition),
+        None => true,
+    });
+    merge(entries, flow, stored);
+}
+
 /// What a key of the flow is about.
-enum Place {
+pub(crate) enum Place {
     Lane(TopicPartition),
     Producer,
 }
@@ -104,9 +114,11 @@ enum Place {
 fn place(key: &[u8], flow: &str) -> Option<Place> {
     let Ok(Value::Array(parts)) = serde_json::from_slice(key) else { return None };
     let [Value::String(name), Value::Object(members)] = &parts[..] else { return None };
-    if name != flow {
-        return None;
-    }
+    if name != flow { None } else { place_of(members) }
+}
+
+/// What the second part of a key is about, which Connect calls the source partition.
+pub(crate) fn place_of(members: &Map<String, Value>) -> Option<Place> {
     match (members.len(), members.get("topic"), members.get("partition"), members.get("paralog")) {
         (2, Some(Value::String(topic)), Some(partition), None) => {
             let partition =
@@ -121,6 +133,16 @@ fn place(key: &[u8], flow: &str) -> Option<Place> {
     }
 }
 
+/// The second part of the key of `place`.
+pub(crate) fn place_key(place: &Place) -> Value {
+    match place {
+        Place::Producer => serde_json::json!({ "paralog": "producer" }),
+        Place::Lane(partition) => {
+            serde_json::json!({ "topic": partition.topic.as_str(), "partition": partition.partition.0 })
+        }
+    }
+}
+
 fn next_source(lane: &StoredLane) -> Offset {
     match lane {
         StoredLane::Ours(checkpoint) => checkpoint.next_source,
@@ -132,7 +154,7 @@ fn bytes(value: &Value) -> Arc<[u8]> {
     Arc::from(value.to_string().into_bytes())
 }
 
-fn write_lane(lane: &StoredLane) -> Value {
+pub(crate) fn write_lane(lane: &StoredLane) -> Value {
     let checkpoint = match lane {
         StoredLane::Ours(checkpoint) => checkpoint,
         StoredLane::Foreign { last_copied } => return serde_json::json!({ "offset": last_copied.0 }),
@@ -167,7 +189,7 @@ fn write_lane(lane: &StoredLane) -> Value {
     Value::Object(members)
 }
 
-fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
+pub(crate) fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
     let members = Members::read(value)?;
     let offset = members.integer("offset")?;
     if offset < -1 || offset == i64::MAX {
@@ -216,7 +238,7 @@ fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
     Ok(StoredLane::Ours(checkpoint))
 }
 
-fn write_producer(producer: &Producer) -> Value {
+pub(crate) fn write_producer(producer: &Producer) -> Value {
     let mut members = Map::new();
     members.insert("paralog".into(), VERSION.into());
     members.insert("producer_id".into(), producer.producer_id.0.into());
@@ -228,7 +250,7 @@ fn write_producer(producer: &Producer) -> Value {
     Value::Object(members)
 }
 
-fn read_producer(value: &[u8]) -> Result<Producer, String> {
+pub(crate) fn read_producer(value: &[u8]) -> Result<Producer, String> {
     let members = Members::read(value)?;
     if !members.is_ours()? {
         return Err(String::from("member `paralog` is missing"));
@@ -522,6 +544,20 @@ mod tests {
             let message = flow(&[entry(key, value)], NAME).unwrap_err().to_string();
             assert!(message.contains(expected) && message.contains(key), "{message}");
         }
+    }
+
+    #[test]
+    fn replacing_leaves_the_others_entries_and_the_keys_as_they_are() {
+        let theirs = entry(r#"["other",{"topic":"t","partition":0}]"#, r#"{"offset":1}"#);
+        let ours = entry(r#"["replicator-source",{"partition":0,"topic":"t"}]"#, r#"{"offset":1}"#);
+        let gone = entry(r#"["replicator-source",{"topic":"t","partition":1}]"#, r#"{"offset":1}"#);
+        let mut entries = vec![theirs.clone(), ours.clone(), gone];
+        let lanes = [(TopicPartition::new("t", 0), StoredLane::Foreign { last_copied: Offset(7) })].into();
+        let stored = Stored { producer: None, lanes };
+        replace(&mut entries, NAME, &stored);
+        assert_eq!(entries.len(), 2);
+        assert_eq!((&entries[0], &entries[1].key), (&theirs, &ours.key));
+        assert_eq!(flow(&entries, NAME), Ok(stored));
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 pub mod connect_file;
+pub mod export;
 pub mod json;
 mod progress;
 mod segments;

@@ -6,7 +6,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use worker::progress::Chosen;
 
 const ABOUT: &str = "Copies Kafka topics from one cluster to another, each record exactly once.";
 
@@ -26,6 +27,9 @@ Examples:
 
   Look for mistakes in such files without connecting to anything:
     paralog check connect-standalone.properties quickstart-replicator.properties
+
+  Keep how far a connector is, producer id and all, beside your backups:
+    paralog offsets export connect-standalone.properties quickstart-replicator.properties
 
 Exit codes: 0 done, 1 wrong arguments, 2 wrong settings, 3 cannot start (a cluster or the offsets
 file is out of reach), 4 stopped before everything was copied.";
@@ -57,6 +61,19 @@ everything in memory, and end with it. Their addresses are printed, for kcat or 
 
 Exit codes: 0 the copy was compared with the source and is equal, 4 it is not, or that was not found out.";
 
+const OFFSETS_HELP: &str = "\
+Each takes the files, or --source, --destination and --topics, that `paralog run` takes, of one connector. All but \
+the export want the worker stopped.
+
+Examples:
+  paralog offsets export w.properties c.properties > progress.json
+  paralog offsets import w.properties c.properties --from progress.json
+  paralog offsets alter w.properties c.properties --topic orders:0,1 --to-offset 1500
+  paralog offsets reset w.properties c.properties --topic orders
+
+Exit codes: 0 done, 1 wrong arguments, 2 wrong settings, 3 a cluster or a file is out of reach, 4 refused; nothing \
+is changed then.";
+
 #[derive(Debug, Parser)]
 #[command(name = "paralog", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
 #[command(disable_help_subcommand = true)]
@@ -71,6 +88,9 @@ pub(crate) enum Command {
     Run(Run),
     /// Look for mistakes in property files, without connecting
     Check(Check),
+    /// Keep, read or change how far a connector is, while it does not run
+    #[command(subcommand)]
+    Offsets(Offsets),
     /// Start two Kafka clusters in this process, copy a topic from one to the other, prove both equal
     Demo(Demo),
 }
@@ -78,6 +98,20 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(override_usage = RUN_USAGE, after_help = RUN_EXAMPLES)]
 pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) connectors: Connectors,
+
+    /// Copy up to the ends that the topics have at the start, then stop
+    #[arg(long)]
+    pub(crate) until_caught_up: bool,
+
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+/// What to copy from where to where: by files, or without.
+#[derive(Debug, Args)]
+pub(crate) struct Connectors {
     /// The worker's property file, then one for each connector
     #[arg(value_name = "FILES", required_unless_present = "source", conflicts_with_all = ["source", "destination", "topics", "rename"])]
     pub(crate) files: Vec<PathBuf>,
@@ -88,13 +122,6 @@ pub(crate) struct Run {
     /// Set a property of the worker or the connector, by its name in the files; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "files")]
     pub(crate) set: Vec<String>,
-
-    /// Copy up to the ends that the topics have at the start, then stop
-    #[arg(long)]
-    pub(crate) until_caught_up: bool,
-
-    #[command(flatten)]
-    pub(crate) logs: Logs,
 }
 
 /// What to copy, said without files.
@@ -122,6 +149,89 @@ pub(crate) struct Check {
     /// The worker's property file, then one for each connector
     #[arg(value_name = "FILES", required = true)]
     pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = OFFSETS_HELP, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) enum Offsets {
+    /// Print the stored progress: the producer id, and the position of every partition
+    Export(Export),
+    /// Store an export
+    Import(Import),
+    /// Set where partitions go on, or under which producer id the connector has written
+    Alter(Alter),
+    /// Forget the positions of partitions; the producer id stays
+    Reset(Reset),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) connectors: Connectors,
+
+    /// Write to this file instead
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) connectors: Connectors,
+
+    /// The export; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+
+    /// Put it in the place of the progress that there is
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["to_offset", "to_earliest", "to_latest", "producer_id"]))]
+pub(crate) struct Alter {
+    #[command(flatten)]
+    pub(crate) connectors: Connectors,
+
+    /// A topic of the source, all of its partitions or those named; may be repeated
+    #[arg(long = "topic", value_name = "TOPIC[:PARTITION,...]", value_parser = chosen, required_unless_present = "producer_id")]
+    pub(crate) chosen: Vec<Chosen>,
+
+    /// Copy from this source offset on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..i64::MAX))]
+    pub(crate) to_offset: Option<i64>,
+
+    /// Copy everything that the source has, behind what the destination has
+    #[arg(long)]
+    pub(crate) to_earliest: bool,
+
+    /// Copy what comes from now on
+    #[arg(long)]
+    pub(crate) to_latest: bool,
+
+    /// The connector has written under this producer id: what the destination has of it is found by comparing
+    #[arg(long, value_name = "ID", conflicts_with = "chosen", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) producer_id: Option<i64>,
+
+    /// The epoch of the producer id
+    #[arg(long, value_name = "EPOCH", conflicts_with = "chosen", default_value_t = 0, value_parser = clap::value_parser!(i16).range(0..))]
+    pub(crate) producer_epoch: i16,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["chosen", "all"]))]
+pub(crate) struct Reset {
+    #[command(flatten)]
+    pub(crate) connectors: Connectors,
+
+    /// A topic of the source, all of its partitions or those named; may be repeated
+    #[arg(long = "topic", value_name = "TOPIC[:PARTITION,...]", value_parser = chosen)]
+    pub(crate) chosen: Vec<Chosen>,
+
+    /// Every partition that is stored
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -172,6 +282,20 @@ fn key_value(text: &str) -> Result<String, String> {
     }
 }
 
+/// `orders`, or `orders:0,3`. A topic's name has no colon.
+fn chosen(text: &str) -> Result<Chosen, String> {
+    let (topic, partitions) = match text.split_once(':') {
+        Some((topic, partitions)) => (topic, partitions.split(',').map(str::parse).collect()),
+        None => (text, Ok(Vec::new())),
+    };
+    match partitions {
+        Ok(partitions) if !topic.is_empty() && partitions.iter().all(|number| *number >= 0) => {
+            Ok(Chosen { topic: topic.into(), partitions })
+        }
+        _ => Err(String::from("expected TOPIC, or TOPIC:PARTITION,PARTITION")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +309,7 @@ mod tests {
     fn run(line: &str) -> Run {
         match parse(line).unwrap().command {
             Command::Run(run) => run,
-            Command::Check(_) | Command::Demo(_) => panic!("{line}"),
+            Command::Check(_) | Command::Offsets(_) | Command::Demo(_) => panic!("{line}"),
         }
     }
 
@@ -196,22 +320,34 @@ mod tests {
 
     #[test]
     fn files_or_addresses_say_what_to_copy() {
-        assert_eq!(run("paralog run w.properties a.properties b.properties").files.len(), 3);
+        assert_eq!(run("paralog run w.properties a.properties b.properties").connectors.files.len(), 3);
         let direct = run(
             "paralog run --source a:1,b:2 --destination c:3 --topics t --set x=y=z --set p= --until-caught-up",
         );
-        assert_eq!(direct.direct.source.as_deref(), Some("a:1,b:2"));
-        assert_eq!(direct.set, ["x=y=z", "p="]);
+        assert_eq!(direct.connectors.direct.source.as_deref(), Some("a:1,b:2"));
+        assert_eq!(direct.connectors.set, ["x=y=z", "p="]);
         assert!(direct.until_caught_up);
         assert!(run("paralog run w.properties c.properties --until-caught-up -vv").logs.verbose == 2);
     }
 
     #[test]
     fn connect_standalone_is_run_with_files() {
-        assert_eq!(run("/opt/kafka/bin/connect-standalone.sh w.properties c.properties").files.len(), 2);
-        assert_eq!(run("connect-standalone w.properties c.properties").files.len(), 2);
+        assert_eq!(
+            run("/opt/kafka/bin/connect-standalone.sh w.properties c.properties").connectors.files.len(),
+            2
+        );
+        assert_eq!(run("connect-standalone w.properties c.properties").connectors.files.len(), 2);
         assert!(parse("connect-standalone").unwrap_err().contains("required"));
         assert!(parse("connect-standalone --version").unwrap_err().contains(env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn partitions_are_named_by_topic() {
+        let line = "paralog offsets reset w c --topic a --topic b.c:0,12";
+        let Command::Offsets(Offsets::Reset(reset)) = parse(line).unwrap().command else { panic!() };
+        let named =
+            |topic: &str, partitions: &[i32]| Chosen { topic: topic.into(), partitions: partitions.into() };
+        assert_eq!(reset.chosen, [named("a", &[]), named("b.c", &[0, 12])]);
     }
 
     #[test]
@@ -225,6 +361,14 @@ mod tests {
             ("paralog run w.properties c.properties --set a=b", "cannot be used with"),
             ("paralog run --source a:1 --destination b:1 --topics t --set ab", "expected KEY=VALUE"),
             ("paralog check", "FILES"),
+            ("paralog offsets import w.properties c.properties", "--from <FILE>"),
+            ("paralog offsets alter w.properties c.properties --topic t", "--to-offset <N>|--to-earliest"),
+            ("paralog offsets alter w.properties c.properties --to-latest", "--topic <TOPIC"),
+            ("paralog offsets alter w c --topic t --to-latest --to-offset 1", "cannot be used with"),
+            ("paralog offsets alter w c --topic t:x --to-latest", "expected TOPIC, or TOPIC:PARTITION"),
+            ("paralog offsets alter w c --topic t:0 --producer-id 5", "cannot be used with"),
+            ("paralog offsets alter w c --topic t --to-offset 1 --producer-epoch 5", "cannot be used with"),
+            ("paralog offsets reset w.properties c.properties", "--all"),
             ("paralog demo --records 0", "1..=10000000"),
             ("paralog rum", "a similar subcommand exists: 'run'"),
         ] {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use properties::Report;
 use worker::RunError;
+use worker::progress::ProgressError;
 
 /// The end of a command that did not do what it was asked to.
 #[derive(Debug)]
@@ -43,8 +44,17 @@ impl Failure {
     /// A run that did not come up, or did not do all it was asked to.
     pub(crate) fn run(error: &RunError) -> Failure {
         let code = if error.is_at_start() { Failure::START } else { Failure::INCOMPLETE };
-        let hint = error.hint();
-        let mut text = format!("error: {}\n", worker::chain(&error));
+        Failure::hinted(code, &worker::chain(&error), error.hint())
+    }
+
+    /// Progress that was not read or changed.
+    pub(crate) fn progress(error: &ProgressError) -> Failure {
+        let code = if error.is_out_of_reach() { Failure::START } else { Failure::INCOMPLETE };
+        Failure::hinted(code, &worker::chain(error), error.hint())
+    }
+
+    fn hinted(code: u8, message: &str, hint: Option<String>) -> Failure {
+        let mut text = format!("error: {message}\n");
         if let Some(hint) = hint {
             writeln!(text, "hint: {hint}").expect("a string takes whatever is written");
         }

@@ -13,6 +13,7 @@ mod demo;
 mod failure;
 mod files;
 mod logs;
+mod offsets;
 mod progress;
 mod run;
 mod screen;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run::run(&run),
         Command::Check(check) => check::check(&check),
+        Command::Offsets(offsets) => offsets::offsets(&offsets),
         Command::Demo(demo) => demo::demo(&demo),
     };
     match result {

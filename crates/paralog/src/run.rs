@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use worker::{Outcome, Prepared, WorkerStatus};
 
-use crate::cli::Run;
+use crate::cli::{Connectors, Run};
 use crate::failure::Failure;
 use crate::progress::{grouped, show};
 use crate::screen::Screen;
@@ -33,7 +33,7 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
     };
     let screen = Screen::new();
     logs::start(&run.logs, &screen);
-    let (settings, report) = settings(run)?;
+    let (settings, report) = settings(&run.connectors)?;
     let prepared = match settings.as_ref().map(worker::prepare) {
         Some(Ok(prepared)) => prepared,
         Some(Err(more)) => {
@@ -52,7 +52,8 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
     result
 }
 
-fn settings(run: &Run) -> Result<(Option<Settings>, Report), Failure> {
+/// The settings of the connectors asked for, and what there is to say about them.
+pub(crate) fn settings(run: &Connectors) -> Result<(Option<Settings>, Report), Failure> {
     let direct = &run.direct;
     if let (Some(source), Some(destination), Some(topics)) =
         (&direct.source, &direct.destination, &direct.topics)

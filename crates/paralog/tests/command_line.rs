@@ -225,6 +225,52 @@ fn an_offsets_file_that_is_none_ends_with_3_and_stays() {
     assert_eq!(std::fs::read(&path).unwrap(), b"something else");
 }
 
+#[test]
+fn progress_is_moved_as_a_document() {
+    const DOCUMENT: &str = "{\"paralog\":1,\"connector\":\"replicator-source\",\"offsets\":[\n  \
+        {\"partition\":{\"paralog\":\"producer\"},\"offset\":{\"paralog\":1,\"producer_id\":4001,\"producer_epoch\":0,\
+        \"stopped_cleanly\":true}},\n  {\"partition\":{\"topic\":\"orders\",\"partition\":3},\"offset\":{\"offset\":41}}\n]}\n";
+    let folder = folder(WORKER, CONNECTOR);
+    let offsets = |command: &str, more: &[&str]| {
+        paralog(folder.path(), &[&["offsets", command, "w.properties", "c.properties"], more].concat())
+    };
+    let check = |ended: Ended, code: i32, out: &str, err: &[&str]| {
+        assert_eq!((ended.code, ended.out.as_str()), (Some(code), out), "{}", ended.err);
+        assert!(err.iter().all(|text| ended.err.contains(text)), "{}", ended.err);
+    };
+    check(
+        offsets("export", &[]),
+        4,
+        "",
+        &["error: nothing is stored of connector `replicator-source` in `", "hint: "],
+    );
+    let file = folder.path().join("progress.json");
+    std::fs::write(&file, &DOCUMENT[..100]).unwrap();
+    let from = ["--from", "progress.json"];
+    check(offsets("import", &from), 4, "", &["error: cannot import it: it is not a whole export"]);
+    check(offsets("import", &["--from", "none.json"]), 3, "", &["error: cannot read `none.json`: "]);
+    std::fs::write(&file, DOCUMENT).unwrap();
+    let stored = "connector `replicator-source`: producer id 4001, positions of 1 partitions\n";
+    check(offsets("import", &from), 0, stored, &[]);
+    check(offsets("export", &[]), 0, DOCUMENT, &[]);
+    check(offsets("export", &["--output", "copy.json"]), 0, "", &[]);
+    assert_eq!(std::fs::read_to_string(folder.path().join("copy.json")).unwrap(), DOCUMENT);
+    check(offsets("reset", &["--topic", "orders:0,3"]), 0, "orders-3: forgotten (was 42)\n", &[]);
+    check(
+        offsets("import", &from),
+        4,
+        "",
+        &["has progress already: producer id 4001", "hint: ", "--replace"],
+    );
+    check(offsets("import", &["--from", "progress.json", "--replace"]), 0, stored, &[]);
+    check(
+        offsets("alter", &["--topic", "orders", "--to-latest"]),
+        3,
+        "",
+        &["cannot reach the source cluster"],
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn another_name_takes_the_arguments_of_that_program() {

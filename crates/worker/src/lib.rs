@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "this crate acts: it reads the clock")]
 
 mod connector;
+pub mod progress;
 mod run;
 mod start_up;
 mod status;

@@ -58,6 +58,23 @@ impl OffsetFile {
         Ok(OffsetFile(Arc::new(Mutex::new(Shared { path, entries, _lock: lock }))))
     }
 
+    /// What the file at `path` says of the flow named `flow`, also while a worker has it: the file is only
+    /// ever replaced as a whole.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read, or what it says cannot be used.
+    pub fn peek(path: &Path, flow: &str) -> Result<Stored, StoreError> {
+        understand(path, &read(path)?.unwrap_or_default(), flow)
+    }
+
+    /// Makes the file say of the flow named `flow` what `stored` says and nothing else. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read or written; the file is then as before.
+    pub fn replace(&self, flow: &str, stored: &Stored) -> Result<(), StoreError> {
+        self.change(|entries| offsets::json::replace(entries, flow, stored))
+    }
+
     /// Where it is, from the root on.
     pub fn path(&self) -> PathBuf {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).path.clone()
@@ -66,6 +83,16 @@ impl OffsetFile {
     /// The part of the file that belongs to the flow named `flow`.
     pub fn store(&self, flow: &str) -> FileStore {
         FileStore { file: self.clone(), flow: flow.to_owned() }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) -> Result<(), StoreError> {
+        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = read(&shared.path)?.unwrap_or_else(|| shared.entries.clone());
+        change(&mut entries);
+        replace(&shared.path, &connect_file::write(&entries))
+            .map_err(|error| refuse("write", &shared.path, &error))?;
+        shared.entries = entries;
+        Ok(())
     }
 }
 
@@ -80,24 +107,22 @@ impl OffsetStore for FileStore {
     fn load(&mut self) -> Result<Stored, StoreError> {
         // A panic while the lock was held left the file and `entries` whole: both change in one step.
         let shared = self.file.0.lock().unwrap_or_else(PoisonError::into_inner);
-        offsets::json::flow(&shared.entries, &self.flow).map_err(|error| {
-            StoreError(format!(
-                "offsets file `{}`: {error}; restore it from a backup, or remove this entry to copy the partition \
-                 from its start",
-                shared.path.display()
-            ))
-        })
+        understand(&shared.path, &shared.entries, &self.flow)
     }
 
     fn save(&mut self, changes: &Stored) -> Result<(), StoreError> {
-        let mut shared = self.file.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entries = read(&shared.path)?.unwrap_or_else(|| shared.entries.clone());
-        offsets::json::merge(&mut entries, &self.flow, changes);
-        replace(&shared.path, &connect_file::write(&entries))
-            .map_err(|error| refuse("write", &shared.path, &error))?;
-        shared.entries = entries;
-        Ok(())
+        self.file.change(|entries| offsets::json::merge(entries, &self.flow, changes))
     }
+}
+
+fn understand(path: &Path, entries: &[Entry], flow: &str) -> Result<Stored, StoreError> {
+    offsets::json::flow(entries, flow).map_err(|error| {
+        StoreError(format!(
+            "offsets file `{}`: {error}; restore it from a backup, or remove this entry to copy the partition \
+             from its start",
+            path.display()
+        ))
+    })
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {

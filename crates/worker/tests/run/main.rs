@@ -3,7 +3,9 @@
 // Clusters and files are waited for against the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "../prepared/mod.rs"]
 mod prepared;
+mod progress;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,0 +1,92 @@
+//! `paralog offsets`: how far a connector is, kept, read and changed by hand.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use worker::progress::{self, ProgressError, To};
+
+use crate::cli::{Alter, Connectors, Export, Import, Offsets};
+use crate::failure::Failure;
+use crate::run;
+
+/// Does what is asked, and prints what was done.
+pub(crate) fn offsets(asked: &Offsets) -> Result<(), Failure> {
+    match asked {
+        Offsets::Export(asked) => export(asked),
+        Offsets::Import(asked) => import(asked),
+        Offsets::Alter(asked) => alter(asked),
+        Offsets::Reset(asked) => {
+            print(&progress::reset(&prepared(&asked.connectors)?, &asked.chosen).map_err(failed)?)
+        }
+    }
+}
+
+fn export(asked: &Export) -> Result<(), Failure> {
+    let document = progress::export(&prepared(&asked.connectors)?).map_err(failed)?;
+    let written = match &asked.output {
+        Some(path) => {
+            std::fs::write(path, document).with_context(|| format!("cannot write `{}`", path.display()))
+        }
+        None => std::io::stdout().write_all(document.as_bytes()).context("cannot write the export"),
+    };
+    written.map_err(|error| Failure::start(&error))
+}
+
+fn import(asked: &Import) -> Result<(), Failure> {
+    let prepared = prepared(&asked.connectors)?;
+    let mut document = Vec::new();
+    let read = match asked.from == Path::new("-") {
+        true => std::io::stdin().read_to_end(&mut document),
+        false => std::fs::File::open(&asked.from).and_then(|mut file| file.read_to_end(&mut document)),
+    };
+    read.with_context(|| format!("cannot read `{}`", asked.from.display()))
+        .map_err(|error| Failure::start(&error))?;
+    print(&[progress::import(&prepared, &document, asked.replace).map_err(failed)?])
+}
+
+fn alter(asked: &Alter) -> Result<(), Failure> {
+    let prepared = prepared(&asked.connectors)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the runtime").map_err(|error| Failure::start(&error))?;
+    let to = match (asked.to_offset, asked.to_latest) {
+        (Some(offset), _) => To::Offset(offset),
+        (None, true) => To::Latest,
+        (None, false) => To::Earliest,
+    };
+    let done = runtime.block_on(async {
+        match asked.producer_id {
+            Some(id) => {
+                progress::set_producer(&prepared, (id, asked.producer_epoch)).await.map(|done| vec![done])
+            }
+            None => progress::alter(&prepared, &asked.chosen, to).await,
+        }
+    });
+    runtime.shutdown_background();
+    print(&done.map_err(failed)?)
+}
+
+fn prepared(connectors: &Connectors) -> Result<worker::Prepared, Failure> {
+    let (settings, report) = run::settings(connectors)?;
+    match settings.as_ref().map(worker::prepare) {
+        Some(Ok(prepared)) => Ok(prepared),
+        Some(Err(more)) => {
+            let mut all = report;
+            all.extend(more.problems().into_iter().cloned());
+            Err(Failure::settings(&all))
+        }
+        None => Err(Failure::settings(&report)),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "that is how errors are handed over")]
+fn failed(error: ProgressError) -> Failure {
+    Failure::progress(&error)
+}
+
+fn print(lines: &[String]) -> Result<(), Failure> {
+    let mut text = lines.join("\n");
+    text.push('\n');
+    let written = std::io::stdout().write_all(text.as_bytes()).context("done, and cannot be told");
+    written.map_err(|error| Failure::start(&error))
+}
