@@ -16,7 +16,7 @@ use anyhow::{Context, bail, ensure};
 use crate::test::cargo;
 
 /// Seeds that a mistake is given to show itself in.
-const SEEDS_PER_MUTATION: u64 = 30_000;
+const SEEDS_PER_MUTATION: u64 = 100_000;
 
 /// A mistake: in `file` of `crates/pipeline/src`, `from` becomes `to`.
 struct Mutation {
@@ -30,7 +30,13 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 37] = [
+const MUTATIONS: [Mutation; 38] = [
+    mutation(
+        "what was sent before a compacted source was cleaned is not waited for",
+        "lane/sending.rs",
+        "|| self.may_be_others()",
+        "",
+    ),
     mutation(
         "a batch that was read in part is not known again by its leader epoch",
         "lane/reading.rs",
@@ -106,7 +112,7 @@ const MUTATIONS: [Mutation; 37] = [
     mutation(
         "aged records do not wait for what may still arrive",
         "lane/sending.rs",
-        "self.quiet_until.filter(|until| self.placed_at < *until)",
+        "self.quiet_until.filter(|until| waits && self.placed_at < *until)",
         "None::<Instant>",
     ),
     mutation(
