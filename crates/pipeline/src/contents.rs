@@ -5,8 +5,10 @@
 //! position is behind the last source record that is there too. Records that are gone at the source
 //! cannot be sent again and need no position.
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use crate::trouble::Unfound;
 use model::{Offset, ProducerId};
 use record_batch::{BatchError, DECOMPRESSED_BYTES_MAX, Entry, Record, records};
 
@@ -55,6 +57,8 @@ pub(crate) struct Contents {
     pub(crate) records: Vec<RecordHash>,
     /// The sequence of the last one.
     pub(crate) last_sequence: Option<i32>,
+    /// The producer of the newest batch that another one wrote.
+    pub(crate) foreign: Option<(ProducerId, i16)>,
 }
 
 impl Contents {
@@ -70,7 +74,13 @@ impl Contents {
         timed: bool,
     ) -> Result<(), BatchError> {
         let Entry::Batch(batch) = entry else { return Ok(()) };
-        if batch.header.producer_id != producer || batch.header.is_control() {
+        if batch.header.is_control() {
+            return Ok(());
+        }
+        if batch.header.producer_id != producer {
+            if batch.header.producer_id.0 >= 0 {
+                self.foreign = Some((batch.header.producer_id, batch.header.producer_epoch));
+            }
             return Ok(());
         }
         self.records.extend(hashes(entry, from, timed)?.into_iter().map(|(hash, _)| hash));
@@ -126,9 +136,78 @@ impl Comparison {
     }
 }
 
+/// Where in the source the copy's last records are, for a lane of which nothing else is known. They are proof only
+/// if the source has them in this order once, so all of it is read.
+#[derive(Debug)]
+pub(crate) struct Search {
+    /// The copy's last records, at least one.
+    run: Vec<RecordHash>,
+    /// As many of the source's, as read last.
+    window: VecDeque<RecordHash>,
+    /// Where the source goes on behind each place found.
+    found: Vec<Offset>,
+}
+
+impl Search {
+    /// A search for `run`.
+    pub(crate) fn new(run: Vec<RecordHash>) -> Search {
+        Search { window: VecDeque::with_capacity(run.len()), run, found: Vec::new() }
+    }
+
+    /// Takes more of the source's selected records, from its start on.
+    pub(crate) fn take(&mut self, records: Vec<(RecordHash, Offset)>) {
+        for (hash, next) in records {
+            if self.window.len() == self.run.len() {
+                self.window.pop_front();
+            }
+            self.window.push_back(hash);
+            // A second place is enough to know that there is no proof.
+            if self.found.len() < 2 && Some(&hash) == self.run.last() && self.window.iter().eq(&self.run) {
+                self.found.push(next);
+            }
+        }
+    }
+
+    /// Where the source goes on.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub(crate) fn position(&self) -> Result<Offset, Unfound> {
+        match self.found[..] {
+            [] => Err(Unfound::NotAtSource),
+            [position] => Ok(position),
+            _ => Err(Unfound::Ambiguous),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_copys_last_records_are_proof_where_the_source_has_them_once() {
+        let check = |run: &[u64], source: &[u64], expected| {
+            let hashes = |records: &[u64]| records.iter().map(|it| RecordHash(*it)).collect::<Vec<_>>();
+            let records: Vec<_> = hashes(source).into_iter().zip((1..).map(Offset)).collect();
+            // However the source's batches are cut.
+            for size in 1..=records.len().max(1) {
+                let mut search = Search::new(hashes(run));
+                records.chunks(size).for_each(|some| search.take(some.to_vec()));
+                assert_eq!(search.position(), expected, "{run:?} in {source:?} by {size}");
+            }
+        };
+        check(&[1, 2, 3], &[0, 1, 2, 3, 4], Ok(Offset(4)));
+        check(&[1, 2, 3], &[1, 2, 1, 2, 3], Ok(Offset(5)));
+        check(&[3], &[1, 2, 3], Ok(Offset(3)));
+        check(&[1, 2, 3], &[1, 3, 2, 3], Err(Unfound::NotAtSource));
+        check(&[1, 2, 3], &[2, 3], Err(Unfound::NotAtSource));
+        check(&[1, 2, 3], &[], Err(Unfound::NotAtSource));
+        check(&[1, 2], &[1, 2, 3, 1, 2], Err(Unfound::Ambiguous));
+        // Alike records: a longer run tells, a run of nothing else does not.
+        check(&[1, 2, 2], &[1, 2, 2, 2], Ok(Offset(3)));
+        check(&[2, 2], &[1, 2, 2, 2], Err(Unfound::Ambiguous));
+    }
 
     fn check(sent: usize, destination: &[u64], source: &[(u64, i64)], expected: Option<i64>) {
         let destination = destination.iter().map(|hash| RecordHash(*hash)).collect();

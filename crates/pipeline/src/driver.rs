@@ -5,6 +5,7 @@
 //! on the runtime's blocking threads.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +13,7 @@ use client::{CallError, Cluster, Connection, FetchOptions, Wanted};
 use model::{BrokerId, Offset, Routes, TopicName, TopicPartition};
 use offsets::{Producer, Stored, StoredLane};
 use record_batch::transcode;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -29,6 +30,10 @@ use crate::trouble::{Side, Trouble};
 
 /// How often the status is made anew.
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+/// Tails of the destination's partitions read at the same time.
+const TAILS_AT_ONCE: usize = 16;
+/// The least epoch of a producer id of ours; the largest is 9,999 more, and short of where brokers see an end.
+const EPOCH_MIN: i16 = 20_000;
 
 /// Why a flow's data plane could not start.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +107,7 @@ impl Pipeline {
             next_connection: 0,
             messages,
             group_refused: Arc::default(),
+            turns: Arc::new(Semaphore::new(TAILS_AT_ONCE)),
         };
         let (lease, leases) = mpsc::unbounded_channel();
         let task = tokio::spawn(driver.run(inbox, routes, leases, stopped, status_sender));
@@ -149,6 +155,8 @@ struct Driver {
     messages: mpsc::UnboundedSender<Message>,
     /// The source group's commits fail, and that was said.
     group_refused: Arc<std::sync::atomic::AtomicBool>,
+    /// For reading the destination's tails: each takes a connection, and a thousand lanes may want to.
+    turns: Arc<Semaphore>,
 }
 
 impl Driver {
@@ -230,13 +238,12 @@ impl Driver {
                 let cluster = self.destination.clone();
                 let cluster_id = self.destination_cluster_id.clone();
                 self.spawn(async move {
-                    let allocated =
-                        cluster.init_producer_id().await.map(|(producer_id, producer_epoch)| Producer {
-                            producer_id,
-                            producer_epoch,
-                            destination_cluster_id: cluster_id,
-                            stopped_cleanly: false,
-                        });
+                    let allocated = cluster.init_producer_id().await.map(|(producer_id, _)| Producer {
+                        producer_id,
+                        producer_epoch: an_epoch(),
+                        destination_cluster_id: cluster_id,
+                        stopped_cleanly: false,
+                    });
                     Event::ProducerAllocated(allocated)
                 });
             }
@@ -262,17 +269,19 @@ impl Driver {
             }
             Action::LookAtDestination { broker, lanes } => self.look_at_destination(broker, lanes),
             Action::ReadTail { lane, broker, partition, from, evidence } => {
-                let Some((producer, _)) = self.engine.producer_ids() else { return };
-                let cluster = self.destination.clone();
+                let Some(producer) = self.engine.producer_ids() else { return };
+                let (cluster, turns) = (self.destination.clone(), Arc::clone(&self.turns));
                 self.spawn(async move {
+                    let _turn = turns.acquire().await;
                     let tail = read_tail(&cluster, broker, &partition, producer, from, evidence.latest).await;
                     Event::TailRead { lane, evidence, tail }
                 });
             }
             Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
-                let Some((producer, _)) = self.engine.producer_ids() else { return };
-                let cluster = self.destination.clone();
+                let Some(producer) = self.engine.producer_ids() else { return };
+                let (cluster, turns) = (self.destination.clone(), Arc::clone(&self.turns));
                 self.spawn(async move {
+                    let _turn = turns.acquire().await;
                     let range = (from, evidence.latest);
                     let contents = read_contents(&cluster, broker, &partition, producer, range, timed).await;
                     Event::ContentsRead { lane, evidence, contents }
@@ -335,7 +344,7 @@ impl Driver {
         broker: BrokerId,
         lanes: Vec<(crate::events::LaneKey, TopicPartition)>,
     ) {
-        let Some((producer, _)) = self.engine.producer_ids() else { return };
+        let Some(producer) = self.engine.producer_ids() else { return };
         let present = match self.writers.get(&broker) {
             Some((id, connection)) if !connection.is_dead() => Some(*id),
             _ => None,
@@ -385,6 +394,14 @@ impl Driver {
             Event::Saved(result)
         });
     }
+}
+
+/// An epoch for a producer id of ours, for life. Brokers take any for an id that a partition has not seen, and
+/// others' ids begin at 0 and are raised one by one: so where a cluster that was restored gives our id to somebody
+/// else, the epoch tells whose a batch is, and the partitions that know us refuse theirs.
+fn an_epoch() -> i16 {
+    let random = RandomState::new().build_hasher().finish();
+    EPOCH_MIN + i16::try_from(random % 10_000).unwrap_or(0)
 }
 
 fn committed_positions(changes: &Stored) -> Vec<(TopicPartition, Offset)> {

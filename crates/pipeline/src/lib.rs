@@ -34,4 +34,4 @@ pub use driver::{Pipeline, PipelineError};
 pub use options::{ExistingRecords, Isolation, Options};
 pub use status::{LaneState, LaneStatus, Status};
 pub use store::{OffsetStore, StoreError};
-pub use trouble::{Side, Trouble};
+pub use trouble::{Side, Trouble, Unfound};

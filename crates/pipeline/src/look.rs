@@ -82,7 +82,7 @@ pub(crate) async fn look_at_destination(
     cluster: &Cluster,
     broker: BrokerId,
     lanes: &Lanes,
-    producer: ProducerId,
+    producer: (ProducerId, i16),
 ) -> Looked<Evidence> {
     let partitions: Vec<TopicPartition> = lanes.iter().map(|(_, partition)| partition.clone()).collect();
     let looked = async {
@@ -120,19 +120,31 @@ pub(crate) async fn look_at_destination(
 
 fn producer_evidence(
     states: Option<Result<Vec<ProducerState>, ErrorCode>>,
-    producer: ProducerId,
+    (producer, epoch): (ProducerId, i16),
 ) -> Result<ProducerEvidence, Trouble> {
     match states {
         // Describing needs READ on the topic, copying does not: without it the log's bounds must do.
         Some(Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED)) => Ok(ProducerEvidence::Unsupported),
         Some(Err(error)) => Err(refusal(Side::Destination, "DescribeProducers", error)),
         None => Err(Trouble::Unanswered(Side::Destination, "DescribeProducers")),
-        Some(Ok(states)) => Ok(states
-            .iter()
+        Some(Ok(states)) => {
             // A last sequence of -1: the epoch is known by a marker only, and nothing was appended in it.
-            .find(|state| state.producer_id == producer && state.last_sequence >= 0)
-            .map_or(ProducerEvidence::Nothing, |state| ProducerEvidence::Last(state.last_sequence))),
+            let ours = states.iter().find(|state| state.producer_id == producer && state.last_sequence >= 0);
+            let Some(state) = ours else { return Ok(ProducerEvidence::Nothing) };
+            let theirs = i16::try_from(state.producer_epoch).unwrap_or(i16::MAX);
+            not_taken((producer, epoch), (producer, theirs))?;
+            Ok(ProducerEvidence::Last(state.last_sequence))
+        }
     }
+}
+
+/// What was written under our producer id is ours only in our epoch: where a cluster gave the id out a second time
+/// (it was restored, or is another one), the other's begins at 0, and ours does not.
+fn not_taken((producer_id, ours): (ProducerId, i16), (id, epoch): (ProducerId, i16)) -> Result<(), Trouble> {
+    if id == producer_id && epoch != ours {
+        return Err(Trouble::ProducerTaken { producer_id, epoch, ours });
+    }
+    Ok(())
 }
 
 /// The newest batch of `producer` between `from` and `latest`.
@@ -140,14 +152,14 @@ pub(crate) async fn read_tail(
     cluster: &Cluster,
     broker: BrokerId,
     partition: &TopicPartition,
-    producer: ProducerId,
+    producer: (ProducerId, i16),
     from: Offset,
     latest: Offset,
 ) -> Result<Tail, Trouble> {
     let mut fetcher = tail_fetcher(cluster, broker).await?;
     // A partition that only we write to ends with a batch of ours.
     let at = Offset(latest.0 - 1);
-    let (newest, _) = newest_of(fetch_at(&mut fetcher, partition, at).await?, producer, at, latest);
+    let (newest, _) = newest_of(fetch_at(&mut fetcher, partition, at).await?, producer, at, latest)?;
     if let Some(last) = newest {
         return Ok(Tail::Ours(last));
     }
@@ -156,7 +168,7 @@ pub(crate) async fn read_tail(
     let mut ours = None;
     while position < latest {
         let records = fetch_at(&mut fetcher, partition, position).await?;
-        let (found, (next, bytes)) = newest_of(records, producer, position, latest);
+        let (found, (next, bytes)) = newest_of(records, producer, position, latest)?;
         ours = found.or(ours);
         read += bytes;
         if next <= position {
@@ -175,7 +187,7 @@ pub(crate) async fn read_contents(
     cluster: &Cluster,
     broker: BrokerId,
     partition: &TopicPartition,
-    producer: ProducerId,
+    producer: (ProducerId, i16),
     (from, latest): (Offset, Offset),
     timed: bool,
 ) -> Result<Contents, Trouble> {
@@ -187,8 +199,11 @@ pub(crate) async fn read_contents(
         let mut next = position;
         for entry in split(records).map_while(Result::ok).take_while(|entry| entry.base_offset() < latest) {
             next = next.max(entry.next_offset());
+            if let Entry::Batch(batch) = &entry {
+                not_taken(producer, (batch.header.producer_id, batch.header.producer_epoch))?;
+            }
             contents
-                .add(&entry, producer, from, timed)
+                .add(&entry, producer.0, from, timed)
                 .map_err(|error| Trouble::Unreadable { at: position, why: error.to_string() })?;
         }
         if next <= position {
@@ -239,10 +254,10 @@ async fn fetch_at(fetcher: &mut Fetcher, partition: &TopicPartition, at: Offset)
 /// The last sequence of `producer` in `records`, and where they end.
 fn newest_of(
     records: Bytes,
-    producer: ProducerId,
+    producer: (ProducerId, i16),
     at: Offset,
     latest: Offset,
-) -> (Option<i32>, (Offset, usize)) {
+) -> Result<(Option<i32>, (Offset, usize)), Trouble> {
     let bytes = records.len();
     let mut next = at;
     let mut ours = None;
@@ -252,13 +267,14 @@ fn newest_of(
         }
         next = next.max(entry.next_offset());
         if let Entry::Batch(batch) = &entry
-            && batch.header.producer_id == producer
+            && batch.header.producer_id == producer.0
             && !batch.header.is_control()
         {
+            not_taken(producer, (batch.header.producer_id, batch.header.producer_epoch))?;
             ours = Some(batch.header.last_sequence());
         }
     }
-    (ours, (next, bytes))
+    Ok((ours, (next, bytes)))
 }
 
 fn by_partition<T>(answers: Vec<(TopicPartition, T)>) -> HashMap<TopicPartition, T> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use client::{CallError, Class, ErrorCode, classify};
-use model::{LeaderEpoch, Offset};
+use model::{LeaderEpoch, Offset, ProducerId};
 
 /// The reason a lane stands still or has stopped, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +35,9 @@ pub enum Trouble {
     TailTooFar { from: Offset, latest: Offset },
     /// Our last batches, whose number is not known, may be among the records the destination has deleted.
     TailDeleted { from: Offset, log_start: Offset },
-    /// The destination knows the flow's producer id, our progress does not know the partition.
-    ProgressLost { sequence: i32 },
+    /// The destination has records of the flow, our progress does not know the partition, and comparing records
+    /// does not tell where the source goes on.
+    ProgressLost { sequence: i32, why: Unfound },
     /// Records are to be counted that were selected by other settings.
     SelectionChanged,
     /// The source's records after the position are not those the destination has.
@@ -47,6 +48,8 @@ pub enum Trouble {
     BatchRefused { at: Offset, bytes: usize, error: ErrorCode, message: Option<String> },
     /// Somebody raised the epoch of the flow's producer id.
     Fenced,
+    /// The partition has records of somebody else under the flow's producer id: the cluster gave it out twice.
+    ProducerTaken { producer_id: ProducerId, epoch: i16, ours: i16 },
     /// Another process copies this flow: records of it came to the destination that this one has not sent.
     SecondWriter { records: i64 },
     /// The time is over for which this process may write.
@@ -54,7 +57,7 @@ pub enum Trouble {
     /// The stored progress was made with another destination cluster.
     OtherDestination { stored: String, present: String },
     /// Nothing is known of earlier copying, and the destination partition has records.
-    DestinationNotEmpty { records: i64 },
+    DestinationNotEmpty { records: i64, writer: Option<(ProducerId, i16)> },
     /// The destination's leader has records that its followers have not.
     NotReplicated,
     /// Only time tells whether something sent is still on its way to the replicas.
@@ -65,6 +68,17 @@ pub enum Trouble {
     Unanswered(Side, &'static str),
     /// Progress cannot be written.
     Store(String),
+}
+
+/// Why the copy's last records do not tell where the source goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfound {
+    /// None of them is among the destination's last records.
+    NotAtDestination,
+    /// The source has no such records in a row, whatever the reason.
+    NotAtSource,
+    /// The source has the same records in a row more than once.
+    Ambiguous,
 }
 
 /// One of the two clusters.
@@ -137,6 +151,7 @@ impl Trouble {
             | Trouble::OtherDestination { .. }
             | Trouble::DestinationNotEmpty { .. }
             | Trouble::RecordTooLarge { .. }
+            | Trouble::ProducerTaken { .. }
             | Trouble::Fenced => false,
         }
     }
@@ -153,11 +168,14 @@ impl Trouble {
             | Trouble::Unanswered(..) => return None,
             Trouble::OtherDestination { .. } => {
                 "point the worker at the cluster it copied to before, or give this copy another connector name or \
-                 another offset.storage.file.filename"
+                 another offset.storage.file.filename; if this is the same cluster, restored, say so with `paralog \
+                 offsets alter --producer-id`"
             }
             Trouble::DestinationNotEmpty { .. } => {
-                "if these are copies made by an earlier run, restore its offset file; to copy everything behind \
-                 them, set paralog.existing.records=append; to start clean, delete the destination topic"
+                "if an earlier run made these copies, restore its offsets file, `paralog offsets import` its export, \
+                 or name its producer id with `paralog offsets alter --producer-id`; if you know how far they go, \
+                 `paralog offsets alter --to-offset` (or --to-latest); to copy everything behind them, `paralog offsets \
+                 alter --to-earliest` or paralog.existing.records=append; to start clean, delete the destination topic"
             }
             Trouble::RecordTooLarge { .. } => {
                 "raise max.message.bytes of the destination topic; the lane goes on by itself"
@@ -165,32 +183,33 @@ impl Trouble {
             Trouble::Refused(..) => "grant the right or lift the limit named; the lane goes on by itself",
             Trouble::SourceOvertaken { .. } => {
                 "the records between the two offsets are gone at the source; to go on without them, stop \
-                 the worker, set this partition's stored offset to one before the log start, and start again"
+                 the worker and `paralog offsets alter --to-earliest` this partition"
             }
             Trouble::SourceTruncated { .. } | Trouble::SourceRecreated | Trouble::SourceChanged { .. } => {
-                "compare the two topics; to copy the new content as well, remove this partition's stored \
-                 offset while the worker is stopped"
+                "compare the two topics; to copy the new content as well, stop the worker and `paralog offsets \
+                 alter --to-earliest` this partition"
             }
             Trouble::DestinationRecreated => {
-                "if it was deleted or renamed on purpose, remove this partition's stored offset while the worker is \
-                 stopped, and everything is copied into the new topic"
+                "if it was deleted or renamed on purpose, stop the worker and `paralog offsets reset` this partition, \
+                 and everything is copied into the new topic"
             }
             Trouble::DestinationLost { .. }
             | Trouble::DestinationHole { .. }
             | Trouble::SequenceRefused { .. } => {
                 "the destination lost acknowledged records (unclean election, restored backup); to copy \
-                 again, delete the destination topic and remove its stored offsets while the worker is stopped"
+                 again, stop the worker, delete the destination topic and `paralog offsets reset` its partitions"
             }
             Trouble::TailTooFar { .. } => {
                 "others write to the destination topic; give the copy a topic of its own with topic.rename.format"
             }
             Trouble::TailDeleted { .. } => {
-                "stop the worker, set this partition's stored offset to the last source offset that was copied, and \
-                 start again"
+                "stop the worker and `paralog offsets alter` this partition --to-offset, the one after the last that \
+                 was copied"
             }
             Trouble::ProgressLost { .. } => {
-                "restore the file named by offset.storage.file.filename, or delete the destination topic to \
-                 copy it again from the start"
+                "restore the offsets file or `paralog offsets import` an export; if you know how far the copy goes, \
+                 `paralog offsets alter --to-offset`; to copy everything once more behind it, `paralog offsets alter \
+                 --to-earliest`"
             }
             Trouble::SelectionChanged => {
                 "run once with the former isolation.level until caught up, stop cleanly, then change it"
@@ -200,6 +219,11 @@ impl Trouble {
             }
             Trouble::BatchRefused { .. } => {
                 "change the destination topic so that it takes the batch; the lane goes on by itself"
+            }
+            Trouble::ProducerTaken { .. } => {
+                "the cluster was restored to a time before it gave the id to this connector, or a copy of the progress \
+                 is in use elsewhere: stop the other writer; or move the offsets file away, which gets a new id, and \
+                 say with `paralog offsets alter` where each partition goes on"
             }
             Trouble::Fenced => "find the program that writes with this flow's producer id and stop it",
             Trouble::SecondWriter { .. } => "stop one of the two; nothing is copied twice meanwhile",
@@ -273,11 +297,18 @@ impl fmt::Display for Trouble {
                  were copies",
                 log_start.0 - 1
             ),
-            Trouble::ProgressLost { sequence } => write!(
-                f,
-                "the destination holds records of this flow up to sequence {sequence}, and the stored progress \
-                 knows nothing of the partition"
-            ),
+            Trouble::ProgressLost { sequence, why } => {
+                write!(
+                    f,
+                    "the destination holds records of this flow up to sequence {sequence}, the stored progress knows \
+                     nothing of the partition, and "
+                )?;
+                f.write_str(match why {
+                    Unfound::NotAtDestination => "none of them is among the last records there",
+                    Unfound::NotAtSource => "the source does not have the last of them in this order any more",
+                    Unfound::Ambiguous => "the source has the same records as the last of them more than once",
+                })
+            }
             Trouble::SelectionChanged => f.write_str(
                 "records sent by the last run were selected by another isolation.level and cannot be counted by \
                  the present one",
@@ -303,10 +334,20 @@ impl fmt::Display for Trouble {
                 f,
                 "the stored progress belongs to destination cluster {stored}, and this is cluster {present}"
             ),
-            Trouble::DestinationNotEmpty { records } => write!(
+            Trouble::ProducerTaken { producer_id, epoch, ours } => write!(
                 f,
-                "the destination partition holds {records} records and nothing is known of an earlier copy"
+                "the destination partition holds records of somebody else under this flow's producer id {producer_id}: \
+                 their epoch is {epoch}, this flow's {ours}"
             ),
+            Trouble::DestinationNotEmpty { records, writer } => {
+                write!(
+                    f,
+                    "the destination partition holds {records} records and nothing is known of an earlier copy"
+                )?;
+                writer.map_or(Ok(()), |(id, epoch)| {
+                    write!(f, "; the last were written under producer id {id}, epoch {epoch}")
+                })
+            }
             Trouble::NotReplicated => f.write_str("the destination's last records are not replicated yet"),
             Trouble::OutcomeUnknown => f.write_str(
                 "the destination may not have finished what was sent before its connection was lost",

@@ -25,6 +25,12 @@ impl Engine {
         if self.saving.is_some() {
             return;
         }
+        if self.flow_trouble.is_some() {
+            // What is stored is about another destination, and stays as it is.
+            self.save_due = None;
+            self.final_save_done |= self.stopping;
+            return;
+        }
         if self.lease_lost {
             // Another process may have taken over: nothing of this one's may be written (`no_send_after_lease`).
             self.final_save_done |= self.stopping;

@@ -5,6 +5,7 @@
 //! `opening`, fed in `reading`, emptied in `writing` and their progress is kept in `commit`.
 
 mod commit;
+mod finding;
 mod opening;
 mod reading;
 mod writing;
@@ -168,7 +169,7 @@ impl Engine {
         });
         Engine {
             budget,
-            save_now: matches!(identity, Identity::Unsaved(_)),
+            save_now: matches!(identity, Identity::Unsaved(_)) && other_cluster.is_none(),
             identity,
             started_clean: clean,
             left_unsettled: false,
@@ -465,7 +466,9 @@ impl Engine {
             let stored = self.stored.remove(&route.source);
             let selection = selection_of(self.options.isolation);
             let mut lane = Lane::new(id, route.clone(), stored, selection, self.now.instant);
-            lane.unsettled = (!self.started_clean || self.left_unsettled) && !lane.fresh;
+            // What an operator set goes on behind what may still be under way, too.
+            let begun = !lane.fresh || lane.taken_over;
+            lane.unsettled = (!self.started_clean || self.left_unsettled) && begun;
             lane.may_have_sent = lane.unsettled;
             lane.source_leader = self.source.leaders.get(&route.source).copied();
             self.by_source.insert(route.source.clone(), id);

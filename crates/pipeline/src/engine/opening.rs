@@ -17,7 +17,6 @@ use super::{Engine, Identity, backoff_of};
 use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Opening, State, selection_of};
-use crate::options::ExistingRecords;
 use crate::place::{Evidence, Placement, ProducerEvidence, Tail, place, sequence_after, tail_from};
 use crate::trouble::{Side, Trouble};
 
@@ -28,7 +27,7 @@ const LEADER_SETTLES: Duration = Duration::from_secs(5);
 /// same mean that it does not, so this is half of how long a lane may stand after the other one died.
 const STAND_BY: Duration = Duration::from_millis(800);
 /// Between two looks at something that changes by itself.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Lanes in one look: bounds the request.
 const LANES_PER_LOOK: usize = 2000;
 
@@ -90,15 +89,15 @@ impl Engine {
             }
             _ => return,
         }
+        if let Some(trouble) = self.flow_trouble.clone() {
+            self.doubt(id, Some(trouble), false);
+            return;
+        }
         // What is still under way may yet be appended: its answer, or the end of its connection, first.
         if !lane.in_flight.is_empty() || self.producer_ids().is_none() {
             return;
         }
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if let Some(trouble) = &self.flow_trouble {
-            lane.trouble = Some(trouble.clone());
-            return;
-        }
         let source = self.source.leaders.get(&lane.route.source).copied();
         let destination = self.destination.leaders.get(&lane.route.destination).copied();
         let missing = match (source, destination) {
@@ -302,10 +301,10 @@ impl Engine {
             return;
         };
         let destination = lane.route.destination.clone();
-        let from = lane.acked.destination_end;
+        let (from, fresh) = (lane.acked.destination_end, lane.fresh);
         match (contents, self.destination.leaders.get(&destination).copied()) {
             // There is nothing to compare with.
-            (Ok(contents), _) if contents.records.is_empty() => {
+            (Ok(contents), _) if contents.records.is_empty() && !fresh => {
                 let log_start = evidence.log_start;
                 self.doubt(key.id, Some(Trouble::TailDeleted { from, log_start }), false);
             }
@@ -319,7 +318,6 @@ impl Engine {
     /// `contents`: the flow's records at the destination after the checkpoint, where they were read.
     fn place_lane(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence, contents: Option<Contents>) {
         let instant = self.now.instant;
-        let existing = self.options.existing_records;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let leader = self.destination.leaders.get(&lane.route.destination).copied();
         let (Some(leader), Some(connection)) = (leader, self.connections.get(&broker).copied()) else {
@@ -340,31 +338,7 @@ impl Engine {
             return;
         }
         if lane.fresh {
-            let trouble = match evidence.producer {
-                ProducerEvidence::Last(sequence) if lane.taken_over => {
-                    // An operator set the position: what is sent from there follows what was sent before.
-                    lane.acked.sequence = sequence_after(sequence, 1);
-                    None
-                }
-                ProducerEvidence::Last(sequence) => Some(Trouble::ProgressLost { sequence }),
-                _ if evidence.latest > evidence.log_start
-                    && !lane.taken_over
-                    && existing == ExistingRecords::Refuse =>
-                {
-                    Some(Trouble::DestinationNotEmpty { records: evidence.latest.0 - evidence.log_start.0 })
-                }
-                _ => None,
-            };
-            if let Some(trouble) = trouble {
-                self.doubt(id, Some(trouble), false);
-                return;
-            }
-            // From here on a restart must find that this lane has begun, and where.
-            lane.acked.destination_end = evidence.latest;
-            lane.acked.destination_topic_id = lane.route.destination_topic_id;
-            lane.dirty = true;
-            lane.state = State::Opening(Opening::Saving);
-            self.save_now = true;
+            self.place_fresh(id, broker, evidence, contents);
             return;
         }
         match place(&lane.acked, evidence, lane.unsettled) {
@@ -488,7 +462,7 @@ impl Engine {
     }
 
     /// Looks once more after `pause`; not a failed attempt. Said in the log where it takes long.
-    fn look_again(&mut self, id: LaneId, trouble: Trouble, pause: Duration) {
+    pub(super) fn look_again(&mut self, id: LaneId, trouble: Trouble, pause: Duration) {
         let retry_at = self.now.instant + pause;
         let Some(lane) = self.lanes.get(&id) else { return };
         if retry_at >= lane.doubt_at + LEADER_SETTLES {

@@ -231,6 +231,12 @@ impl Engine {
             self.doubt(key.id, None, false);
             return;
         }
+        if lane.is_searching() && lane.stuck().is_none() {
+            if let Some(result) = lane.end_search(at_end && fetched.records.is_empty()) {
+                self.searched(key.id, result);
+            }
+            return;
+        }
         if lane.is_comparing() && at_end && fetched.records.is_empty() {
             lane.end_comparison();
         }

@@ -25,12 +25,12 @@ use record_batch::{
 };
 
 use crate::budget::Charge;
-use crate::contents::{Comparison, Contents, RecordHash, hashes};
+use crate::contents::{Comparison, Contents, RecordHash, Search, hashes};
 use crate::earned::ahead_bytes_max;
 use crate::events::{ConnectionId, LaneId, LaneKey, Leader, RequestId};
 use crate::options::Isolation;
 use crate::place::sequence_after;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, Unfound};
 
 /// Where a lane is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +245,10 @@ pub(crate) struct Lane {
     pub(crate) confirming: bool,
     /// Set while the position is found by comparing records instead of counting them.
     comparison: Option<Comparison>,
+    /// Set while the source is searched for the copy's last records, and where that ends.
+    search: Option<(Search, Offset)>,
+    /// What a search ended with that found nothing, and the last sequence that it was for: once is enough.
+    pub(crate) unfound: Option<(i32, Unfound)>,
     /// The offset of the next append, once `to_skip` is done.
     placed_end: Offset,
     verify: Option<Fingerprint>,
@@ -343,6 +347,8 @@ impl Lane {
             unconfirmed: None,
             confirming: false,
             comparison: None,
+            search: None,
+            unfound: None,
             placed_end: acked.destination_end,
             verify: acked.fingerprint,
             tickets: 0,
@@ -415,6 +421,7 @@ impl Lane {
         self.queue.clear();
         self.to_skip = 0;
         self.comparison = None;
+        self.search = None;
         if let Some(before) = self.before_walk.take().filter(|_| self.walk_crossed_epochs) {
             self.acked = *before;
         }

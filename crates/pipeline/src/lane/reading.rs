@@ -48,11 +48,41 @@ impl Lane {
         self.comparison = Some(Comparison::new(sent, destination, complete));
     }
 
-    /// Takes an entry while comparing. True once the position is known.
+    /// Looks for `run`, the copy's last records, in all that the source has up to now. Nothing is sent meanwhile.
+    pub(crate) fn search(&mut self, run: Vec<RecordHash>, now: Instant) {
+        let until = self.source_end.unwrap_or(self.source_start);
+        self.search = Some((Search::new(run), until));
+        self.read_from = self.source_start;
+        self.read_epoch = LeaderEpoch::UNKNOWN;
+        self.last_read = None;
+        self.last_read_at = now;
+        self.verify = None;
+        self.looked_at = None;
+        self.state = State::Probing;
+    }
+
+    pub(crate) fn is_searching(&self) -> bool {
+        self.search.is_some()
+    }
+
+    /// What the search came to, once the source was read to the end. `is_over`: nothing is left to read.
+    pub(crate) fn end_search(&mut self, is_over: bool) -> Option<Result<Offset, Unfound>> {
+        let (_, until) = self.search.as_ref()?;
+        if !is_over && self.read_from < *until {
+            return None;
+        }
+        self.search.take().map(|(search, _)| search.position())
+    }
+
+    /// Takes an entry while comparing or searching. True once the position is known.
     fn compare_entry(&mut self, entry: &Entry, mark: Mark) -> Result<bool, Trouble> {
         let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
         let found = hashes(entry, self.read_from, timed).map_err(|error| self.unreadable(&error))?;
         self.read_past(mark);
+        if let Some((search, _)) = &mut self.search {
+            search.take(found);
+            return Ok(false);
+        }
         Ok(self.comparison.as_mut().is_some_and(|comparison| comparison.take(found)))
     }
 
@@ -183,8 +213,8 @@ impl Lane {
         };
         self.check_fingerprint(&entry)?;
         self.check_partly_read(&entry)?;
-        let is_checked =
-            entry.last_offset() < self.read_from || self.to_skip > 0 || self.comparison.is_some();
+        let is_compared = self.comparison.is_some() || self.search.is_some();
+        let is_checked = entry.last_offset() < self.read_from || self.to_skip > 0 || is_compared;
         if is_checked {
             // What is not sent is checked by nobody else; damage must not hide records, nor count them wrong.
             entry.verify_crc().map_err(|error| self.unreadable(&error))?;
@@ -217,14 +247,14 @@ impl Lane {
             if !is_checked && reason != SkipReason::BeforePosition {
                 entry.verify_crc().map_err(|error| self.unreadable(&error))?;
             }
-            if self.comparison.is_none() {
+            if !is_compared {
                 self.skip_to(mark);
                 self.walked_bytes += entry.size_bytes() as u64;
             }
             self.read_past(mark);
             return Ok(None);
         }
-        if self.comparison.is_some() {
+        if is_compared {
             if self.compare_entry(&entry, mark)? {
                 self.end_comparison();
             }
