@@ -170,7 +170,7 @@ pub fn export(prepared: &Prepared) -> Result<String, ProgressError> {
 pub fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Result<String, ProgressError> {
     let connector = one(prepared)?;
     let name = &connector.name;
-    let new = export::read(document, name).map_err(ProgressError::Export)?;
+    let mut new = export::read(document, name).map_err(ProgressError::Export)?;
     let (file, present) = open(prepared, connector)?;
     if present != Stored::default() && present != new {
         if !replace {
@@ -179,6 +179,10 @@ pub fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Result<Str
         if let Some(producer) = &new.producer {
             same_producer(&present, producer.producer_id)?;
         }
+    }
+    if let Some(producer) = &mut new.producer {
+        // It may be older than what was sent since, and what is still under way.
+        producer.stopped_cleanly = false;
     }
     file.replace(name, &new).map_err(ProgressError::Store)?;
     Ok(format!("connector `{name}`: {}", words(&new)))

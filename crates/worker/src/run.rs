@@ -16,7 +16,7 @@ use std::time::Duration;
 use client::Cluster;
 use control::{Control, ControlStatus};
 use model::Routes;
-use pipeline::{Pipeline, PipelineError, StoreError};
+use pipeline::{OffsetStore, Pipeline, PipelineError, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use topology::NotCopiedReason;
@@ -67,6 +67,18 @@ pub enum RunError {
         /// The cluster.
         cluster_id: String,
     },
+    /// The progress that is stored was made with another destination.
+    #[error(
+        "the stored progress of connector `{connector}` belongs to destination cluster `{stored}`, and this is cluster `{present}`"
+    )]
+    OtherDestination {
+        /// Its name.
+        connector: String,
+        /// The cluster that gave it its producer id.
+        stored: String,
+        /// The cluster that is there.
+        present: String,
+    },
     /// All that could be copied is, up to the ends seen at the start; the rest, with the reasons.
     #[error("not everything could be copied:\n  {}", reasons.join("\n  "))]
     Incomplete {
@@ -91,6 +103,7 @@ impl RunError {
             RunError::Offsets(_)
             | RunError::Reach(_)
             | RunError::Pipeline { .. }
+            | RunError::OtherDestination { .. }
             | RunError::Itself { .. } => true,
             RunError::Incomplete { .. } | RunError::Stop { .. } => false,
         }
@@ -103,6 +116,10 @@ impl RunError {
             RunError::Itself { .. } => Some(String::from(
                 "give the copies other names with `topic.rename.format`, such as `${topic}.replica`",
             )),
+            RunError::OtherDestination { stored, present, .. } => {
+                let (stored, present) = (stored.clone(), present.clone());
+                pipeline::Trouble::OtherDestination { stored, present }.hint().map(str::to_owned)
+            }
             RunError::Incomplete { .. } => {
                 Some(String::from("remove the causes and run again: it goes on where it stopped"))
             }
@@ -161,7 +178,7 @@ pub async fn run(
 async fn start(connectors: &[Connector], file: &OffsetFile) -> Result<Vec<Flow>, RunError> {
     let mut reached = Vec::new();
     for connector in connectors {
-        reached.push(reach_both(connector).await?);
+        reached.push(reach_both(connector, file).await?);
     }
     let mut flows = Vec::new();
     for (connector, (source, destination)) in connectors.iter().zip(reached) {
@@ -186,7 +203,7 @@ async fn start(connectors: &[Connector], file: &OffsetFile) -> Result<Vec<Flow>,
     Ok(flows)
 }
 
-async fn reach_both(connector: &Connector) -> Result<(Cluster, Cluster), RunError> {
+async fn reach_both(connector: &Connector, file: &OffsetFile) -> Result<(Cluster, Cluster), RunError> {
     let source = Cluster::new(connector.source.clone());
     let destination = Cluster::new(connector.destination.clone());
     let (at_source, at_destination) = tokio::try_join!(
@@ -204,6 +221,15 @@ async fn reach_both(connector: &Connector) -> Result<(Cluster, Cluster), RunErro
         destination_brokers = at_destination.brokers.len(),
         "clusters reached"
     );
+    // Before topics are created there. A store that cannot be read is told of by the data plane.
+    let stored = file.store(&connector.name).load().ok().and_then(|stored| stored.producer);
+    if let (Some(stored), Some(present)) =
+        (stored.and_then(|producer| producer.destination_cluster_id), &at_destination.cluster_id)
+        && stored != *present
+    {
+        let (connector, present) = (connector.name.clone(), present.clone());
+        return Err(RunError::OtherDestination { connector, stored, present });
+    }
     if let (Some(one), Some(other)) = (at_source.cluster_id, at_destination.cluster_id)
         && one == other
     {

@@ -8,8 +8,8 @@ mod prepared;
 mod progress;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use model::{Offset, TopicPartition};
@@ -21,7 +21,11 @@ use worker::stores::offset::OffsetFile;
 use worker::{Outcome, RunError, WorkerStatus};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const NOW_MS: i64 = 1_790_000_000_000;
+/// Young, or the destination may forget the sequence and lanes wait for what may still be under way.
+static NOW_MS: LazyLock<i64> = LazyLock::new(|| {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+});
 
 struct Desk {
     folder: tempfile::TempDir,
@@ -102,7 +106,7 @@ fn fill(cluster: &Cluster, topic: &str, partition: i32, numbers: std::ops::Range
         let base = Offset(cluster.end_offset(topic, partition));
         let mut batch = BatchBuilder::new(Codec::Lz4).base_offset(base);
         for number in chunk {
-            batch.append(NOW_MS, None, Some(number.to_string().as_bytes()), &[]);
+            batch.append(*NOW_MS, None, Some(number.to_string().as_bytes()), &[]);
         }
         cluster.append(topic, partition, batch.build()).unwrap();
     }
