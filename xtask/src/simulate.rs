@@ -165,9 +165,9 @@ const MUTATIONS: [Mutation; 38] = [
     ),
     mutation(
         "a lane's beginning is not stored before it sends",
-        "engine/opening.rs",
-        "lane.state = State::Opening(Opening::Saving);\n            self.save_now = true;\n            return;",
-        "lane.fresh = false;\n            lane.state = State::Opening(Opening::Ready);\n            self.to_step.insert(id);\n            return;",
+        "engine/finding.rs",
+        "lane.reopen(State::Opening(Opening::Saving));\n        self.save_now = true;",
+        "lane.fresh = false;\n        lane.reopen(State::Opening(Opening::Ready));\n        self.to_step.insert(id);",
     ),
     mutation(
         "the producer id is used before it is stored",
@@ -178,7 +178,7 @@ const MUTATIONS: [Mutation; 38] = [
     mutation(
         "an earlier process that died is taken for one that stopped cleanly",
         "engine/mod.rs",
-        "lane.unsettled = (!self.started_clean || self.left_unsettled) && !lane.fresh;",
+        "lane.unsettled = (!self.started_clean || self.left_unsettled) && begun;",
         "lane.unsettled = false;",
     ),
     mutation(

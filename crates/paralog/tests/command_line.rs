@@ -229,7 +229,7 @@ fn an_offsets_file_that_is_none_ends_with_3_and_stays() {
 fn progress_is_moved_as_a_document() {
     const DOCUMENT: &str = "{\"paralog\":1,\"connector\":\"replicator-source\",\"offsets\":[\n  \
         {\"partition\":{\"paralog\":\"producer\"},\"offset\":{\"paralog\":1,\"producer_id\":4001,\"producer_epoch\":0,\
-        \"stopped_cleanly\":true}},\n  {\"partition\":{\"topic\":\"orders\",\"partition\":3},\"offset\":{\"offset\":41}}\n]}\n";
+        \"stopped_cleanly\":false}},\n  {\"partition\":{\"topic\":\"orders\",\"partition\":3},\"offset\":{\"offset\":41}}\n]}\n";
     let folder = folder(WORKER, CONNECTOR);
     let offsets = |command: &str, more: &[&str]| {
         paralog(folder.path(), &[&["offsets", command, "w.properties", "c.properties"], more].concat())

@@ -166,7 +166,8 @@ impl Lane {
     /// How many bytes to ask for now, if any: whole batches where their size is known, because a reply that ends
     /// in the middle of one brings that again; and no more ahead of what is acknowledged than was earned.
     pub(crate) fn wanted_bytes(&self, held_bytes_max: usize, fetch_bytes_max: usize) -> Option<usize> {
-        let ahead = ahead_bytes_max(self.copied_bytes());
+        // A search holds nothing, and nothing of it is copied.
+        let ahead = if self.is_searching() { usize::MAX } else { ahead_bytes_max(self.copied_bytes()) };
         // Many small pieces would cost a request each.
         if !self.has_room(held_bytes_max) || self.held_bytes > ahead / 2 {
             return None;
