@@ -88,7 +88,8 @@ impl View {
         }
         self.news = total(status, |topic| topic.records) != total(&self.status, |topic| topic.records)
             || total(status, |topic| topic.lag_records.unwrap_or(0)) > 0
-            || stopped(status) != stopped(&self.status);
+            || stopped(status) != stopped(&self.status)
+            || first_trouble(status) != first_trouble(&self.status);
         self.status = status.clone();
         self.at = Some(now);
     }
@@ -103,11 +104,12 @@ impl View {
         let lag_records = total(&self.status, |topic| topic.lag_records.unwrap_or(0));
         let stopped_partitions = stopped(&self.status);
         let mb_per_s = format_args!("{:.1}", self.rate() / 1e6).to_string();
+        let trouble = first_trouble(&self.status);
         if self.until_caught_up {
             let percent = percent(self.share());
-            info!(%percent, records, %mb_per_s, lag_records, topics, stopped_partitions, "copying");
+            info!(%percent, records, %mb_per_s, lag_records, topics, stopped_partitions, trouble, "copying");
         } else {
-            info!(records, %mb_per_s, lag_records, topics, stopped_partitions, "copying");
+            info!(records, %mb_per_s, lag_records, topics, stopped_partitions, trouble, "copying");
         }
     }
 
@@ -183,6 +185,15 @@ fn total(status: &WorkerStatus, of: impl Fn(&TopicStatus) -> u64) -> u64 {
 
 fn stopped(status: &WorkerStatus) -> usize {
     topics(status).map(|(_, topic)| topic.stopped_partitions).sum()
+}
+
+/// What keeps the copy, or the first part of it that stands, from going on: a topic's own reason says more than
+/// that of its whole cluster.
+pub(crate) fn first_trouble(status: &WorkerStatus) -> Option<String> {
+    let of_topic = topics(status)
+        .find_map(|(_, topic)| topic.trouble.as_ref().map(|trouble| format!("{}: {trouble}", topic.source)));
+    let of_flow = || status.flows.iter().find_map(|flow| flow.trouble.clone());
+    of_topic.or_else(of_flow)
 }
 
 fn name(flow: &str, topic: &TopicStatus, several: bool) -> String {
@@ -337,6 +348,15 @@ mod tests {
         assert!(!view(false, &[still.clone(), still.clone()]).has_news());
         let lagging = status(vec![topic("orders", 5, 1)]);
         assert!(view(false, &[lagging.clone(), lagging]).has_news());
+
+        // Why nothing comes is news even where nothing is known to be missing.
+        let mut unreachable = still.clone();
+        unreachable.flows[0].trouble = Some("the source is away".into());
+        assert_eq!(first_trouble(&unreachable).as_deref(), Some("the source is away"));
+        assert!(view(false, &[still, unreachable.clone()]).has_news());
+        assert!(!view(false, &[unreachable.clone(), unreachable.clone()]).has_news());
+        unreachable.flows[0].topics[0].trouble = Some("no leader".into());
+        assert_eq!(first_trouble(&unreachable).as_deref(), Some("orders: no leader"));
     }
 
     #[test]

@@ -39,9 +39,9 @@ pub struct TopicStatus {
     pub destination: TopicName,
     /// Partitions that are copied.
     pub partitions: usize,
-    /// Partitions that stand still for a reason.
+    /// Partitions that stand still, whether on the reading or on the writing side.
     pub stopped_partitions: usize,
-    /// The reason of the first of them.
+    /// The reason of the first of them that gives one.
     pub trouble: Option<String>,
     /// Records acknowledged in this process.
     pub records: u64,
@@ -210,11 +210,13 @@ impl TopicStatus {
         self.records = self.records.saturating_add(lane.records);
         self.bytes = self.bytes.saturating_add(lane.bytes);
         self.lag_records = self.lag_records.zip(lane.lag()).map(|(sum, lag)| sum.saturating_add(lag));
-        if lane.state == LaneState::Blocked {
+        // A lane that cannot read stays in the state it is in, and one that is looked at again is opening: what
+        // tells that it has not moved since is the trouble.
+        if lane.trouble.is_some() || lane.state == LaneState::Blocked {
             self.stopped_partitions += 1;
-            if self.trouble.is_none() {
-                self.trouble = lane.trouble.as_ref().map(ToString::to_string);
-            }
+        }
+        if self.trouble.is_none() {
+            self.trouble = lane.trouble.as_ref().map(ToString::to_string);
         }
         let span = |from: Offset, to: Offset| u64::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
         let share = view
@@ -270,6 +272,28 @@ mod tests {
         assert_eq!(topic.lag_records, Some(3 + 12));
         assert_eq!((topic.copied, topic.to_copy), (8 + 3, Some(8 + 10)));
         assert!(topic.trouble.as_deref().unwrap().contains("fenced"));
+    }
+
+    #[test]
+    fn a_lane_that_does_not_move_tells_why_in_whatever_state_it_waits() {
+        let mut view = FlowView::new("f".into());
+        let unread = Trouble::Connection(Side::Source, "broker 0 is away".into());
+        let states = [LaneState::Opening, LaneState::Probing, LaneState::Flowing, LaneState::Aged];
+        for state in states {
+            let waiting = LaneStatus { state, trouble: Some(unread.clone()), ..lane(1, 3, 10) };
+            let flow = view.update(Instant::now(), &routed(2), &status(vec![lane(0, 2, 10), waiting]));
+            let [topic] = &flow.topics[..] else { panic!("{flow:?}") };
+            assert_eq!(topic.stopped_partitions, 1, "{state}");
+            assert_eq!(
+                topic.trouble.as_deref(),
+                Some("no connection to the source: broker 0 is away"),
+                "{state}"
+            );
+        }
+        // Looked at again without a reason, with pauses.
+        let waiting = LaneStatus { state: LaneState::Blocked, ..lane(0, 3, 10) };
+        let flow = view.update(Instant::now(), &routed(1), &status(vec![waiting]));
+        assert_eq!((flow.topics[0].stopped_partitions, flow.topics[0].trouble.as_deref()), (1, None));
     }
 
     #[test]

@@ -247,13 +247,35 @@ async fn a_source_that_goes_away_is_waited_for() {
     desk.source.create_topic("test-topic", 1, &[]);
     desk.fill("test-topic", 0, 0..50);
     let (stop, stopped) = oneshot::channel::<()>();
-    let (sender, _status) = watch::channel(Arc::new(WorkerStatus::default()));
+    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
     let run = worker::run(desk.prepared(), false, async { drop(stopped.await) }, sender);
+    let told = || {
+        let status = status.borrow();
+        let flow = status.flows.first()?;
+        let topic = flow.topics.first()?;
+        Some((flow.trouble.clone(), topic.trouble.clone(), topic.stopped_partitions))
+    };
+    let nothing = Some((None, None, 0));
+    let says = |trouble: Option<String>, words: [&str; 2]| {
+        trouble.is_some_and(|trouble| words.iter().all(|word| trouble.contains(word)))
+    };
+    let address = desk.source.bootstrap_servers();
     let watched = async {
         wait_until(|| desk.copied("test-topic.replica", 0).len() == 50).await;
+        wait_until(|| told() == nothing).await;
         desk.source.broker(0).stop().await;
-        tokio::time::sleep(Duration::from_millis(500)).await; // long enough for it to be noticed
+        let began = Instant::now();
+        wait_until(|| {
+            let (flow, topic, stopped) = told().unwrap();
+            says(flow, ["source", &address])
+                && says(topic, ["no connection to the source", &address])
+                && stopped == 1
+        })
+        .await;
+        assert!(began.elapsed() < Duration::from_secs(20), "told after {:?}", began.elapsed());
         desk.source.broker(0).start().await.unwrap();
+        // With nothing to copy, too.
+        wait_until(|| told() == nothing).await;
         desk.fill("test-topic", 0, 50..100);
         wait_until(|| desk.copied("test-topic.replica", 0).len() == 100).await;
         drop(stop);
