@@ -228,7 +228,7 @@ impl Trouble {
             Trouble::Fenced => "find the program that writes with this flow's producer id and stop it",
             Trouble::SecondWriter { .. } => "stop one of the two; nothing is copied twice meanwhile",
             Trouble::Store(_) => {
-                "make room or mend the rights; copying goes on, a restart would walk further"
+                "make room or mend the rights; meanwhile no partition begins, and those that have copy on"
             }
         })
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use model::Offset;
 use offsets::{Producer, StoredLane};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::{Engine, Identity};
+use super::{Engine, Identity, StoreFailure, backoff_of};
 use crate::earned::{is_ahead_of_store, is_worth_storing};
 use crate::events::{Action, LaneId};
 use crate::lane::{Opening, State};
@@ -39,7 +39,8 @@ impl Engine {
         let drained = self.stopping && self.lanes.values().all(|lane| lane.in_flight.is_empty());
         let due = self.save_due.is_some_and(|at| at <= self.now.instant);
         let unstored = self.copied_bytes - self.stored_bytes;
-        let grown = !self.store_fails && is_worth_storing(unstored, self.copied_bytes, self.lanes.len());
+        let grown =
+            self.store_failure.is_none() && is_worth_storing(unstored, self.copied_bytes, self.lanes.len());
         if !(self.save_now || due || grown || drained && !self.final_save_done) {
             return;
         }
@@ -84,7 +85,9 @@ impl Engine {
         let Some(ids) = self.saving.take() else { return };
         match result {
             Ok(()) => {
-                self.store_fails = false;
+                if self.store_failure.take().is_some() {
+                    info!("progress is stored again");
+                }
                 debug!(lanes = ids.len(), "progress stored");
                 if matches!(self.identity, Identity::Unsaved(_)) {
                     let Identity::Unsaved(producer) =
@@ -99,22 +102,44 @@ impl Engine {
                     self.position_saved(id);
                 }
             }
-            Err(error) => {
-                warn!(error = %error, "progress cannot be stored, copying goes on where it is known; retrying");
-                let retry_at =
-                    self.now.instant + self.options.recheck_interval.min(self.options.flush_interval);
-                self.save_due = Some(retry_at);
-                self.store_fails = true;
-                self.final_save_done |= self.stopping;
-                for id in ids {
-                    let Some(lane) = self.lanes.get_mut(&id) else { continue };
-                    lane.dirty = true;
-                    if lane.state == State::Opening(Opening::Saving) {
-                        lane.trouble = Some(Trouble::Store(error.to_string()));
-                    }
-                }
+            Err(error) => self.not_saved(&ids, &error),
+        }
+    }
+
+    /// A save failed. Said once, and once more when something begins to wait for the store: until it can be written,
+    /// no lane sends its first batch.
+    fn not_saved(&mut self, ids: &[LaneId], error: &StoreError) {
+        let trouble = Trouble::Store(error.to_string());
+        let mut lanes_waiting = 0;
+        for id in ids {
+            let Some(lane) = self.lanes.get_mut(id) else { continue };
+            lane.dirty = true;
+            if lane.state == State::Opening(Opening::Saving) {
+                lane.trouble = Some(trouble.clone());
+                lanes_waiting += 1;
             }
         }
+        let all_wait = matches!(self.identity, Identity::Unsaved(_));
+        let waits = all_wait || lanes_waiting > 0;
+        let before = self.store_failure.take();
+        let attempts = before.as_ref().map_or(1, |failure| failure.attempts + 1);
+        let told_waiting = before.as_ref().is_some_and(|failure| failure.told_waiting);
+        if waits && !told_waiting {
+            let lanes = if all_wait { self.lanes.len() } else { lanes_waiting };
+            warn!(lanes, error = %error, "progress cannot be stored, lanes wait for that before they begin; retrying");
+        } else if before.is_none() || self.stopping {
+            warn!(error = %error, "progress cannot be stored, copying goes on where it is known; retrying");
+        } else {
+            debug!(attempts, error = %error, "progress still cannot be stored");
+        }
+        self.store_failure = Some(StoreFailure { trouble, attempts, told_waiting: told_waiting || waits });
+        let pause = if waits {
+            backoff_of(attempts, (self.options.backoff_min, self.options.backoff_max))
+        } else {
+            self.options.recheck_interval.min(self.options.flush_interval)
+        };
+        self.save_due = Some(self.now.instant + pause);
+        self.final_save_done |= self.stopping;
     }
 
     /// Whether the outcome of everything sent is known, so that the next process need not wait for it.

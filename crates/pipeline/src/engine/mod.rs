@@ -74,6 +74,16 @@ struct FetchUnderWay {
     _reserved: Charge,
 }
 
+/// Progress cannot be stored.
+#[derive(Debug)]
+struct StoreFailure {
+    trouble: Trouble,
+    /// Failed saves in a row.
+    attempts: u32,
+    /// It was told that something waits for the store.
+    told_waiting: bool,
+}
+
 /// All lanes of one flow.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -116,7 +126,7 @@ pub(crate) struct Engine {
     /// When the last save was asked for.
     saving_since: Instant,
     /// The last save failed: the next is a matter of time, however much comes meanwhile.
-    store_fails: bool,
+    store_failure: Option<StoreFailure>,
     save_due: Option<Instant>,
     save_now: bool,
     /// Last positions of lanes that are gone, not yet stored.
@@ -195,7 +205,7 @@ impl Engine {
             stored_bytes: 0,
             saving: None,
             saving_since: now.instant,
-            store_fails: false,
+            store_failure: None,
             save_due: Some(now.instant + options.flush_interval),
             leftovers: Stored::default(),
             lease: None,
@@ -319,7 +329,8 @@ impl Engine {
                 .clone()
                 .or_else(|| self.lease_lost.then_some(Trouble::LeaseOver))
                 .or_else(|| self.source.trouble.clone())
-                .or_else(|| self.destination.trouble.clone()),
+                .or_else(|| self.destination.trouble.clone())
+                .or_else(|| self.store_failure.as_ref().map(|failure| failure.trouble.clone())),
             held_bytes: self.budget.used_bytes(),
             lanes,
         }

@@ -286,6 +286,62 @@ async fn a_source_that_goes_away_is_waited_for() {
 }
 
 #[tokio::test]
+async fn progress_that_cannot_be_stored_is_told_and_copying_begins_once_it_can() {
+    let mut desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.connector = "topic.whitelist=test-topic,later\ntopic.rename.format=${topic}.replica\n".into();
+    desk.source.create_topic("test-topic", 1, &[]);
+    desk.fill("test-topic", 0, 0..50);
+    // Where each new version of the file is written.
+    let in_the_way = desk.folder.path().join("connect.offsets.tmp");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
+    let told = "progress cannot be stored: cannot write offsets file";
+    let says = |trouble: Option<&String>| trouble.is_some_and(|trouble| trouble.starts_with(told));
+    let flow_says = || says(status.borrow().flows.first().and_then(|flow| flow.trouble.as_ref()));
+    let stopped_topics = || {
+        let status = status.borrow();
+        let topics = status.flows.iter().flat_map(|flow| &flow.topics);
+        topics
+            .filter(|topic| says(topic.trouble.as_ref()))
+            .map(|topic| topic.source.to_string())
+            .collect::<Vec<_>>()
+    };
+    let begins = |topic: &'static str, records| {
+        let topic = format!("{topic}.replica");
+        std::fs::remove_dir(&in_the_way).unwrap();
+        let began = Instant::now();
+        let desk = &desk;
+        let (flow_says, stopped_topics) = (&flow_says, &stopped_topics);
+        async move {
+            wait_until(|| desk.copied(&topic, 0).len() == records).await;
+            assert!(began.elapsed() < Duration::from_secs(20), "only {:?} after it could", began.elapsed());
+            wait_until(|| !flow_says() && stopped_topics().is_empty()).await;
+        }
+    };
+    std::fs::create_dir(&in_the_way).unwrap();
+    let run = worker::run(desk.prepared(), false, async { drop(stopped.await) }, sender);
+    let watched = async {
+        // The producer id is what is stored first, and everything waits for that.
+        wait_until(flow_says).await;
+        assert_eq!(desk.copied("test-topic.replica", 0), up_to(0));
+        begins("test-topic", 50).await;
+
+        // A topic that comes later waits alone.
+        std::fs::create_dir(&in_the_way).unwrap();
+        desk.source.create_topic("later", 1, &[]);
+        desk.fill("later", 0, 0..20);
+        desk.fill("test-topic", 0, 50..100);
+        wait_until(|| flow_says() && stopped_topics() == ["later"]).await;
+        wait_until(|| desk.copied("test-topic.replica", 0).len() == 100).await;
+        assert_eq!(desk.copied("later.replica", 0), up_to(0));
+        begins("later", 20).await;
+        drop(stop);
+    };
+    let (outcome, ()) = tokio::join!(run, watched);
+    assert_eq!(outcome.unwrap(), Outcome::Stopped);
+}
+
+#[tokio::test]
 async fn a_cluster_is_not_copied_to_itself_whatever_its_address() {
     let mut desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
     desk.source.create_topic("test-topic", 1, &[]);
