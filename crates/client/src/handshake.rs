@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::buffers::BufferPool;
 use crate::error::CloseCause;
 use crate::inbound::Inbound;
-use crate::{Address, CallError, Opener, Options, Stream};
+use crate::{Address, CallError, Opener, Options, OutOfFiles, Stream};
 
 /// The largest answer to ApiVersions taken from a peer that has not shown that it is Kafka.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -66,7 +66,7 @@ async fn attempt(
         let opened = opener.open(Arc::clone(address)).await;
         let stream = opened.map_err(|source| CallError::Connect {
             address: Arc::clone(address),
-            source: Arc::new(source),
+            source: Arc::new(OutOfFiles::named(source)),
         })?;
         *reached = true;
         match ask(stream, address, options, version).await {

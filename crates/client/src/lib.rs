@@ -24,6 +24,7 @@ mod inbound;
 mod metadata;
 mod opener;
 mod options;
+mod out_of_files;
 mod produce;
 mod retry;
 
@@ -36,6 +37,7 @@ pub use fetch::{FetchOptions, FetchReply, Fetcher};
 pub use metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata, Wanted};
 pub use opener::{Opener, Stream};
 pub use options::Options;
+pub use out_of_files::OutOfFiles;
 pub use protocol::fetch::{FetchPartition, Fetched};
 pub use protocol::produce::{ProduceBatch, ProduceReply, Produced};
 pub use protocol::{ApiKey, ApiVersions, ErrorCode};

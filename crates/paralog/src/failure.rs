@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use properties::Report;
-use worker::RunError;
 use worker::progress::ProgressError;
+use worker::{OutOfFiles, RunError};
 
 /// The end of a command that did not do what it was asked to.
 #[derive(Debug)]
@@ -33,7 +33,9 @@ impl Failure {
 
     /// A failure of the machine this runs on.
     pub(crate) fn start(error: &anyhow::Error) -> Failure {
-        Failure { code: Failure::START, text: format!("error: {error:#}\n") }
+        let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+        let hint = io.and_then(OutOfFiles::of).map(|limit| format!("hint: {limit}\n")).unwrap_or_default();
+        Failure { code: Failure::START, text: format!("error: {error:#}\n{hint}") }
     }
 
     /// Something was asked for that was not done to its end.

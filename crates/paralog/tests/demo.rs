@@ -158,6 +158,32 @@ fn interrupted_before_the_proof_it_fails_and_leaves_nothing() {
 }
 
 #[test]
+fn with_too_few_files_it_fails_and_says_so_and_what_to_do() {
+    let folders = Folders::new();
+    // Not enough for the clusters, for the threads, for all connections, for the offsets file: about 45 would do.
+    let demos = [12, 18, 30, 40].map(|files_max| {
+        let demo = folders.demo(&["--records", "2000"]);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {files_max} && exec \"$0\" \"$@\""));
+        command.arg(demo.get_program()).args(demo.get_args()).current_dir(folders.work.path());
+        command.env("TMPDIR", folders.temporary.path()).env_remove("PARALOG_LOG").stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        (files_max, Running::start(command))
+    });
+    for (files_max, mut demo) in demos {
+        let shown: Vec<String> = demo.lines().map(Result::unwrap).collect();
+        let (code, errors) = demo.ended();
+        let told = format!("{files_max} files, {code:?}: {shown:#?}\n{errors}");
+        assert!(matches!(code, Some(3 | 4)), "{told}");
+        assert!(
+            errors.contains("`ulimit -n`") && errors.contains("\nerror: ") | errors.starts_with("error: "),
+            "{told}"
+        );
+    }
+    folders.assert_empty();
+}
+
+#[test]
 fn an_output_that_is_closed_does_not_stop_it() {
     let folders = Folders::new();
     let mut child = Running::start(folders.demo(&["--records", "100"]));

@@ -11,6 +11,7 @@ mod start_up;
 mod status;
 pub mod stores;
 
+pub use client::OutOfFiles;
 pub use connector::{Prepared, blocking_threads_max, prepare};
 pub use run::{Outcome, RunError, run};
 pub use start_up::{End, ReachError, chain};

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use client::{CallError, CloseCause, Cluster, Metadata, Wanted};
+use client::{CallError, CloseCause, Cluster, Metadata, OutOfFiles, Wanted};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -69,6 +69,9 @@ impl ReachError {
                      built yet",
                     end.property
                 ),
+                CallError::Connect { source, .. } if OutOfFiles::of(source).is_some() => {
+                    String::from("it takes two or three connections for each broker, and a few files")
+                }
                 CallError::TimedOut { .. } | CallError::Connect { .. } => {
                     format!(
                         "check that the broker runs, that this machine can reach it, and the address in `{}`",

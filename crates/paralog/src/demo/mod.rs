@@ -32,7 +32,7 @@ use worker::{Outcome, Prepared, WorkerStatus};
 use crate::cli::{self, Logs};
 use crate::failure::Failure;
 use crate::logs;
-use crate::progress::grouped;
+use crate::progress::{first_trouble, grouped};
 use crate::screen::Screen;
 use clusters::{BROKERS, Clusters, KAFKA_VERSION};
 use records::{BATCH_RECORDS, PARTITIONS, Records, VALUE_BYTES, numbers};
@@ -48,6 +48,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// `--keep-running` writes a batch of so many records so often.
 const SLOW_INTERVAL: Duration = Duration::from_millis(100);
 const SLOW_RECORDS: u64 = 5;
+/// A copy that stands for so long, and knows why, is given up: what the demo has itself made it run into stays.
+const STANDS_MAX: Duration = Duration::from_secs(15);
 /// After `--keep-running` the copy may take this long for what it has not copied yet.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 
@@ -218,7 +220,7 @@ async fn write(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure> 
         });
     }
     let progress = || (written.load(Ordering::Relaxed), total);
-    steps.watched("write", progress, all(writing)).await?;
+    steps.watched("write", progress, || None, all(writing)).await?;
     let (took, bytes) = (started.elapsed(), log_bytes(&stage.source, TOPIC));
     steps.done(
         "write",
@@ -235,27 +237,33 @@ async fn write(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure> 
 /// Copies them as `paralog run --until-caught-up` does.
 async fn copy(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure> {
     let prepared = prepared(stage)?;
-    let (sender, _) = watch::channel(Arc::new(WorkerStatus::default()));
+    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
     let started = Instant::now();
     let arrival = arrival(&stage.destination, total);
     tokio::pin!(arrival);
     let copying = worker::run(prepared, true, stage.stopped(), sender);
+    let stands = stands(&stage.destination, &status);
     let whole = async {
-        tokio::pin!(copying);
+        tokio::pin!(copying, stands);
         let mut arrived = None;
         loop {
             tokio::select! {
-                outcome = &mut copying => return (arrived, outcome),
+                outcome = &mut copying => {
+                    return outcome.map(|outcome| (arrived, outcome)).map_err(|error| Failure::run(&error));
+                }
+                trouble = &mut stands => {
+                    let stood = seconds(STANDS_MAX);
+                    return Err(Failure::incomplete(&anyhow!("nothing was copied for {stood}: {trouble}")));
+                }
                 times = &mut arrival, if arrived.is_none() => arrived = Some(times),
             }
         }
     };
     let progress = || (end_offsets(&stage.destination, REPLICA), total);
-    let (arrived, outcome) = steps.watched("copy", progress, whole).await;
-    match outcome {
-        Ok(Outcome::CaughtUp) => {}
-        Ok(Outcome::Stopped) => return Err(interrupted()),
-        Err(error) => return Err(Failure::run(&error)),
+    let trouble = || first_trouble(&status.borrow());
+    let (arrived, outcome) = steps.watched("copy", progress, trouble, whole).await?;
+    if outcome == Outcome::Stopped {
+        return Err(interrupted());
     }
     let bytes = log_bytes(&stage.destination, REPLICA);
     let (first, last) = arrived.unwrap_or_else(|| (started, Instant::now()));
@@ -293,6 +301,21 @@ async fn arrival(destination: &Cluster, total: u64) -> (Instant, Instant) {
     }
 }
 
+/// Why the copy stands, once it has for [`STANDS_MAX`].
+async fn stands(destination: &Cluster, status: &watch::Receiver<Arc<WorkerStatus>>) -> String {
+    let mut looks = tokio::time::interval(LOOK_INTERVAL * 10);
+    let (mut copied, mut since) = (0, Instant::now());
+    loop {
+        looks.tick().await;
+        let (present, trouble) = (end_offsets(destination, REPLICA), first_trouble(&status.borrow()));
+        match trouble {
+            Some(trouble) if present == copied && since.elapsed() >= STANDS_MAX => return trouble,
+            Some(_) if present == copied => {}
+            _ => (copied, since) = (present, Instant::now()),
+        }
+    }
+}
+
 /// Proves both sides equal, and to have as many records as were written.
 async fn verify(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure> {
     let started = Instant::now();
@@ -309,7 +332,7 @@ async fn verify(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure>
         });
     }
     let progress = || (read.load(Ordering::Relaxed), total.saturating_mul(2));
-    let mut all = steps.watched("verify", progress, all(comparing)).await?;
+    let mut all = steps.watched("verify", progress, || None, all(comparing)).await?;
     all.sort_by_key(|both| both.partition);
     steps.done(
         "verify",
@@ -369,7 +392,7 @@ async fn keep_running(steps: &Steps, stage: &Stage, total: u64) -> Result<u64, F
         "the worker starts again where it stopped; {} records are written each second, and copied, until Ctrl-C",
         SLOW_RECORDS * 1000 / u64::try_from(SLOW_INTERVAL.as_millis()).unwrap_or(1).max(1)
     ));
-    let (sender, _) = watch::channel(Arc::new(WorkerStatus::default()));
+    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
     let (finish, finished) = tokio::sync::oneshot::channel::<()>();
     let copying = worker::run(prepared(stage)?, false, async { drop(finished.await) }, sender);
     let written = AtomicU64::new(total);
@@ -415,7 +438,7 @@ async fn keep_running(steps: &Steps, stage: &Stage, total: u64) -> Result<u64, F
             }
         }
     };
-    steps.watched("run", progress, both).await
+    steps.watched("run", progress, || first_trouble(&status.borrow()), both).await
 }
 
 /// What `paralog run --source … --destination … --topics … --rename …` would prepare.

@@ -38,11 +38,12 @@ impl Steps {
         self.done("", what);
     }
 
-    /// Awaits `work`, and shows meanwhile how many records of how many are done.
+    /// Awaits `work`, and shows meanwhile how many records of how many are done, and what keeps it from going on.
     pub(crate) async fn watched<T>(
         &self,
         name: &str,
         progress: impl Fn() -> (u64, u64),
+        trouble: impl Fn() -> Option<String>,
         work: impl Future<Output = T>,
     ) -> T {
         let interval = if self.screen.is_terminal() { TERMINAL_INTERVAL } else { PIPE_INTERVAL };
@@ -52,6 +53,7 @@ impl Steps {
         tokio::pin!(work);
         let mut before = (Instant::now(), progress().0);
         let mut shown = None;
+        let mut told = None;
         let result = loop {
             tokio::select! {
                 result = &mut work => break result,
@@ -66,9 +68,14 @@ impl Steps {
             let counts =
                 format!("{} of {} records, {} records/s", grouped(done), grouped(of), grouped(per_second));
             if self.screen.is_terminal() {
-                self.screen.show(vec![format!("{name:NAME_CHARS$} {}   {counts}", bar(done, of))]);
-            } else {
-                self.done(name, &counts);
+                let bar = format!("{name:NAME_CHARS$} {}   {counts}", bar(done, of));
+                self.screen.show([Some(bar), trouble()].into_iter().flatten().collect());
+                continue;
+            }
+            self.done(name, &counts);
+            let before = std::mem::replace(&mut told, trouble());
+            if let Some(trouble) = told.as_ref().filter(|_| told != before) {
+                self.more(trouble);
             }
         };
         self.screen.show(Vec::new());

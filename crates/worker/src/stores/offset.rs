@@ -17,6 +17,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use client::OutOfFiles;
 use offsets::Stored;
 use offsets::connect_file::{self, Entry};
 use pipeline::{OffsetStore, StoreError};
@@ -186,6 +187,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn refuse(what: &str, path: &Path, error: &io::Error) -> StoreError {
+    if let Some(limit) = OutOfFiles::of(error) {
+        return StoreError(format!("cannot {what} offsets file `{}`: {limit}", path.display()));
+    }
     let advice = match error.kind() {
         ErrorKind::NotFound => format!("; create the folder `{}`", folder(path).display()),
         ErrorKind::PermissionDenied => {
