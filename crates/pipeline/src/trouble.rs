@@ -3,7 +3,7 @@
 use std::fmt;
 
 use client::{CallError, Class, ErrorCode, classify};
-use model::{LeaderEpoch, Offset, ProducerId};
+use model::{BrokerId, LeaderEpoch, Offset, ProducerId};
 
 /// The reason a lane stands still or has stopped, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub enum Trouble {
     RecordTooLarge { at: Offset, bytes: usize, limit_bytes: usize },
     /// A broker left the partition out of its answer.
     Unanswered(Side, &'static str),
+    /// A broker has not answered for so many seconds, and is not given up yet.
+    NoAnswer(Side, BrokerId, u64),
     /// Progress cannot be written.
     Store(String),
 }
@@ -131,7 +133,8 @@ impl Trouble {
             Trouble::NoLeader(_) | Trouble::Connection(..) | Trouble::Passing(..) | Trouble::Store(_) => true,
             // Damage on the way is gone when the batch is fetched again.
             Trouble::Unreadable { .. } => true,
-            Trouble::NotReplicated | Trouble::OutcomeUnknown | Trouble::Unanswered(..) => true,
+            Trouble::NotReplicated | Trouble::OutcomeUnknown => true,
+            Trouble::Unanswered(..) | Trouble::NoAnswer(..) => true,
             // The other one may be gone soon; each look is safe.
             Trouble::SecondWriter { .. } | Trouble::LeaseOver => true,
             Trouble::Refused(..)
@@ -165,7 +168,8 @@ impl Trouble {
             | Trouble::NotReplicated
             | Trouble::OutcomeUnknown
             | Trouble::LeaseOver
-            | Trouble::Unanswered(..) => return None,
+            | Trouble::Unanswered(..)
+            | Trouble::NoAnswer(..) => return None,
             Trouble::OtherDestination { .. } => {
                 "point the worker at the cluster it copied to before, or give this copy another connector name or \
                  another offset.storage.file.filename; if this is the same cluster, restored, say so with `paralog \
@@ -357,6 +361,9 @@ impl fmt::Display for Trouble {
                 "the record at source offset {at} needs {bytes} bytes, the destination topic takes {limit_bytes}"
             ),
             Trouble::Unanswered(side, call) => write!(f, "the {side} left the partition out of its {call} answer"),
+            Trouble::NoAnswer(side, broker, seconds) => {
+                write!(f, "no answer from {side} broker {broker} for {seconds} s")
+            }
             Trouble::Store(error) => write!(f, "progress cannot be stored: {error}"),
         }
     }

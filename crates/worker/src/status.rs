@@ -71,6 +71,9 @@ pub(crate) enum Verdict {
 const PATIENCE_REFUSED: Duration = Duration::from_secs(10);
 /// Damage may be on the way or on one replica: it is read again a few times.
 const PATIENCE_UNREADABLE: Duration = Duration::from_secs(60);
+/// A partition that has something to copy, and neither moves nor says why, is told after this: longer than a request
+/// may take, after which there is a reason.
+const SILENT: Duration = Duration::from_secs(60);
 /// What only an operator ends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -90,6 +93,8 @@ struct LaneView {
     /// The trouble it is in, and since when.
     trouble: Option<(Trouble, Instant)>,
     has_caught_up: bool,
+    /// How far it was when it last moved or had nothing to do, and when that was.
+    moved: (Offset, Instant),
 }
 
 /// What the control plane says of a connector.
@@ -129,6 +134,7 @@ impl FlowView {
                 start: None,
                 trouble: None,
                 has_caught_up: false,
+                moved: (lane.next_source, now),
             });
             view.update(now, lane);
             let key = (lane.source.topic.clone(), lane.destination.topic.clone());
@@ -144,7 +150,7 @@ impl FlowView {
                 copied: 0,
                 to_copy: Some(0),
             });
-            topic.add(lane, view);
+            topic.add(now, lane, view);
         }
         self.not_copied.clone_from(&routed.not_copied);
         self.is_settled = routed.is_settled
@@ -196,6 +202,9 @@ impl LaneView {
             self.start = Some(lane.next_source);
         }
         self.has_caught_up = lane.has_reached_start_end();
+        if lane.next_source != self.moved.0 || lane.lag() == Some(0) || lane.trouble.is_some() {
+            self.moved = (lane.next_source, now);
+        }
         self.trouble = match (&lane.trouble, self.trouble.take()) {
             (Some(present), Some((known, since))) if known == *present => Some((known, since)),
             (Some(present), _) => Some((present.clone(), now)),
@@ -205,19 +214,27 @@ impl LaneView {
 }
 
 impl TopicStatus {
-    fn add(&mut self, lane: &LaneStatus, view: &LaneView) {
+    fn add(&mut self, now: Instant, lane: &LaneStatus, view: &LaneView) {
         self.partitions += 1;
         self.records = self.records.saturating_add(lane.records);
         self.bytes = self.bytes.saturating_add(lane.bytes);
         self.lag_records = self.lag_records.zip(lane.lag()).map(|(sum, lag)| sum.saturating_add(lag));
         // A lane that cannot read stays in the state it is in, and one that is looked at again is opening: what
         // tells that it has not moved since is the trouble.
-        if lane.trouble.is_some() || lane.state == LaneState::Blocked {
+        let silent = now.saturating_duration_since(view.moved.1);
+        let trouble = match &lane.trouble {
+            Some(trouble) => Some(trouble.to_string()),
+            None if silent >= SILENT => Some(format!(
+                "nothing was copied for {} s, and nobody says why (it is {})",
+                silent.as_secs(),
+                lane.state
+            )),
+            None => None,
+        };
+        if trouble.is_some() || lane.state == LaneState::Blocked {
             self.stopped_partitions += 1;
         }
-        if self.trouble.is_none() {
-            self.trouble = lane.trouble.as_ref().map(ToString::to_string);
-        }
+        self.trouble = self.trouble.take().or(trouble);
         let span = |from: Offset, to: Offset| u64::try_from(to.0.saturating_sub(from.0)).unwrap_or(0);
         let share = view
             .start
@@ -294,6 +311,26 @@ mod tests {
         let waiting = LaneStatus { state: LaneState::Blocked, ..lane(0, 3, 10) };
         let flow = view.update(Instant::now(), &routed(1), &status(vec![waiting]));
         assert_eq!((flow.topics[0].stopped_partitions, flow.topics[0].trouble.as_deref()), (1, None));
+    }
+
+    #[test]
+    fn a_lane_that_stands_without_a_reason_is_told_in_the_end() {
+        let start = Instant::now();
+        let mut view = FlowView::new("f".into());
+        let mut trouble_after = |seconds, lane| {
+            let now = start + Duration::from_secs(seconds);
+            view.update(now, &routed(1), &status(vec![lane])).topics[0].trouble.clone()
+        };
+        assert_eq!(trouble_after(0, lane(0, 3, 10)), None);
+        assert_eq!(trouble_after(59, lane(0, 3, 10)), None);
+        let told = "nothing was copied for 61 s, and nobody says why (it is flowing)";
+        assert_eq!(trouble_after(61, lane(0, 3, 10)).as_deref(), Some(told));
+        assert_eq!(trouble_after(62, lane(0, 4, 10)), None);
+        // The lane's end is five further than at the start: now there is nothing to do.
+        assert_eq!(trouble_after(100, lane(0, 15, 10)), None);
+        assert_eq!(trouble_after(200, lane(0, 15, 10)), None);
+        assert_eq!(trouble_after(201, lane(0, 15, 20)), None);
+        assert!(trouble_after(270, lane(0, 15, 20)).is_some());
     }
 
     #[test]

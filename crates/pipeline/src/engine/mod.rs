@@ -25,6 +25,8 @@ use crate::options::Options;
 use crate::status::{LaneState, LaneStatus, Status};
 use crate::trouble::{Side, Trouble};
 
+/// A request that is not answered for so long is told of, well before it is given up.
+const OVERDUE: Duration = Duration::from_secs(5);
 /// The longest time between two events.
 const PULSE: Duration = Duration::from_secs(2);
 /// After so long a time without any, the process was not running.
@@ -60,6 +62,7 @@ struct Request {
     broker: BrokerId,
     connection: ConnectionId,
     lanes: Vec<LaneId>,
+    sent_at: Instant,
 }
 
 /// A fetch request under way.
@@ -298,6 +301,7 @@ impl Engine {
     /// A picture for people: all lanes, in the order of their source partitions.
     pub(crate) fn status(&self) -> Status {
         let aged_before_ms = self.aged_before_ms();
+        let overdue = self.overdue();
         let mut lanes: Vec<LaneStatus> = self
             .lanes
             .values()
@@ -312,7 +316,7 @@ impl Engine {
                     State::Blocked { .. } => LaneState::Blocked,
                     State::Draining => LaneState::Draining,
                 },
-                trouble: lane.trouble.clone(),
+                trouble: lane.trouble.as_ref().or_else(|| overdue.get(&lane.id)).cloned(),
                 next_source: lane.acked.next_source,
                 source_end: lane.source_end,
                 source_end_at_start: lane.source_end_at_start,
@@ -334,6 +338,28 @@ impl Engine {
             held_bytes: self.budget.used_bytes(),
             lanes,
         }
+    }
+
+    /// Lanes that do nothing but wait for an answer, and have for long.
+    fn overdue(&self) -> BTreeMap<LaneId, Trouble> {
+        let since = |at: Instant| self.now.instant.checked_duration_since(at).filter(|past| *past >= OVERDUE);
+        let mut overdue = BTreeMap::new();
+        for (broker, fetch) in &self.fetches {
+            let Some(past) = since(fetch.asked_at + fetch.wait_max) else { continue };
+            let lanes = fetch.lanes.iter().filter_map(|(key, ..)| self.lanes.get(&key.id));
+            let trouble = Trouble::NoAnswer(Side::Source, *broker, past.as_secs());
+            overdue.extend(
+                lanes
+                    .filter(|lane| lane.is_reading() && lane.is_idle())
+                    .map(|lane| (lane.id, trouble.clone())),
+            );
+        }
+        for request in self.requests.values() {
+            let Some(past) = since(request.sent_at) else { continue };
+            let trouble = Trouble::NoAnswer(Side::Destination, request.broker, past.as_secs());
+            overdue.extend(request.lanes.iter().map(|id| (*id, trouble.clone())));
+        }
+        overdue
     }
 
     /// What became of the lanes during one event, one line for all that share a reason.

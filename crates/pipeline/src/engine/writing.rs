@@ -169,14 +169,14 @@ impl Engine {
         for id in &lanes {
             self.offer(*id);
         }
-        self.requests.insert(request, Request { broker, connection, lanes });
+        self.requests.insert(request, Request { broker, connection, lanes, sent_at: self.now.instant });
         *self.requests_out.entry(broker).or_default() += 1;
         self.actions.push_back(Action::Send { broker, connection, request, batches, not_after: self.lease });
         true
     }
 
     pub(super) fn produced(&mut self, request: RequestId, reply: Result<ProduceReply, SendError>) {
-        let Some(Request { broker, connection, lanes }) = self.requests.remove(&request) else { return };
+        let Some(Request { broker, connection, lanes, .. }) = self.requests.remove(&request) else { return };
         if let Some(out) = self.requests_out.get_mut(&broker) {
             *out -= 1;
         }

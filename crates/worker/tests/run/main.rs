@@ -286,6 +286,41 @@ async fn a_source_that_goes_away_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_broker_that_does_not_answer_is_told_long_before_it_is_given_up() {
+    let desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
+    desk.source.create_topic("test-topic", 1, &[]);
+    desk.fill("test-topic", 0, 0..50);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
+    let run = worker::run(desk.prepared(), false, async { drop(stopped.await) }, sender);
+    let trouble = || {
+        let status = status.borrow();
+        let topic = status.flows.first().and_then(|flow| flow.topics.first());
+        topic.and_then(|topic| topic.trouble.clone()).unwrap_or_default()
+    };
+    let watched = async {
+        wait_until(|| desk.copied("test-topic.replica", 0).len() == 50).await;
+        for (cluster, api, side) in
+            [(&desk.source, ApiKey::Fetch, "source"), (&desk.destination, ApiKey::Produce, "destination")]
+        {
+            let held = cluster.on(api).always().hold();
+            let copied = desk.copied("test-topic.replica", 0).len();
+            desk.fill("test-topic", 0, copied..copied + 10);
+            let began = Instant::now();
+            wait_until(|| trouble().starts_with(&format!("no answer from {side} broker 0 for "))).await;
+            assert!(began.elapsed() < Duration::from_secs(20), "told after {:?}", began.elapsed());
+            held.release();
+            wait_until(|| desk.copied("test-topic.replica", 0).len() == copied + 10).await;
+            wait_until(|| trouble().is_empty()).await;
+        }
+        drop(stop);
+    };
+    let (outcome, ()) = tokio::join!(run, watched);
+    assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    assert_eq!(desk.copied("test-topic.replica", 0), up_to(70));
+}
+
+#[tokio::test]
 async fn progress_that_cannot_be_stored_is_told_and_copying_begins_once_it_can() {
     let mut desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
     desk.connector = "topic.whitelist=test-topic,later\ntopic.rename.format=${topic}.replica\n".into();
