@@ -59,7 +59,8 @@ const DEMO_HELP: &str = "\
 It needs nothing but this program: the clusters listen on ports of loopback that the system chooses, hold \
 everything in memory, and end with it. Their addresses are printed, for kcat or any other Kafka client to look.
 
-Exit codes: 0 the copy was compared with the source and is equal, 4 it is not, or that was not found out.";
+Exit codes: 0 the copy was compared with the source and is equal, 1 wrong arguments, 3 the clusters cannot start or \
+the output cannot be written, 4 the copy is not equal, or that was not found out.";
 
 const OFFSETS_HELP: &str = "\
 Each takes the files, or --source, --destination and --topics, that `paralog run` takes, of one connector. All but \
@@ -237,8 +238,8 @@ pub(crate) struct Reset {
 #[derive(Debug, Args)]
 #[command(after_help = DEMO_HELP)]
 pub(crate) struct Demo {
-    /// How many records to write and copy; they stay in memory, 0.6 KB each, twice
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    /// How many records to write and copy, 1 to 10,000,000; they stay in memory, 1.5 KB each
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub(crate) records: u64,
 
     /// Afterwards go on writing, slowly, and copying until Ctrl-C; then compare again

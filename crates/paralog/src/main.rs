@@ -7,11 +7,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod answer;
 mod check;
 mod cli;
 mod demo;
 mod failure;
 mod files;
+mod limits;
 mod logs;
 mod offsets;
 mod progress;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
             return if answer.use_stderr() { Failure::USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
+    limits::raise_open_files();
     let result = match cli.command {
         Command::Run(run) => run::run(&run),
         Command::Check(check) => check::check(&check),

@@ -1,11 +1,12 @@
 //! `paralog offsets`: how far a connector is, kept, read and changed by hand.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
 use worker::progress::{self, ProgressError, To};
 
+use crate::answer::answer;
 use crate::cli::{Alter, Connectors, Export, Import, Offsets};
 use crate::failure::Failure;
 use crate::run;
@@ -28,7 +29,7 @@ fn export(asked: &Export) -> Result<(), Failure> {
         Some(path) => {
             std::fs::write(path, document).with_context(|| format!("cannot write `{}`", path.display()))
         }
-        None => std::io::stdout().write_all(document.as_bytes()).context("cannot write the export"),
+        None => answer(&document).context("cannot write the export"),
     };
     written.map_err(|error| Failure::start(&error))
 }
@@ -87,6 +88,5 @@ fn failed(error: ProgressError) -> Failure {
 fn print(lines: &[String]) -> Result<(), Failure> {
     let mut text = lines.join("\n");
     text.push('\n');
-    let written = std::io::stdout().write_all(text.as_bytes()).context("done, and cannot be told");
-    written.map_err(|error| Failure::start(&error))
+    answer(&text).context("done, and cannot be told").map_err(|error| Failure::start(&error))
 }

@@ -5,7 +5,7 @@
 //! wherever progress is shown.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -17,14 +17,13 @@ enum Stream {
 }
 
 impl Stream {
-    /// What cannot be shown must not stop the copy.
-    fn write(self, text: &str) {
-        let _ = match self {
+    fn write(self, text: &str) -> io::Result<()> {
+        match self {
             Stream::Output => {
                 io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())
             }
             Stream::Error => io::stderr().lock().write_all(text.as_bytes()),
-        };
+        }
     }
 }
 
@@ -34,6 +33,8 @@ pub(crate) struct Screen {
     stream: Stream,
     is_terminal: bool,
     live: Arc<Mutex<Vec<String>>>,
+    /// The first thing that could not be shown, and why.
+    failed: Arc<OnceLock<io::Error>>,
 }
 
 impl Screen {
@@ -50,12 +51,25 @@ impl Screen {
     fn on(stream: Stream, is_terminal: bool) -> Screen {
         // A terminal that understands nothing says so.
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Screen { stream, is_terminal: is_terminal && !is_dumb, live: Arc::default() }
+        Screen { stream, is_terminal: is_terminal && !is_dumb, live: Arc::default(), failed: Arc::default() }
     }
 
     /// Whether progress can be shown in place.
     pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
+    }
+
+    /// What cannot be shown must not stop the copy; [`Screen::failure`] tells of it afterwards.
+    fn put(&self, text: &str) {
+        if let Err(error) = self.stream.write(text) {
+            // All but the first would only say it again.
+            let _ = self.failed.set(error);
+        }
+    }
+
+    /// Why something could not be shown. That nobody reads any more, as with `| head`, is no reason.
+    pub(crate) fn failure(&self) -> Option<&io::Error> {
+        self.failed.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
     }
 
     /// Replaces the lines that show progress.
@@ -67,7 +81,7 @@ impl Screen {
         let mut out = erase(&live);
         out.push_str(&draw(&lines));
         *live = lines;
-        self.stream.write(&out);
+        self.put(&out);
     }
 
     /// Leaves the lines that show progress where they are, as the last word.
@@ -78,16 +92,16 @@ impl Screen {
     /// Says a line, above those that show progress.
     pub(crate) fn say(&self, line: &str) {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        self.stream.write(&format!("{}{line}\n{}", erase(&live), draw(&live)));
+        self.put(&format!("{}{line}\n{}", erase(&live), draw(&live)));
     }
 
     /// Logs `text`, above the lines that show progress.
     pub(crate) fn write(&self, text: &[u8]) -> io::Result<()> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         if self.stream != Stream::Error && !live.is_empty() {
-            self.stream.write(&erase(&live));
+            self.put(&erase(&live));
             let written = io::stderr().lock().write_all(text);
-            self.stream.write(&draw(&live));
+            self.put(&draw(&live));
             return written;
         }
         let mut out = erase(&live).into_bytes();

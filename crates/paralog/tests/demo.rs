@@ -184,6 +184,45 @@ fn with_too_few_files_it_fails_and_says_so_and_what_to_do() {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_fails_and_says_so() {
+    let folders = Folders::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let Output { status, stderr, .. } = folders.demo(&["--records", "100"]).stdout(full).output().unwrap();
+    let errors = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(3), "{errors}");
+    assert!(errors.starts_with("error: cannot write to the output: No space left"), "{errors}");
+    folders.assert_empty();
+}
+
+#[test]
+fn numbers_of_records_that_cannot_be_meant_are_refused_with_those_that_can() {
+    let folders = Folders::new();
+    for number in ["0", "-1", "10000001", "many"] {
+        let Output { status, stderr, .. } = folders.demo(&["--records", number]).output().unwrap();
+        let errors = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(1), "{errors}");
+        assert!(errors.contains(&format!("invalid value '{number}' for '--records <N>'")), "{errors}");
+    }
+    folders.assert_empty();
+}
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let folders = Folders::new();
+    let demo = folders.demo(&["--records", "100"]);
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg("ulimit -Sn 30 && exec \"$0\" \"$@\"")
+        .arg(demo.get_program())
+        .args(demo.get_args());
+    command.current_dir(folders.work.path()).env("TMPDIR", folders.temporary.path()).stdin(Stdio::null());
+    let Output { status, stderr, .. } = command.output().unwrap();
+    assert_eq!((status.code(), String::from_utf8(stderr).unwrap()), (Some(0), String::new()));
+    folders.assert_empty();
+}
+
+#[test]
 fn an_output_that_is_closed_does_not_stop_it() {
     let folders = Folders::new();
     let mut child = Running::start(folders.demo(&["--records", "100"]));

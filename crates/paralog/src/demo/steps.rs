@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use tokio::time::MissedTickBehavior;
 
 use crate::progress::{bar, grouped};
@@ -21,6 +22,11 @@ pub(crate) struct Steps {
 impl Steps {
     pub(crate) fn new(screen: Screen) -> Steps {
         Steps { screen }
+    }
+
+    /// Fails if something of what was said could not be written.
+    pub(crate) fn told(&self) -> anyhow::Result<()> {
+        self.screen.failure().map_or(Ok(()), |error| Err(anyhow!("cannot write to the output: {error}")))
     }
 
     /// A line.
