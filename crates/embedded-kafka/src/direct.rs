@@ -1,7 +1,8 @@
 //! What a test does to a cluster without being a client of it.
 //!
-//! These act at once and on the state itself. A topic or partition that does not exist is a mistake in the
-//! test, so it panics.
+//! These act at once and on the state itself. What writes to a log or looks at it gives [`NoPartition`] where there is
+//! none, since a client may have deleted it a moment ago. What else is done to a topic or partition is done by tests to
+//! one of their own: that it does not exist is a mistake there, so it panics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,16 @@ use crate::log::StoredEntry;
 use crate::partition::{Partition, stored_entries};
 use crate::producers::Producers;
 use crate::state::State;
+
+/// There is no such partition, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no partition {topic}-{partition}")]
+pub struct NoPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number in it.
+    pub partition: i32,
+}
 
 /// Why bytes cannot be placed into a log.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +51,9 @@ pub enum AppendError {
         /// The log's end.
         end_offset: i64,
     },
+    /// There is no log to append them to.
+    #[error(transparent)]
+    NoPartition(#[from] NoPartition),
 }
 
 /// A record of a log.
@@ -199,12 +213,12 @@ impl Cluster {
     ///
     /// # Errors
     /// [`AppendError`] if they are not whole entries, or go back; what comes before the first bad entry is
-    /// appended.
+    /// appended. Or if there is no such partition.
     pub fn append(&self, topic: &str, partition: i32, bytes: Bytes) -> Result<(), AppendError> {
         let given_bytes = bytes.len();
         let entries = stored_entries(bytes)?;
         let whole_bytes: usize = entries.iter().map(StoredEntry::size_bytes).sum();
-        self.with(topic, partition, |partition| {
+        self.find(topic, partition, |partition| {
             for entry in entries {
                 let (base_offset, end_offset) = (entry.base_offset, partition.log.end_offset());
                 if !partition.append(entry) {
@@ -215,35 +229,39 @@ impl Cluster {
                 0 if given_bytes > 0 => Ok(()),
                 left_bytes => Err(AppendError::Incomplete { left_bytes, given_bytes }),
             }
-        })
+        })?
     }
 
     /// Appends one v2 batch as a leader does: at the log's end and under its epoch, whatever the batch says
     /// of those. Nothing else is changed or checked.
     ///
     /// # Errors
-    /// [`AppendError`] if it is not one whole batch.
+    /// [`AppendError`] if it is not one whole batch, or there is no such partition.
     pub fn place(&self, topic: &str, partition: i32, batch: Bytes) -> Result<i64, AppendError> {
         let given_bytes = batch.len();
         let mut entries = stored_entries(batch)?;
         let (Some(entry), true) = (entries.pop(), entries.is_empty()) else {
             return Err(AppendError::Incomplete { left_bytes: given_bytes, given_bytes });
         };
-        self.with(topic, partition, |partition| {
+        let placed = self.find(topic, partition, |partition| {
             let base_offset = partition.log.end_offset();
             let leader_epoch = partition.leader_epoch;
             partition.append(entry.moved_to(base_offset, leader_epoch));
-            Ok(base_offset)
-        })
+            base_offset
+        });
+        Ok(placed?)
     }
 
     /// Every data record of a log, in order; markers are left out, aborted records are not.
     ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    ///
     /// # Panics
-    /// If the log holds an entry that cannot be read, or there is no such partition.
-    pub fn records(&self, topic: &str, partition: i32) -> Vec<LogRecord> {
+    /// If the log holds an entry that cannot be read.
+    pub fn records(&self, topic: &str, partition: i32) -> Result<Vec<LogRecord>, NoPartition> {
         let mut found = Vec::new();
-        for bytes in self.log(topic, partition) {
+        for bytes in self.log(topic, partition)? {
             let entry =
                 record_batch::split(bytes).next().expect("entries are not empty").expect("was read before");
             if matches!(&entry, Entry::Batch(batch) if batch.header.is_control()) {
@@ -252,60 +270,89 @@ impl Cluster {
             let records = record_batch::records(&entry, DECOMPRESSED_BYTES_MAX).expect("records can be read");
             found.extend(records.iter().map(|record| LogRecord::from(record.expect("a record can be read"))));
         }
-        found
+        Ok(found)
     }
 
     /// Waits until a log reaches `end_offset`.
-    pub async fn reached(&self, topic: &str, partition: i32, end_offset: i64) {
+    ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    pub async fn reached(&self, topic: &str, partition: i32, end_offset: i64) -> Result<(), NoPartition> {
         let changed = Arc::new(Notify::new());
         loop {
-            let reached = self.with(topic, partition, |partition| {
+            let reached = self.find(topic, partition, |partition| {
                 partition.watch(&changed);
                 partition.log.end_offset() >= end_offset
             });
-            if reached {
-                return;
+            if reached? {
+                return Ok(());
             }
             changed.notified().await;
         }
     }
 
     /// The entries of a log from an offset on, as they are stored: nothing is copied.
-    pub fn entries(&self, topic: &str, partition: i32, from_offset: i64) -> Vec<LogEntry> {
+    ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    pub fn entries(
+        &self,
+        topic: &str,
+        partition: i32,
+        from_offset: i64,
+    ) -> Result<Vec<LogEntry>, NoPartition> {
         let from = |partition: &mut Partition| {
             partition.log.entries_from(from_offset).map(StoredEntry::parts).collect()
         };
-        self.with(topic, partition, from)
+        self.find(topic, partition, from)
     }
 
     /// Every entry of a log, as a fetch reply carries it. Copies the whole log; see [`Cluster::entries`].
-    pub fn log(&self, topic: &str, partition: i32) -> Vec<Bytes> {
-        self.with(topic, partition, |partition| partition.log.entries().map(StoredEntry::bytes).collect())
+    ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    pub fn log(&self, topic: &str, partition: i32) -> Result<Vec<Bytes>, NoPartition> {
+        self.find(topic, partition, |partition| partition.log.entries().map(StoredEntry::bytes).collect())
     }
 
     /// The offset after the last record, replicated or not.
-    pub fn end_offset(&self, topic: &str, partition: i32) -> i64 {
-        self.with(topic, partition, |partition| partition.log.end_offset())
+    ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    pub fn end_offset(&self, topic: &str, partition: i32) -> Result<i64, NoPartition> {
+        self.find(topic, partition, |partition| partition.log.end_offset())
     }
 
     /// The first offset that can be read.
-    pub fn start_offset(&self, topic: &str, partition: i32) -> i64 {
-        self.with(topic, partition, |partition| partition.log.start_offset())
+    ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    pub fn start_offset(&self, topic: &str, partition: i32) -> Result<i64, NoPartition> {
+        self.find(topic, partition, |partition| partition.log.start_offset())
     }
 
     /// The end of what consumers see.
-    pub fn high_watermark(&self, topic: &str, partition: i32) -> i64 {
-        self.with(topic, partition, |partition| partition.high_watermark())
+    ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    pub fn high_watermark(&self, topic: &str, partition: i32) -> Result<i64, NoPartition> {
+        self.find(topic, partition, |partition| partition.high_watermark())
     }
 
     /// The end of what read_committed consumers see.
-    pub fn last_stable_offset(&self, topic: &str, partition: i32) -> i64 {
-        self.with(topic, partition, |partition| partition.last_stable_offset())
+    ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    pub fn last_stable_offset(&self, topic: &str, partition: i32) -> Result<i64, NoPartition> {
+        self.find(topic, partition, |partition| partition.last_stable_offset())
     }
 
     /// Bytes in a log.
-    pub fn log_bytes(&self, topic: &str, partition: i32) -> usize {
-        self.with(topic, partition, |partition| partition.log.size_bytes())
+    ///
+    /// # Errors
+    /// [`NoPartition`] if there is no such partition.
+    pub fn log_bytes(&self, topic: &str, partition: i32) -> Result<usize, NoPartition> {
+        self.find(topic, partition, |partition| partition.log.size_bytes())
     }
 
     /// Moves the log start, as DeleteRecords and retention do.
@@ -461,9 +508,19 @@ impl Cluster {
         })
     }
 
-    fn with<T>(&self, topic: &str, partition: i32, act: impl FnOnce(&mut Partition) -> T) -> T {
+    fn find<T>(
+        &self,
+        topic: &str,
+        partition: i32,
+        act: impl FnOnce(&mut Partition) -> T,
+    ) -> Result<T, NoPartition> {
         let mut state = self.shared().state();
         let found = State::partition_mut(&mut state, topic, partition);
-        act(found.unwrap_or_else(|| panic!("there is no partition {topic}-{partition}")))
+        found.map(act).ok_or_else(|| NoPartition { topic: topic.to_owned(), partition })
+    }
+
+    /// As [`Cluster::find`], for what only tests do.
+    fn with<T>(&self, topic: &str, partition: i32, act: impl FnOnce(&mut Partition) -> T) -> T {
+        self.find(topic, partition, act).unwrap_or_else(|missing| panic!("{missing}"))
     }
 }

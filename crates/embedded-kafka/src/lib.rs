@@ -57,7 +57,7 @@ pub use bare::{BarePartition, Taken};
 pub use broker::Broker;
 pub use cluster::{Cluster, StartError};
 pub use config::{Config, Transport};
-pub use direct::{AppendError, LogEntry, LogRecord};
+pub use direct::{AppendError, LogEntry, LogRecord, NoPartition};
 pub use faults::{Fault, Held, On};
 pub use no_socket::NoSocket;
 pub use profile::Profile;

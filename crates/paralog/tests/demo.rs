@@ -3,7 +3,7 @@
 // What is run is another process, against the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use std::io::{BufRead, BufReader, Lines, Read};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -180,6 +180,39 @@ fn with_too_few_files_it_fails_and_says_so_and_what_to_do() {
             "{told}"
         );
     }
+    folders.assert_empty();
+}
+
+/// Asks a broker to delete a topic, and waits for its answer.
+fn delete_topic(address: SocketAddr, name: &str) {
+    let length = |bytes: &str| u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    // DeleteTopics version 1, correlation id 7, no client id, one topic, 10 s.
+    let body = [
+        &[0, 20, 0, 1, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 1][..],
+        &length(name),
+        name.as_bytes(),
+        &[0, 0, 0x27, 0x10],
+    ];
+    let body = body.concat();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(&[&u32::try_from(body.len()).unwrap().to_be_bytes(), &body[..]].concat()).unwrap();
+    let mut answer = vec![0; 4 + 4 + 4 + 4 + 2 + name.len() + 2];
+    stream.read_exact(&mut answer).unwrap();
+    assert!(answer.ends_with(&[0, 0]), "{answer:?}");
+}
+
+#[test]
+fn a_topic_that_somebody_deletes_meanwhile_ends_it_in_words() {
+    let folders = Folders::new();
+    let mut child = Running::start(folders.demo(&["--records", "100", "--keep-running"]));
+    let mut lines = child.lines();
+    let first = lines_until(&mut lines, "the worker starts again");
+    delete_topic(addresses(&first, "source ")[0], "test-topic");
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let (code, errors) = child.ended();
+    let told = "error: topic `test-topic` was deleted while it was written to";
+    assert!(code == Some(4) && errors.lines().any(|line| line == told), "{code:?} {errors} {rest:#?}");
+    assert!(!errors.contains("panicked"), "{errors}");
     folders.assert_empty();
 }
 

@@ -17,7 +17,7 @@ fn keyed(codec: Codec, records: &[(&str, Option<&str>)]) -> Bytes {
 /// Offset, key and whether there is a value, of each record left.
 fn records(cluster: &Cluster) -> Vec<(i64, String, bool)> {
     let mut found = Vec::new();
-    for entry in cluster.log("t", 0) {
+    for entry in cluster.log("t", 0).unwrap() {
         let entry = record_batch::split(entry).next().unwrap().unwrap();
         entry.verify_crc().unwrap();
         for record in &record_batch::records(&entry, 1 << 20).unwrap() {
@@ -39,11 +39,11 @@ async fn cleaning_keeps_the_last_of_each_key_and_leaves_holes() {
     cluster.compact("t", 0);
     let left = [(4, "b", true), (6, "a", true), (7, "c", false)];
     assert_eq!(records(&cluster), left.map(|(offset, key, value)| (offset, key.to_owned(), value)));
-    let log = cluster.log("t", 0);
+    let log = cluster.log("t", 0).unwrap();
     let header = Header::read(&log[0]).unwrap();
     assert_eq!((header.base_offset.0, header.last_offset().0, header.record_count), (3, 5, 1));
     assert!(Header::read(&log[1]).unwrap().has_delete_horizon());
-    assert_eq!(cluster.end_offset("t", 0), 8);
+    assert_eq!(cluster.end_offset("t", 0).unwrap(), 8);
     // The tombstone stays until its horizon.
     cluster.advance(Duration::from_secs(86_399));
     cluster.compact("t", 0);
@@ -61,7 +61,7 @@ async fn an_emptied_batch_stays_for_the_sake_of_its_producer() {
     assert_eq!(client.offer(builder.build()).await.0, ErrorCode::NONE);
     client.offer(keyed(Codec::None, &[("a", Some("2"))])).await;
     cluster.compact("t", 0);
-    let log = cluster.log("t", 0);
+    let log = cluster.log("t", 0).unwrap();
     let header = Header::read(&log[0]).unwrap();
     assert_eq!((log[0].len(), header.record_count, header.producer_id.0), (61, 0, 9));
     assert_eq!(client.fetch(0).await.records.unwrap(), Bytes::from(log.concat()));

@@ -54,7 +54,7 @@ async fn five_batches_back_are_duplicates_and_the_sixth_is_out_of_order() {
             let code = client.offer(stamped(PID, 0, sequence, count)).await.0;
             assert_eq!(code, E::OUT_OF_ORDER_SEQUENCE_NUMBER);
         }
-        assert_eq!(cluster.end_offset("t", 0), 100);
+        assert_eq!(cluster.end_offset("t", 0).unwrap(), 100);
     }
 }
 

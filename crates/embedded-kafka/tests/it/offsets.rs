@@ -114,8 +114,8 @@ async fn records_are_deleted_up_to_the_high_watermark() {
         let told = &response.topics[0].partitions[0];
         assert_eq!((told.error_code, told.low_watermark), expected);
     }
-    assert_eq!((cluster.start_offset("t", 0), cluster.end_offset("t", 0)), (10, 10));
-    assert!(cluster.log("t", 0).is_empty());
+    assert_eq!((cluster.start_offset("t", 0).unwrap(), cluster.end_offset("t", 0).unwrap()), (10, 10));
+    assert!(cluster.log("t", 0).unwrap().is_empty());
 }
 
 #[tokio::test]

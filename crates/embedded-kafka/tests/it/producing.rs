@@ -37,7 +37,7 @@ async fn what_is_produced_is_stored_byte_for_byte_behind_its_header() {
             let sent = batch_of(10, BatchBuilder::new(codec), NOW_MS);
             assert_eq!(client.offer(sent.clone()).await, (ErrorCode::NONE, 0));
             assert_eq!(client.offer(sent.clone()).await, (ErrorCode::NONE, 10));
-            let log = cluster.log("t", 0);
+            let log = cluster.log("t", 0).unwrap();
             assert_eq!(log[1][61..], sent[61..]);
             assert_eq!(log[1][21..57], sent[21..57]);
             assert_eq!(Header::read(&log[1]).unwrap().base_offset.0, 10);
@@ -87,7 +87,7 @@ async fn a_gap_whose_header_was_patched_is_taken_uncompressed_and_corrupts_the_l
         builder.append_at(0, NOW_MS, Some(b"a"), None, &[]);
         builder.append_at(2, NOW_MS, Some(b"c"), None, &[]);
         assert_eq!(client.offer(builder.build()).await, (ErrorCode::NONE, 0));
-        assert_eq!(cluster.end_offset("t", 0), 2);
+        assert_eq!(cluster.end_offset("t", 0).unwrap(), 2);
         let mut builder = BatchBuilder::new(Codec::Gzip).last_offset_delta(1);
         builder.append_at(0, NOW_MS, Some(b"a"), None, &[]);
         builder.append_at(2, NOW_MS, Some(b"c"), None, &[]);
@@ -174,13 +174,13 @@ async fn an_append_time_bit_is_cleared_or_refused_by_version_and_topic() {
         let expected = if taken { ErrorCode::NONE } else { ErrorCode::INVALID_TIMESTAMP };
         assert_eq!(client.offer(marked.clone()).await.0, expected);
         if taken {
-            assert!(!Header::read(&cluster.log("t", 0)[0]).unwrap().is_log_append_time());
+            assert!(!Header::read(&cluster.log("t", 0).unwrap()[0]).unwrap().is_log_append_time());
         }
         cluster.set_topic_config("t", "message.timestamp.type", Some("LogAppendTime"));
         assert_eq!(client.offer(marked).await.0, ErrorCode::INVALID_TIMESTAMP);
         let reply = client.produce(batch(2)).await;
         assert_eq!(reply.error_code, 0);
-        let stored = cluster.log("t", 0).pop().unwrap();
+        let stored = cluster.log("t", 0).unwrap().pop().unwrap();
         let header = Header::read(&stored).unwrap();
         assert!(header.is_log_append_time());
         assert_eq!(header.max_timestamp, reply.log_append_time_ms);
@@ -195,7 +195,7 @@ async fn a_wrong_maximum_time_in_the_header_is_corrected() {
         let (cluster, mut client) = single(profile).await;
         let wrong = with_field(&batch(2), 35, &(NOW_MS + 5000).to_be_bytes());
         assert_eq!(client.offer(wrong).await.0, ErrorCode::NONE);
-        let stored = cluster.log("t", 0).remove(0);
+        let stored = cluster.log("t", 0).unwrap().remove(0);
         assert_eq!(Header::read(&stored).unwrap().max_timestamp, NOW_MS + 1);
         record_batch::split(stored).next().unwrap().unwrap().verify_crc().unwrap();
     }
@@ -223,7 +223,7 @@ async fn a_topic_with_its_own_codec_recompresses_what_has_another() {
     cluster.set_topic_config("t", "compression.type", Some("gzip"));
     let sent = batch_of(50, BatchBuilder::new(Codec::Lz4).stamp(stamp(5, 0, 0)), NOW_MS);
     assert_eq!(client.offer(sent.clone()).await, (ErrorCode::NONE, 0));
-    let stored = cluster.log("t", 0).remove(0);
+    let stored = cluster.log("t", 0).unwrap().remove(0);
     let header = Header::read(&stored).unwrap();
     assert_eq!(header.codec().unwrap(), Codec::Gzip);
     assert_eq!((header.producer_id.0, header.base_sequence, header.record_count), (5, 0, 50));
@@ -235,7 +235,7 @@ async fn of_a_partition_that_is_listed_twice_only_the_last_batch_counts() {
     let (cluster, mut client) = single(Profile::V3_9).await;
     let replies = client.produce_all(&produce_request(None, &[("t", 0, batch(1)), ("t", 0, batch(5))])).await;
     assert_eq!(replies.len(), 1);
-    assert_eq!(cluster.end_offset("t", 0), 5);
+    assert_eq!(cluster.end_offset("t", 0).unwrap(), 5);
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn bad_partitions_do_not_disturb_good_ones() {
     codes.sort_unstable();
     let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
     assert_eq!(codes, [ErrorCode::NONE, unknown, unknown, ErrorCode::INVALID_RECORD]);
-    assert_eq!(cluster.end_offset("u", 1), 1);
+    assert_eq!(cluster.end_offset("u", 1).unwrap(), 1);
 }
 
 #[tokio::test]
@@ -260,7 +260,7 @@ async fn without_acks_there_is_no_reply_and_an_error_closes_the_connection() {
     let request = produce_request(None, &[("t", 0, batch(2))]).with_acks(0);
     client.send(protocol::ApiKey::Produce, 8, &request).await;
     assert_eq!(client.offset_at(-1).await, (ErrorCode::NONE, 2));
-    assert_eq!(cluster.end_offset("t", 0), 2);
+    assert_eq!(cluster.end_offset("t", 0).unwrap(), 2);
     let request = produce_request(None, &[("none", 0, batch(2))]).with_acks(0);
     client.send(protocol::ApiKey::Produce, 8, &request).await;
     assert!(client.is_closed().await);

@@ -58,7 +58,7 @@ async fn history(seed: u64) -> Vec<Happening> {
         Some(150 * BATCH_RECORDS - 1),
         "seed {seed}, leader {leader}"
     );
-    assert_eq!(cluster.records("t", 0).len(), 750, "seed {seed}");
+    assert_eq!(cluster.records("t", 0).unwrap().len(), 750, "seed {seed}");
     history
 }
 

@@ -67,7 +67,7 @@ async fn produce(client: &mut Client, batch: Bytes) -> (E, i64) {
 }
 
 fn ends(cluster: &Cluster) -> (i64, i64) {
-    (cluster.end_offset("t", 0), cluster.last_stable_offset("t", 0))
+    (cluster.end_offset("t", 0).unwrap(), cluster.last_stable_offset("t", 0).unwrap())
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn committed_and_aborted_data_are_told_apart_by_markers_and_the_aborted_li
         client.offer(batch(5)).await;
         assert_eq!(end(&mut client, 0, who, true).await.0, E::NONE);
         assert_eq!(ends(&cluster), (16, 16));
-        let marker = cluster.log("t", 0).pop().unwrap();
+        let marker = cluster.log("t", 0).unwrap().pop().unwrap();
         assert_eq!((marker.len(), Header::read(&marker).unwrap().attributes), (78, 0x30));
 
         add(&mut client, who, &[0]).await;
@@ -94,7 +94,7 @@ async fn committed_and_aborted_data_are_told_apart_by_markers_and_the_aborted_li
         let aborted = told.aborted_transactions.as_ref().unwrap();
         assert_eq!(aborted.len(), 1);
         assert_eq!((aborted[0].producer_id.0, aborted[0].first_offset), (who.0, 16));
-        assert_eq!(told.records.as_ref().unwrap().len(), cluster.log_bytes("t", 0));
+        assert_eq!(told.records.as_ref().unwrap().len(), cluster.log_bytes("t", 0).unwrap());
         assert_eq!(client.fetch(0).await.aborted_transactions, None);
     }
 }
@@ -109,7 +109,7 @@ async fn read_committed_ends_where_a_transaction_is_open() {
     let fetched = client.fetch_with(&fetch_request(0).with_isolation_level(1)).await;
     let told = &fetched.responses[0].partitions[0];
     assert_eq!((told.last_stable_offset, told.high_watermark), (5, 15));
-    assert_eq!(told.records.as_ref().unwrap().len(), cluster.log("t", 0)[0].len());
+    assert_eq!(told.records.as_ref().unwrap().len(), cluster.log("t", 0).unwrap()[0].len());
     // A batch of the same producer outside the transaction.
     assert_eq!(client.offer(stamped(who.0, who.1, 10, 1)).await.0, E::INVALID_TXN_STATE);
 }

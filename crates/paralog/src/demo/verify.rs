@@ -7,7 +7,7 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use embedded_kafka::{Cluster, LogRecord};
 use record_batch::{DECOMPRESSED_BYTES_MAX, Entry, Record, records, split};
@@ -65,7 +65,7 @@ pub(crate) struct Compared {
 /// Reads both sides of a partition and compares them. `count` is told of the records read, of either side.
 ///
 /// # Errors
-/// If a log holds what cannot be read, or what its checksum does not fit.
+/// If a log holds what cannot be read, or what its checksum does not fit, or its topic was deleted.
 pub(crate) fn compare(
     source: (&Cluster, &str),
     destination: (&Cluster, &str),
@@ -74,7 +74,7 @@ pub(crate) fn compare(
 ) -> anyhow::Result<Compared> {
     // A log is a copy: one side at a time.
     let read = |(cluster, topic): (&Cluster, &str)| {
-        digest(&readable(cluster, topic, partition), &count)
+        digest(&readable(cluster, topic, partition)?, &count)
             .with_context(|| format!("cannot read {topic}-{partition}"))
     };
     let (source_digest, destination_digest) = (read(source)?, read(destination)?);
@@ -82,22 +82,23 @@ pub(crate) fn compare(
         None
     } else {
         // Somebody's time is worth more than the memory now.
-        let records = |(cluster, topic): (&Cluster, &str)| decoded(&readable(cluster, topic, partition));
+        let records = |(cluster, topic): (&Cluster, &str)| decoded(&readable(cluster, topic, partition)?);
         first_difference(&records(source)?, &records(destination)?)
     };
     Ok(Compared { partition, source: source_digest, destination: destination_digest, difference })
 }
 
 /// A log up to where consumers may read, whatever their isolation.
-fn readable(cluster: &Cluster, topic: &str, partition: i32) -> Vec<Bytes> {
-    let end = cluster.last_stable_offset(topic, partition);
-    let mut log = cluster.log(topic, partition);
+fn readable(cluster: &Cluster, topic: &str, partition: i32) -> anyhow::Result<Vec<Bytes>> {
+    let gone = |_| anyhow!("topic `{topic}` was deleted before it was compared");
+    let end = cluster.last_stable_offset(topic, partition).map_err(gone)?;
+    let mut log = cluster.log(topic, partition).map_err(gone)?;
     log.retain(|entry| match split(entry.clone()).next() {
         Some(Ok(entry)) => entry.base_offset().0 < end,
         // Kept, to be told of where it is read.
         Some(Err(_)) | None => true,
     });
-    log
+    Ok(log)
 }
 
 fn digest(log: &[Bytes], count: impl Fn(u64)) -> anyhow::Result<Digest> {
@@ -257,7 +258,7 @@ mod tests {
         destination.create_topic("t", 1, &[]);
         let follower = if destination.leader("t", 0) == Some(0) { 1 } else { 0 };
         destination.pause_follower("t", 0, follower);
-        for batch in source.log("t", 0) {
+        for batch in source.log("t", 0).unwrap() {
             destination.place("t", 0, batch).unwrap();
         }
         let both = || compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap().difference;
@@ -267,9 +268,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_topic_that_was_deleted_is_told_as_that() {
+        let (source, destination) =
+            (cluster(&SAMPLES, 4, Codec::None).await, cluster(&[], 1, Codec::None).await);
+        destination.delete_topic("t");
+        let error = compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap_err();
+        assert_eq!(format!("{error:#}"), "topic `t` was deleted before it was compared");
+    }
+
+    #[tokio::test]
     async fn damage_is_not_read_over() {
         let source = cluster(&SAMPLES, 4, Codec::None).await;
-        let mut batch = source.log("t", 0).remove(0).to_vec();
+        let mut batch = source.log("t", 0).unwrap().remove(0).to_vec();
         *batch.last_mut().unwrap() ^= 1;
         let destination = cluster(&[], 1, Codec::None).await;
         destination.append("t", 0, Bytes::from(batch)).unwrap();

@@ -103,7 +103,7 @@ async fn wait_until(is_so: impl Fn() -> bool) {
 /// Appends the numbers, ten to a batch.
 fn fill(cluster: &Cluster, topic: &str, partition: i32, numbers: std::ops::Range<usize>) {
     for chunk in numbers.collect::<Vec<_>>().chunks(10) {
-        let base = Offset(cluster.end_offset(topic, partition));
+        let base = Offset(cluster.end_offset(topic, partition).unwrap());
         let mut batch = BatchBuilder::new(Codec::Lz4).base_offset(base);
         for number in chunk {
             batch.append(*NOW_MS, None, Some(number.to_string().as_bytes()), &[]);
@@ -117,7 +117,7 @@ fn numbers(cluster: &Cluster, topic: &str, partition: i32) -> Vec<usize> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    for bytes in cluster.log(topic, partition) {
+    for bytes in cluster.log(topic, partition).unwrap() {
         let entry = Entry::Batch(Batch::read(bytes).unwrap());
         for record in &records(&entry, 1 << 20).unwrap() {
             found.push(std::str::from_utf8(record.unwrap().value.unwrap()).unwrap().parse().unwrap());
