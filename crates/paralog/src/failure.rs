@@ -14,6 +14,12 @@ pub(crate) struct Failure {
     text: String,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Failure {
     pub(crate) const USAGE: u8 = 1;
     const SETTINGS: u8 = 2;

@@ -240,6 +240,11 @@ fn percent(share: Option<(u64, u64)>) -> String {
     }
 }
 
+/// `1 record`, `2,500 records`.
+pub(crate) fn records(count: u64) -> String {
+    format!("{} record{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 /// `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -30,14 +30,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use worker::{Outcome, Prepared, WorkerStatus};
 
+use self::records::{BATCH_RECORDS, PARTITIONS, Records, VALUE_BYTES, numbers};
 use crate::cli::{self, Logs};
 use crate::failure::Failure;
 use crate::limits;
 use crate::logs;
-use crate::progress::{first_trouble, grouped};
+use crate::progress::{first_trouble, grouped, records};
 use crate::screen::Screen;
 use clusters::{BROKERS, Clusters, KAFKA_VERSION};
-use records::{BATCH_RECORDS, PARTITIONS, Records, VALUE_BYTES, numbers};
 use steps::{Steps, megabytes, rate, seconds};
 use verify::{Compared, compare};
 
@@ -175,6 +175,24 @@ async fn all<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> Result<Vec<T>
     Ok(results)
 }
 
+/// Where each partition of a topic ends for consumers now. Other clients may write to it, add partitions, delete
+/// records or all of it, as they are invited to look; the last two leave nothing to compare.
+fn whole(cluster: &Cluster, topic: &str) -> Result<Vec<i64>, Failure> {
+    let partitions = cluster.partitions(topic);
+    if partitions == 0 {
+        return Err(Failure::incomplete(&anyhow!("topic `{topic}` was deleted: nothing is left to compare")));
+    }
+    let end = |partition| {
+        let start = cluster.start_offset(topic, partition)?;
+        if start > 0 {
+            let deleted = format!("records of {topic}-{partition} before offset {start} were deleted");
+            return Err(anyhow!("{deleted}: what is left cannot show that both sides are equal"));
+        }
+        Ok(cluster.high_watermark(topic, partition)?)
+    };
+    (0..partitions).map(end).collect::<anyhow::Result<_>>().map_err(|error| Failure::incomplete(&error))
+}
+
 /// Records in a topic, which nothing was ever deleted from; 0 where there is none yet.
 fn end_offsets(cluster: &Cluster, topic: &str) -> u64 {
     let ends = (0..cluster.partitions(topic)).map(|partition| cluster.high_watermark(topic, partition));
@@ -207,13 +225,15 @@ async fn play(
 ) -> Result<(), Failure> {
     introduce(steps, stage, demo.keep_running, started_in);
     create(steps, stage);
-    stage.unless_stopped(write(steps, stage, demo.records)).await?;
-    copy(steps, stage, demo.records).await?;
-    stage.unless_stopped(verify(steps, stage, demo.records)).await?;
+    let written = demo.records;
+    stage.unless_stopped(write(steps, stage, written)).await?;
+    let until = whole(&stage.source, TOPIC)?;
+    copy(steps, stage, written).await?;
+    stage.unless_stopped(verify(steps, stage, &until, written)).await?;
     steps.say(&format!("done in {}", seconds(started.elapsed())));
     if demo.keep_running {
-        let records = keep_running(steps, stage, demo.records).await?;
-        verify(steps, stage, records).await?;
+        let (until, written) = keep_running(steps, stage, written).await?;
+        verify(steps, stage, &until, written).await?;
     }
     Ok(())
 }
@@ -266,8 +286,8 @@ async fn write(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure> 
     steps.done(
         "write",
         &format!(
-            "{} records, {} MB in {}: values of {VALUE_BYTES} bytes, batches of {BATCH_RECORDS} records, no compression",
-            grouped(total),
+            "{}, {} MB in {}: values of {VALUE_BYTES} bytes, batches of {BATCH_RECORDS} records, no compression",
+            records(total),
             grouped(megabytes(bytes)),
             seconds(took)
         ),
@@ -357,21 +377,25 @@ async fn stands(destination: &Cluster, status: &watch::Receiver<Arc<WorkerStatus
     }
 }
 
-/// Proves both sides equal, and to have as many records as were written.
-async fn verify(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure> {
+/// Proves both sides equal as far as the source's partitions went at `until`, and that what the demo has `written`
+/// is among it.
+async fn verify(steps: &Steps, stage: &Stage, until: &[i64], written: u64) -> Result<(), Failure> {
     let started = Instant::now();
+    whole(&stage.source, TOPIC)?;
+    whole(&stage.destination, REPLICA)?;
     let mut comparing = JoinSet::new();
     let read = Arc::new(AtomicU64::new(0));
-    for partition in 0..PARTITIONS {
+    for (partition, end) in (0..).zip(until.iter().copied()) {
         let (source, destination) = (stage.source.clone(), stage.destination.clone());
         let read = Arc::clone(&read);
         comparing.spawn_blocking(move || {
             let count = |records| {
                 read.fetch_add(records, Ordering::Relaxed);
             };
-            compare((&source, TOPIC), (&destination, REPLICA), partition, count)
+            compare((&source, TOPIC), (&destination, REPLICA), partition, end, count)
         });
     }
+    let total = until.iter().map(|end| u64::try_from(*end).unwrap_or_default()).sum::<u64>();
     let progress = || (read.load(Ordering::Relaxed), total.saturating_mul(2));
     let mut all = steps.watched("verify", progress, || None, all(comparing)).await?;
     all.sort_by_key(|both| both.partition);
@@ -382,15 +406,13 @@ async fn verify(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure>
     for both in &all {
         steps.more(&row(both));
     }
-    judge(&all, total).map_err(|error| Failure::incomplete(&error))?;
-    steps.done(
-        "result",
-        &format!(
-            "equal: {} records on both sides, compared in {}",
-            grouped(total),
-            seconds(started.elapsed())
-        ),
-    );
+    let found = judge(&all, written).map_err(|error| Failure::incomplete(&error))?;
+    let others = match found - written {
+        0 => String::new(),
+        others => format!(", {} of another client among them", grouped(others)),
+    };
+    let took = seconds(started.elapsed());
+    steps.done("result", &format!("equal: {} on both sides{others}, compared in {took}", records(found)));
     Ok(())
 }
 
@@ -401,14 +423,16 @@ fn row(both: &Compared) -> String {
         Some(difference) => format!("NOT EQUAL: {difference}"),
     };
     format!(
-        "partition {partition}  {:>10} records   source {:016x}  replica {:016x}   {verdict}",
+        "partition {partition}  {:>10} {}   source {:016x}  replica {:016x}   {verdict}",
         grouped(source.records),
+        if source.records == 1 { "record " } else { "records" },
         source.checksum,
         destination.checksum
     )
 }
 
-fn judge(all: &[Compared], total: u64) -> anyhow::Result<()> {
+/// How many records both sides have.
+fn judge(all: &[Compared], written: u64) -> anyhow::Result<u64> {
     for both in all {
         if let Some(difference) = &both.difference {
             let partition = both.partition;
@@ -419,15 +443,15 @@ fn judge(all: &[Compared], total: u64) -> anyhow::Result<()> {
         }
     }
     let found: u64 = all.iter().map(|both| both.source.records).sum();
-    if found != total {
-        return Err(anyhow!("{total} records were written, both sides have {found}"));
+    if found < written {
+        return Err(anyhow!("{} were written, both sides have {}", records(written), grouped(found)));
     }
-    Ok(())
+    Ok(found)
 }
 
-/// Writes slowly, and copies, until told to stop; then until all of it is copied. How many records there are
-/// at the end.
-async fn keep_running(steps: &Steps, stage: &Stage, total: u64) -> Result<u64, Failure> {
+/// Writes slowly, and copies, until told to stop; then copies what there is by then. Where the source's partitions
+/// ended then, and how many records the demo has written.
+async fn keep_running(steps: &Steps, stage: &Stage, total: u64) -> Result<(Vec<i64>, u64), Failure> {
     steps.say("");
     steps.say(&format!(
         "the worker starts again where it stopped; {} records are written each second, and copied, until Ctrl-C",
@@ -436,35 +460,11 @@ async fn keep_running(steps: &Steps, stage: &Stage, total: u64) -> Result<u64, F
     let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
     let (finish, finished) = tokio::sync::oneshot::channel::<()>();
     let copying = worker::run(prepared(stage)?, false, async { drop(finished.await) }, sender);
-    let written = AtomicU64::new(total);
     let writing = async {
-        let source = Records::new();
-        let mut ticks = tokio::time::interval(SLOW_INTERVAL);
-        let stopped = stage.stopped();
-        tokio::pin!(stopped);
-        for partition in (0..PARTITIONS).cycle() {
-            tokio::select! {
-                () = &mut stopped => break,
-                _ = ticks.tick() => {}
-            }
-            let first = written.load(Ordering::Relaxed);
-            let now_ms = stage.source.now_ms();
-            let batch = source.batch(first..first + SLOW_RECORDS, |_| now_ms);
-            place(&stage.source, partition, batch)?;
-            written.fetch_add(SLOW_RECORDS, Ordering::Relaxed);
-        }
-        let all = written.load(Ordering::Relaxed);
-        if tokio::time::timeout(CATCH_UP_MAX, arrival(&stage.destination, all)).await.is_err() {
-            let copied = end_offsets(&stage.destination, REPLICA);
-            return Err(anyhow!(
-                "{copied} of {all} records were copied {} after the last",
-                seconds(CATCH_UP_MAX)
-            ));
-        }
+        let written = write_slowly(stage, total).await?;
         drop(finish);
-        anyhow::Ok(all)
+        anyhow::Ok(written)
     };
-    let progress = || (end_offsets(&stage.destination, REPLICA), written.load(Ordering::Relaxed));
     let both = async {
         tokio::pin!(copying);
         tokio::select! {
@@ -479,7 +479,53 @@ async fn keep_running(steps: &Steps, stage: &Stage, total: u64) -> Result<u64, F
             }
         }
     };
-    steps.watched("run", progress, || first_trouble(&status.borrow()), both).await
+    let progress = || far(stage, &status.borrow());
+    let written = steps.watched("run", progress, || first_trouble(&status.borrow()), both).await?;
+    let until = whole(&stage.source, TOPIC)?;
+    catch_up(steps, stage).await?;
+    Ok((until, written))
+}
+
+/// Writes a few records at a time until told to stop; `total` are there before. How many are then.
+async fn write_slowly(stage: &Stage, total: u64) -> anyhow::Result<u64> {
+    let source = Records::new();
+    let mut written = total;
+    let mut ticks = tokio::time::interval(SLOW_INTERVAL);
+    let stopped = stage.stopped();
+    tokio::pin!(stopped);
+    for partition in (0..PARTITIONS).cycle() {
+        tokio::select! {
+            () = &mut stopped => break,
+            _ = ticks.tick() => {}
+        }
+        let now_ms = stage.source.now_ms();
+        let batch = source.batch(written..written + SLOW_RECORDS, |_| now_ms);
+        place(&stage.source, partition, batch)?;
+        written += SLOW_RECORDS;
+    }
+    Ok(written)
+}
+
+/// Copies what is not copied yet.
+async fn catch_up(steps: &Steps, stage: &Stage) -> Result<(), Failure> {
+    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
+    let copying = worker::run(prepared(stage)?, true, std::future::pending(), sender);
+    let progress = || far(stage, &status.borrow());
+    let trouble = || first_trouble(&status.borrow());
+    let in_time = tokio::time::timeout(CATCH_UP_MAX, copying);
+    let Ok(outcome) = steps.watched("run", progress, trouble, in_time).await else {
+        let why = trouble().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+        let waited = seconds(CATCH_UP_MAX);
+        return Err(Failure::incomplete(&anyhow!("not all was copied {waited} after the last record{why}")));
+    };
+    outcome.map(|_| ()).map_err(|error| Failure::run(&error))
+}
+
+/// Records at the destination, and how many there are to be by what the worker has seen.
+fn far(stage: &Stage, status: &WorkerStatus) -> (u64, u64) {
+    let copied = end_offsets(&stage.destination, REPLICA);
+    let topics = status.flows.iter().flat_map(|flow| &flow.topics);
+    (copied, copied + topics.filter_map(|topic| topic.lag_records).sum::<u64>())
 }
 
 /// What `paralog run --source … --destination … --topics … --rename …` would prepare.
@@ -496,4 +542,68 @@ fn prepared(stage: &Stage) -> Result<Prepared, Failure> {
     });
     let settings = settings.map_err(|()| Failure::settings(&report))?;
     worker::prepare(&settings).map_err(|report| Failure::settings(&report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A demo that has copied 160 records and is kept running until `meddle` has done what other clients may do; how
+    /// its last proof ended.
+    fn kept_running(meddle: impl AsyncFnOnce(&Stage)) -> Result<(), String> {
+        let (clusters, folder, runtime) = set_up().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let (source, destination) = (clusters.source.clone(), clusters.destination.clone());
+        let stage = Stage { source, destination, offsets: folder.path().join("offsets"), stop: stopped };
+        let steps = Steps::new(Screen::for_answers());
+        let played = async {
+            create(&steps, &stage);
+            write(&steps, &stage, 160).await?;
+            copy(&steps, &stage, 160).await?;
+            let (until, written) = keep_running(&steps, &stage, 160).await?;
+            verify(&steps, &stage, &until, written).await
+        };
+        let meddled = async {
+            // By then it is kept running.
+            while end_offsets(&stage.destination, REPLICA) <= 160 {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+            meddle(&stage).await;
+            stop.send_replace(true);
+        };
+        let (played, ()) = runtime.block_on(async { tokio::join!(played, meddled) });
+        played.map_err(|failure| failure.to_string())
+    }
+
+    fn batch() -> Bytes {
+        Records::new().batch(0..7, |_| 1_700_000_000_000)
+    }
+
+    #[test]
+    fn what_other_clients_write_at_the_source_is_copied_and_compared_too() {
+        let played = kept_running(async |stage| {
+            stage.source.place(TOPIC, 3, batch()).unwrap();
+            stage.source.add_partitions(TOPIC, PARTITIONS + 1);
+            stage.source.place(TOPIC, PARTITIONS, batch()).unwrap();
+        });
+        assert_eq!(played, Ok(()));
+    }
+
+    #[test]
+    fn what_other_clients_delete_or_write_at_the_copy_is_told_as_that() {
+        let deleted = kept_running(async |stage| stage.source.delete_records(TOPIC, 2, 5));
+        let error = deleted.unwrap_err();
+        assert!(error.starts_with("error: records of test-topic-2 before offset 5 were deleted"), "{error}");
+
+        let gone = kept_running(async |stage| stage.source.delete_topic(TOPIC));
+        let error = gone.unwrap_err();
+        assert!(error.starts_with("error: topic `test-topic` was deleted"), "{error}");
+
+        let written = kept_running(async |stage| {
+            stage.destination.place(REPLICA, 4, batch()).unwrap();
+        });
+        let error = written.unwrap_err();
+        assert!(error.starts_with("error: "), "{error}");
+        assert!(error.contains("test-topic.replica-4"), "{error}");
+    }
 }

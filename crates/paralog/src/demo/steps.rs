@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use tokio::time::MissedTickBehavior;
 
-use crate::progress::{bar, grouped};
+use crate::progress::{bar, grouped, records};
 use crate::screen::Screen;
 
 const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
@@ -71,8 +71,7 @@ impl Steps {
             // Half of what is shown is of the last moment, as for `run`.
             let per_second = shown.map_or(present, |shown: u64| shown.midpoint(present));
             shown = Some(per_second);
-            let counts =
-                format!("{} of {} records, {} records/s", grouped(done), grouped(of), grouped(per_second));
+            let counts = format!("{} of {}, {} records/s", grouped(done), records(of), grouped(per_second));
             if self.screen.is_terminal() {
                 let bar = format!("{name:NAME_CHARS$} {}   {counts}", bar(done, of));
                 self.screen.show([Some(bar), trouble()].into_iter().flatten().collect());

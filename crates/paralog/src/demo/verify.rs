@@ -62,7 +62,8 @@ pub(crate) struct Compared {
     pub(crate) difference: Option<Difference>,
 }
 
-/// Reads both sides of a partition and compares them. `count` is told of the records read, of either side.
+/// Reads both sides of a partition and compares them: the source's up to `end`, the destination's whole, unless the
+/// source has gone on since. `count` is told of the records read, of either side.
 ///
 /// # Errors
 /// If a log holds what cannot be read, or what its checksum does not fit, or its topic was deleted.
@@ -70,29 +71,45 @@ pub(crate) fn compare(
     source: (&Cluster, &str),
     destination: (&Cluster, &str),
     partition: i32,
+    end: i64,
     count: impl Fn(u64),
 ) -> anyhow::Result<Compared> {
     // A log is a copy: one side at a time.
-    let read = |(cluster, topic): (&Cluster, &str)| {
-        digest(&readable(cluster, topic, partition)?, &count)
-            .with_context(|| format!("cannot read {topic}-{partition}"))
-    };
-    let (source_digest, destination_digest) = (read(source)?, read(destination)?);
+    let unreadable = |topic| move || format!("cannot read {topic}-{partition}");
+    let source_digest =
+        digest(&readable(source, partition, end)?, u64::MAX, &count).with_context(unreadable(source.1))?;
+    // What came to the source after `end` may be at the destination, too: asked after that was read.
+    let destination_log = readable(destination, partition, i64::MAX)?;
+    let goes_on = high_watermark(source, partition)? > end;
+    let records_max = if goes_on { source_digest.records } else { u64::MAX };
+    let destination_digest =
+        digest(&destination_log, records_max, &count).with_context(unreadable(destination.1))?;
     let difference = if source_digest == destination_digest {
         None
     } else {
         // Somebody's time is worth more than the memory now.
-        let records = |(cluster, topic): (&Cluster, &str)| decoded(&readable(cluster, topic, partition)?);
-        first_difference(&records(source)?, &records(destination)?)
+        let of_source = decoded(&readable(source, partition, end)?)?;
+        let mut of_destination = decoded(&destination_log)?;
+        if goes_on {
+            of_destination.truncate(of_source.len());
+        }
+        first_difference(&of_source, &of_destination)
     };
     Ok(Compared { partition, source: source_digest, destination: destination_digest, difference })
 }
 
-/// A log up to where consumers may read, whatever their isolation.
-fn readable(cluster: &Cluster, topic: &str, partition: i32) -> anyhow::Result<Vec<Bytes>> {
-    let gone = |_| anyhow!("topic `{topic}` was deleted before it was compared");
-    let end = cluster.last_stable_offset(topic, partition).map_err(gone)?;
-    let mut log = cluster.log(topic, partition).map_err(gone)?;
+fn gone(topic: &str) -> anyhow::Error {
+    anyhow!("topic `{topic}` was deleted before it was compared")
+}
+
+fn high_watermark((cluster, topic): (&Cluster, &str), partition: i32) -> anyhow::Result<i64> {
+    cluster.high_watermark(topic, partition).map_err(|_| gone(topic))
+}
+
+/// A log up to `end`, and to where a `read_uncommitted` consumer, which the copy is, may read.
+fn readable(side: (&Cluster, &str), partition: i32, end: i64) -> anyhow::Result<Vec<Bytes>> {
+    let end = high_watermark(side, partition)?.min(end);
+    let mut log = side.0.log(side.1, partition).map_err(|_| gone(side.1))?;
     log.retain(|entry| match split(entry.clone()).next() {
         Some(Ok(entry)) => entry.base_offset().0 < end,
         // Kept, to be told of where it is read.
@@ -101,14 +118,17 @@ fn readable(cluster: &Cluster, topic: &str, partition: i32) -> anyhow::Result<Ve
     Ok(log)
 }
 
-fn digest(log: &[Bytes], count: impl Fn(u64)) -> anyhow::Result<Digest> {
+/// Of the first `records_max` records.
+fn digest(log: &[Bytes], records_max: u64, count: impl Fn(u64)) -> anyhow::Result<Digest> {
     let mut hasher = DefaultHasher::new();
     let mut all = 0;
     for entry in log {
         let mut records = 0;
         for_each(std::slice::from_ref(entry), |record| {
-            records += 1;
-            sum(&mut hasher, record);
+            if all + records < records_max {
+                records += 1;
+                sum(&mut hasher, record);
+            }
         })?;
         all += records;
         count(records);
@@ -209,10 +229,28 @@ mod tests {
         cluster
     }
 
+    /// As far as a log goes.
+    const ALL: i64 = i64::MAX;
+
     async fn compared(samples: &[Sample]) -> Compared {
         let source = cluster(&SAMPLES, 2, Codec::None).await;
         let destination = cluster(samples, 3, Codec::Lz4).await;
-        compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap()
+        compare((&source, "t"), (&destination, "t"), 0, ALL, |_| ()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_came_to_the_source_since_is_not_asked_for_and_may_be_there() {
+        let source = cluster(&SAMPLES, 2, Codec::None).await;
+        for samples in [&SAMPLES[..2], &SAMPLES[..3], &SAMPLES] {
+            let destination = cluster(samples, 2, Codec::None).await;
+            let compared = compare((&source, "t"), (&destination, "t"), 0, 2, |_| ()).unwrap();
+            assert_eq!((compared.difference, compared.destination.records), (None, 2));
+        }
+        let behind = cluster(&SAMPLES[..1], 1, Codec::None).await;
+        let compared = compare((&source, "t"), (&behind, "t"), 0, 2, |_| ()).unwrap();
+        assert!(
+            compared.difference.unwrap().to_string().starts_with("record 1 and those after it are missing")
+        );
     }
 
     #[tokio::test]
@@ -261,7 +299,7 @@ mod tests {
         for batch in source.log("t", 0).unwrap() {
             destination.place("t", 0, batch).unwrap();
         }
-        let both = || compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap().difference;
+        let both = || compare((&source, "t"), (&destination, "t"), 0, ALL, |_| ()).unwrap().difference;
         assert!(both().unwrap().to_string().starts_with("record 0 and those after it are missing"));
         destination.resume_follower("t", 0, follower);
         assert_eq!(both(), None);
@@ -272,7 +310,7 @@ mod tests {
         let (source, destination) =
             (cluster(&SAMPLES, 4, Codec::None).await, cluster(&[], 1, Codec::None).await);
         destination.delete_topic("t");
-        let error = compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap_err();
+        let error = compare((&source, "t"), (&destination, "t"), 0, ALL, |_| ()).unwrap_err();
         assert_eq!(format!("{error:#}"), "topic `t` was deleted before it was compared");
     }
 
@@ -283,7 +321,7 @@ mod tests {
         *batch.last_mut().unwrap() ^= 1;
         let destination = cluster(&[], 1, Codec::None).await;
         destination.append("t", 0, Bytes::from(batch)).unwrap();
-        let error = compare((&source, "t"), (&destination, "t"), 0, |_| ()).unwrap_err();
+        let error = compare((&source, "t"), (&destination, "t"), 0, ALL, |_| ()).unwrap_err();
         assert!(format!("{error:#}").starts_with("cannot read t-0: "), "{error:#}");
     }
 }
