@@ -12,7 +12,7 @@ use crate::log::StoredEntry;
 use crate::partition::{Partition, stored_entries};
 use crate::producers::Verdict;
 use crate::profile::Profile;
-use crate::validate::{Offered, TopicRules, validate};
+use crate::validate::{Offered, PlainRoom, TopicRules, validate};
 
 /// The Produce version that batches are taken to come with.
 const PRODUCE_VERSION: i16 = 5;
@@ -78,7 +78,7 @@ impl BarePartition {
         if self.partition.in_sync_count() < self.min_insync_replicas {
             return Taken::refused(ErrorCode::NOT_ENOUGH_REPLICAS);
         }
-        let accepted = match validate(self.profile, &self.rules, now_ms, offered) {
+        let accepted = match validate(self.profile, &self.rules, now_ms, offered, &mut PlainRoom::default()) {
             Ok(accepted) => accepted,
             Err(refusal) => return Taken::refused(refusal.code),
         };

@@ -14,6 +14,10 @@
 //! at once unless told otherwise, and a broker that stops leaves the in-sync sets at once; retention, expiry and cleaning happen when asked
 //! ([`Cluster::sweep`], [`Cluster::compact`]); transactions end as soon as they are asked to.
 //!
+//! What one client may take is bounded where Kafka has no bound: 100,000 partitions of the cluster, and 64 MiB of a batch
+//! without its compression. A request for more than 10,000 partitions is refused as KRaft refuses it, under every profile;
+//! CreatePartitions too, where 3.9.2 answers UNKNOWN_SERVER_ERROR.
+//!
 //! It is not durable, not replicated for safety, not secure, and answers only loopback.
 //!
 //! ```ignore

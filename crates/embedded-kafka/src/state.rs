@@ -58,6 +58,8 @@ pub(crate) struct State {
     /// The topic that has an id.
     ids: HashMap<[u8; 16], TopicName>,
     topics_created: u64,
+    /// Of all topics.
+    partitions: usize,
     next_producer_id: i64,
     seed: u64,
 }
@@ -90,6 +92,7 @@ impl State {
                 .map(|users| Authorizer { super_users: users.clone(), ..Authorizer::default() }),
             ids: HashMap::new(),
             topics_created: 0,
+            partitions: 0,
             next_producer_id: config.first_producer_id,
             seed: config.seed,
         }
@@ -279,6 +282,7 @@ impl State {
     ) -> Result<(), Denied> {
         let assigned = self.check_new_topic(name, partitions, replication_factor, assignments, &overrides)?;
         self.topics_created += 1;
+        self.partitions += assigned.len();
         let id = topic_id(self.seed, self.topics_created);
         let internal = name.as_str() == "__consumer_offsets" || name.as_str() == "__transaction_state";
         let partitions = assigned
@@ -306,12 +310,15 @@ impl State {
         if self.topics.contains_key(name) {
             return Err((ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
         }
+        // Before anything is done for each of the topics there are.
+        self.check_room(1)?;
         if let Some(other) = self.topics.keys().find(|other| collides(other.as_str(), name.as_str())) {
             let message = format!("Topic '{name}' collides with existing topics: {other}");
             return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, message));
         }
         self.check_overrides(overrides, self.profile.wrong_value_at_creation())?;
         if !assignments.is_empty() {
+            self.check_room(i64::try_from(assignments.len()).unwrap_or(i64::MAX))?;
             return self.check_assignments(assignments);
         }
         let partitions =
@@ -348,14 +355,24 @@ impl State {
             };
             return Err((ErrorCode::INVALID_REPLICATION_FACTOR, message));
         }
-        if count > PARTITIONS_MAX {
-            return Err((ErrorCode::INVALID_PARTITIONS, format!("more than {PARTITIONS_MAX} partitions")));
-        }
+        self.check_room(count - from)?;
         let replicas = |partition: i64| {
             let first = usize::try_from(partition).unwrap_or_default();
             (0..factor).map(|index| online[(first + index) % online.len()]).collect()
         };
         Ok((from..count).map(replicas).collect())
+    }
+
+    /// Whether the cluster may have so many partitions more.
+    pub(crate) fn check_room(&self, more: i64) -> Result<(), Denied> {
+        let present = i64::try_from(self.partitions).unwrap_or(i64::MAX);
+        if more <= PARTITIONS_MAX - present {
+            return Ok(());
+        }
+        let message = format!(
+            "The cluster has {present} partition(s), {more} more would be more than the {PARTITIONS_MAX} it may have."
+        );
+        Err((ErrorCode::POLICY_VIOLATION, message))
     }
 
     pub(crate) fn check_assignments(&self, assignments: &[Vec<i32>]) -> Result<Vec<Vec<i32>>, Denied> {
@@ -389,6 +406,7 @@ impl State {
         let online: Vec<i32> =
             self.brokers.iter().filter(|(_, broker)| broker.online).map(|(id, _)| *id).collect();
         if let Some(topic) = self.topics.get_mut(name) {
+            self.partitions += assigned.len();
             topic.partitions.extend(
                 assigned.iter().map(|replicas| Partition::new(replicas, |broker| online.contains(&broker))),
             );
@@ -398,6 +416,7 @@ impl State {
     /// Removes a topic, and tells whoever waits for it.
     pub(crate) fn delete_topic(&mut self, name: &str) -> bool {
         let Some(mut topic) = self.topics.remove(name) else { return false };
+        self.partitions -= topic.partitions.len();
         topic.partitions.iter_mut().for_each(Partition::wake);
         self.ids.remove(&topic.id);
         self.groups.forget_topic(name);
@@ -434,8 +453,21 @@ impl State {
     }
 }
 
-/// More than any test needs, and few enough not to exhaust memory by one request.
+/// Of a cluster: more than any test needs, and few enough for a laptop's memory. Kafka has no such bound.
 const PARTITIONS_MAX: i64 = 100_000;
+
+/// Of one request, as `ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`.
+const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+
+/// Whether one request may ask for so many partitions; every version is held to what KRaft holds itself to.
+pub(crate) fn check_partitions_per_request(mut counts: impl Iterator<Item = i64>) -> Result<(), Denied> {
+    // What is refused for another reason is work all the same, and counts as one.
+    let total = counts.try_fold(0i64, |total, count| total.checked_add(count.max(1)));
+    if total.is_some_and(|total| total <= PARTITIONS_PER_REQUEST_MAX) {
+        return Ok(());
+    }
+    Err((ErrorCode::POLICY_VIOLATION, "Excessively large number of partitions per request.".to_owned()))
+}
 
 /// A topic as groups see it: its id, and how many partitions it has.
 pub(crate) fn topic_size(topics: &BTreeMap<TopicName, Topic>, name: &str) -> Option<TopicSize> {
@@ -469,7 +501,9 @@ pub(crate) fn is_invalid_topic_name(name: &str) -> bool {
 
 /// `.` and `_` become the same character in metric names.
 fn collides(one: &str, other: &str) -> bool {
-    one.len() == other.len() && one != other && one.replace('.', "_") == other.replace('.', "_")
+    let same =
+        |(one, other): (u8, u8)| one == other || (matches!(one, b'.' | b'_') && matches!(other, b'.' | b'_'));
+    one.len() == other.len() && one != other && one.bytes().zip(other.bytes()).all(same)
 }
 
 /// An id that is the same in every run: the cluster's seed, mixed with the number of the topic.

@@ -10,8 +10,7 @@ use bytes::Bytes;
 use model::{LeaderEpoch, Offset};
 use protocol::ErrorCode;
 use record_batch::{
-    Batch, BatchBuilder, BatchError, Codec, DECOMPRESSED_BYTES_MAX, Entry, HEADER_BYTES, Header,
-    ProducerStamp,
+    Batch, BatchBuilder, BatchError, Codec, Entry, HEADER_BYTES, Header, ProducerStamp, Records,
 };
 
 use crate::log::StoredEntry;
@@ -22,6 +21,12 @@ use crate::walk::{WalkError, walk};
 const LOG_APPEND_TIME: i16 = 1 << 3;
 const CODEC_MASK: i16 = 0x07;
 const ZSTD: i16 = 4;
+/// What a batch's records may be without compression. Kafka has no such bound: it reads them as a stream.
+const PLAIN_BYTES_MAX: usize = 64 << 20;
+/// What those of all batches of one request may be: nobody else is answered while they are looked at.
+const PLAIN_BYTES_PER_REQUEST_MAX: usize = 512 << 20;
+/// Records of a batch that are blamed by name (Produce v8); Kafka names all.
+const BLAMED_MAX: usize = 10_000;
 /// Bytes 21 to the end are under the checksum.
 const CHECKSUM_FROM: usize = 21;
 
@@ -134,12 +139,35 @@ impl Accepted {
     }
 }
 
+/// What the batches of a request may still decompress to.
+#[derive(Debug)]
+pub(crate) struct PlainRoom {
+    left_bytes: usize,
+}
+
+impl Default for PlainRoom {
+    fn default() -> PlainRoom {
+        PlainRoom { left_bytes: PLAIN_BYTES_PER_REQUEST_MAX }
+    }
+}
+
+impl PlainRoom {
+    fn records(&mut self, entry: &Entry) -> Result<Records, BatchError> {
+        let bytes_max = PLAIN_BYTES_MAX.min(self.left_bytes);
+        let records = record_batch::records(entry, bytes_max);
+        // What fails may have done so at its last byte.
+        self.left_bytes -= records.as_ref().map_or(bytes_max, Records::plain_bytes);
+        records
+    }
+}
+
 /// Kafka's checks of one offered batch against the topic it is for, in their order.
 pub(crate) fn validate(
     profile: Profile,
     rules: &TopicRules,
     now_ms: i64,
     offered: Offered,
+    room: &mut PlainRoom,
 ) -> Result<Accepted, Refusal> {
     let Offered { header, bytes } = offered;
     let invalid = |message: &str| Refusal::new(profile.invalid_record(), message);
@@ -171,7 +199,7 @@ pub(crate) fn validate(
     if header.producer_id.0 >= 0 && header.base_sequence < 0 {
         return Err(invalid("Invalid sequence number in record batch with producerId"));
     }
-    let seen = check_records(profile, rules, now_ms, &header, codec, &bytes)?;
+    let seen = check_records(profile, rules, now_ms, &header, codec, &bytes, room)?;
     let mut accepted =
         Accepted { header, body: bytes.slice(HEADER_BYTES..), changed: false, append_time_ms: None };
     let wanted = rules.codec.unwrap_or(codec);
@@ -243,6 +271,7 @@ fn check_records(
     header: &Header,
     codec: Codec,
     bytes: &Bytes,
+    room: &mut PlainRoom,
 ) -> Result<Seen, Refusal> {
     let mut check = RecordChecks {
         rules,
@@ -266,12 +295,13 @@ fn check_records(
         let refuse = |error: BatchError| {
             let code = match error {
                 BatchError::RecordCount { .. } => profile.invalid_record(),
+                BatchError::DecompressedTooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
                 _ => ErrorCode::UNKNOWN_SERVER_ERROR,
             };
             Refusal::new(code, error)
         };
         let entry = Entry::Batch(Batch { header: *header, bytes: bytes.clone() });
-        let records = record_batch::records(&entry, DECOMPRESSED_BYTES_MAX).map_err(refuse)?;
+        let records = room.records(&entry).map_err(refuse)?;
         for (due, record) in (0..).zip(&records) {
             let record = record.map_err(refuse)?;
             // Compressed batches are stored as they are when their deltas count 0, 1, 2, …. Otherwise Kafka
@@ -300,11 +330,14 @@ struct RecordChecks<'a> {
 
 impl RecordChecks<'_> {
     fn look(&mut self, index: i32, timestamp: i64, has_key: bool) {
-        if self.rules.compacted && !has_key {
+        if self.rules.compacted && !has_key && self.keyless.len() < BLAMED_MAX {
             let why = "Compacted topic cannot accept message without key in topic partition";
             self.keyless.push((index, why.to_owned()));
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
+        if self.out_of_time.len() == BLAMED_MAX {
+            return;
+        }
         if self.append_time {
             let why = "Producer should not set timestamp type to LogAppendTime.";
             self.out_of_time.push((index, why.to_owned()));
@@ -342,7 +375,7 @@ fn recompress(header: &Header, bytes: Bytes, codec: Codec) -> Result<Accepted, R
     let failed = |error: BatchError| Refusal::new(ErrorCode::UNKNOWN_SERVER_ERROR, error);
     let create_time = Header { attributes: header.attributes & !LOG_APPEND_TIME, ..*header };
     let entry = Entry::Batch(Batch { header: create_time, bytes });
-    let records = record_batch::records(&entry, DECOMPRESSED_BYTES_MAX).map_err(failed)?;
+    let records = record_batch::records(&entry, PLAIN_BYTES_MAX).map_err(failed)?;
     let mut builder = BatchBuilder::new(codec).stamp(ProducerStamp {
         producer_id: header.producer_id,
         producer_epoch: header.producer_epoch,

@@ -5,7 +5,7 @@ use protocol::messages::create_partitions_request::{CreatePartitionsRequest, Cre
 use protocol::messages::create_partitions_response::{CreatePartitionsResponse, CreatePartitionsTopicResult};
 
 use crate::requests::{Ask, text};
-use crate::state::{Denied, State};
+use crate::state::{Denied, State, check_partitions_per_request};
 
 pub(super) fn answer(
     state: &mut State,
@@ -13,12 +13,19 @@ pub(super) fn answer(
     request: &CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut response = CreatePartitionsResponse::default();
+    let added = |topic: &CreatePartitionsTopic| {
+        let have = state.topics.get(topic.name.0.as_str()).map_or(0, |topic| topic.partitions.len());
+        i64::from(topic.count) - i64::try_from(have).unwrap_or(i64::MAX)
+    };
+    let few_enough = check_partitions_per_request(request.topics.iter().map(added));
     for topic in &request.topics {
         let name = topic.name.0.as_str();
         let grown = if let Some(code) = ask.fails_topic(name) {
             Err((code, String::new()))
         } else if !state.profile.is_kraft() && state.controller() != Some(ask.broker) {
             Err((ErrorCode::NOT_CONTROLLER, String::new()))
+        } else if let Err(denied) = &few_enough {
+            Err(denied.clone())
         } else {
             assign(state, topic)
         };
@@ -59,6 +66,7 @@ fn assign(state: &State, topic: &CreatePartitionsTopic) -> Result<Vec<Vec<i32>>,
     match &topic.assignments {
         None => state.spread(have, want, i64::try_from(factor).unwrap_or(i64::MAX)),
         Some(assigned) if i64::try_from(assigned.len()) == Ok(want - have) => {
+            state.check_room(want - have)?;
             let replicas =
                 assigned.iter().map(|assigned| assigned.broker_ids.iter().map(|id| id.0).collect());
             state.check_assignments(&replicas.collect::<Vec<Vec<i32>>>())

@@ -1,6 +1,6 @@
 //! CreateTopics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use model::TopicName;
 use protocol::ErrorCode;
@@ -11,19 +11,30 @@ use protocol::messages::create_topics_response::{
 
 use crate::configs;
 use crate::requests::{Ask, text, wire_id};
-use crate::state::{Denied, State};
+use crate::state::{Denied, State, check_partitions_per_request};
 
 pub(super) fn answer(state: &mut State, ask: &Ask, request: &CreateTopicsRequest) -> CreateTopicsResponse {
     let mut response = CreateTopicsResponse::default();
-    let names: Vec<&str> = request.topics.iter().map(|topic| topic.name.0.as_str()).collect();
-    let twice: Vec<bool> =
-        names.iter().map(|name| names.iter().filter(|other| *other == name).count() > 1).collect();
-    for (topic, twice) in request.topics.iter().zip(twice) {
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for topic in &request.topics {
+        *times.entry(topic.name.0.as_str()).or_default() += 1;
+    }
+    let default = state.broker_number("num.partitions");
+    let counts = request.topics.iter().map(|topic| match (topic.assignments.len(), topic.num_partitions) {
+        (0, -1) => default,
+        (0, count) => i64::from(count),
+        (assigned, _) => i64::try_from(assigned).unwrap_or(i64::MAX),
+    });
+    let few_enough = check_partitions_per_request(counts);
+    for topic in &request.topics {
         let name = TopicName::from(topic.name.0.as_str());
+        let twice = times.get(name.as_str()).is_some_and(|times| *times > 1);
         let created = if let Some(code) = ask.fails_topic(name.as_str()) {
             Err((code, String::new()))
         } else if !state.profile.is_kraft() && state.controller() != Some(ask.broker) {
             Err((ErrorCode::NOT_CONTROLLER, String::new()))
+        } else if let Err(denied) = &few_enough {
+            Err(denied.clone())
         } else if twice {
             Err((ErrorCode::INVALID_REQUEST, "Duplicate topic name.".to_owned()))
         } else {

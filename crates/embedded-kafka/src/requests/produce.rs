@@ -26,7 +26,7 @@ use crate::producers::Verdict;
 use crate::profile::Profile;
 use crate::requests::{Answer, Ask, text, wire_id, wire_name};
 use crate::state::State;
-use crate::validate::{Offered, Refusal, validate};
+use crate::validate::{Offered, PlainRoom, Refusal, validate};
 
 /// What became of one partition's batch.
 struct Outcome {
@@ -136,6 +136,7 @@ fn append_all(
         return whole(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, offered);
     }
     let mut outcomes = Outcomes::new();
+    let mut room = PlainRoom::default();
     for (key, records) in offered {
         let (topic, _, index) = &key;
         let Some(topic) = topic else {
@@ -144,7 +145,7 @@ fn append_all(
         };
         let outcome = match ask.fails(topic.as_str(), *index) {
             Some(code) => Outcome::refused(code),
-            None => match append(state, ask, acks, transactional_id, topic, *index, records) {
+            None => match append(state, ask, acks, transactional_id, (topic, *index), records, &mut room) {
                 Ok(outcome) => outcome,
                 Err(refusal) if refusal.closes => return Err(refusal.message),
                 Err(refusal) => refusal.into(),
@@ -164,9 +165,9 @@ fn append(
     ask: &Ask,
     acks: i16,
     transactional_id: Option<&str>,
-    name: &TopicName,
-    index: i32,
+    (name, index): (&TopicName, i32),
     records: Option<Bytes>,
+    room: &mut PlainRoom,
 ) -> Result<Outcome, Refusal> {
     let profile = state.profile;
     let Some(topic) = state.topics.get(name) else {
@@ -193,7 +194,7 @@ fn append(
     {
         return Ok(Outcome { message: Some(message.to_owned()), ..Outcome::refused(code) });
     }
-    let accepted = match validate(profile, &rules, ask.now_ms, offered) {
+    let accepted = match validate(profile, &rules, ask.now_ms, offered, room) {
         Ok(accepted) => accepted,
         Err(refusal) => {
             let log_start = if profile.tells_log_start(refusal.code) { log_start } else { -1 };

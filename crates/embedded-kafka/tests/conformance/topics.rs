@@ -23,6 +23,7 @@ pub(crate) async fn check(desk: &mut Desk) {
     settings(desk).await;
     changing(desk).await;
     growing(desk).await;
+    too_many(desk).await;
 }
 
 async fn versions(desk: &mut Desk) {
@@ -262,4 +263,14 @@ async fn growing(desk: &mut Desk) {
             desk.client.call(ApiKey::CreatePartitions, 0, &request).await;
         desk.note(&format!("grow to {count}"), ErrorCode(response.results[0].error_code));
     }
+}
+
+/// Versions with ZooKeeper have no such bound, and would begin to make them. CreatePartitions is not asked for as many:
+/// 3.9.2 answers UNKNOWN_SERVER_ERROR, and its controller has to begin anew.
+async fn too_many(desk: &mut Desk) {
+    if desk.profile < Profile::V3_9 {
+        return;
+    }
+    let answer = desk.create("too-many", 10_001, 1, &[]).await;
+    desk.note("create 10001 partitions", answer);
 }

@@ -1,0 +1,120 @@
+//! What one client may ask for, so that it does not take the memory or the time of all.
+
+use embedded_kafka::{ApiKey, ErrorCode, Profile};
+use protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
+use protocol::messages::create_partitions_response::CreatePartitionsResponse;
+use protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use protocol::messages::create_topics_response::CreateTopicsResponse;
+use record_batch::{BatchBuilder, Codec};
+
+use crate::client::{Client, NOW_MS, batch, produce_request, single, topic};
+
+/// Asks for topics `{prefix}0`, `{prefix}1`, … of so many partitions each; what each was answered.
+async fn create(
+    client: &mut Client,
+    prefix: &str,
+    topics: usize,
+    partitions: i32,
+) -> Vec<(ErrorCode, String)> {
+    let asked = (0..topics).map(|index| {
+        CreatableTopic::default()
+            .with_name(topic(&format!("{prefix}{index}")))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+    });
+    let request = CreateTopicsRequest::default().with_topics(asked.collect()).with_timeout_ms(1000);
+    let response: CreateTopicsResponse = client.call(ApiKey::CreateTopics, 4, &request).await;
+    let told = response.topics.into_iter().map(|topic| {
+        (
+            ErrorCode(topic.error_code),
+            topic.error_message.map(|message| message.to_string()).unwrap_or_default(),
+        )
+    });
+    told.collect()
+}
+
+async fn grow(client: &mut Client, count: i32) -> ErrorCode {
+    let asked =
+        CreatePartitionsTopic::default().with_name(topic("t")).with_count(count).with_assignments(None);
+    let request = CreatePartitionsRequest::default().with_topics(vec![asked]);
+    let response: CreatePartitionsResponse = client.call(ApiKey::CreatePartitions, 1, &request).await;
+    ErrorCode(response.results[0].error_code)
+}
+
+#[tokio::test]
+async fn a_request_for_more_than_ten_thousand_partitions_is_refused_as_a_whole() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    let told = create(&mut client, "many-", 101, 100).await;
+    assert_eq!(told.len(), 101);
+    for (code, message) in told {
+        assert_eq!(code, ErrorCode::POLICY_VIOLATION);
+        assert_eq!(message, "Excessively large number of partitions per request.");
+    }
+    // Topics that would be refused for another reason are no way around it.
+    assert!(
+        create(&mut client, "none-", 10_001, 0)
+            .await
+            .iter()
+            .all(|(code, _)| *code == ErrorCode::POLICY_VIOLATION)
+    );
+    assert_eq!(grow(&mut client, 10_002).await, ErrorCode::POLICY_VIOLATION);
+    assert_eq!(cluster.topics().len(), 1);
+    assert_eq!(grow(&mut client, 10_001).await, ErrorCode::NONE);
+    assert_eq!(create(&mut client, "most-", 1, 10_000).await[0].0, ErrorCode::NONE);
+}
+
+#[tokio::test]
+async fn a_cluster_takes_no_more_than_a_hundred_thousand_partitions() {
+    let (cluster, mut client) = single(Profile::V2_8).await;
+    for index in 0..9 {
+        let told = create(&mut client, &format!("{index}-"), 100, 100).await;
+        assert!(told.iter().all(|(code, _)| code.is_ok()));
+    }
+    // With `t` there is room for 9999.
+    let told = create(&mut client, "last-", 100, 100).await;
+    assert_eq!(told.iter().filter(|(code, _)| code.is_ok()).count(), 99);
+    assert_eq!(told[99].0, ErrorCode::POLICY_VIOLATION);
+    assert_eq!(
+        told[99].1,
+        "The cluster has 99901 partition(s), 100 more would be more than the 100000 it may have."
+    );
+    assert_eq!(grow(&mut client, 101).await, ErrorCode::POLICY_VIOLATION);
+    cluster.delete_topic("0-0");
+    assert_eq!(grow(&mut client, 101).await, ErrorCode::NONE);
+}
+
+#[tokio::test]
+async fn a_batch_that_becomes_huge_is_refused_and_the_next_one_taken() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    // 80 MiB of zeros.
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let mut builder = BatchBuilder::new(codec);
+        let value = vec![0; 4 << 20];
+        for _ in 0..20 {
+            builder.append(NOW_MS, Some(b"k"), Some(&value), &[]);
+        }
+        let bomb = builder.build();
+        assert!(bomb.len() < 1 << 20, "{} bytes are refused for their size", bomb.len());
+        let request = produce_request(None, &[("t", 0, bomb.clone())]);
+        assert_eq!(client.produce_all(&request).await[0].error_code, ErrorCode::MESSAGE_TOO_LARGE.0);
+        assert_eq!(cluster.end_offset("t", 0).unwrap(), 0);
+    }
+    assert_eq!(client.offer(batch(1)).await.0, ErrorCode::NONE);
+}
+
+#[tokio::test]
+async fn batches_that_become_huge_together_are_refused_from_some_on() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    cluster.add_partitions("t", 40);
+    let mut builder = BatchBuilder::new(Codec::Zstd);
+    let value = vec![0; 4 << 20];
+    for _ in 0..12 {
+        builder.append(NOW_MS, Some(b"k"), Some(&value), &[]);
+    }
+    let large = builder.build();
+    let batches: Vec<_> = (0..40).map(|partition| ("t", partition, large.clone())).collect();
+    let told = client.produce_all(&produce_request(None, &batches)).await;
+    let taken = told.iter().filter(|told| told.error_code == 0).count();
+    assert_eq!(taken, 10);
+    assert!(told[taken..].iter().all(|told| told.error_code == ErrorCode::MESSAGE_TOO_LARGE.0));
+}
