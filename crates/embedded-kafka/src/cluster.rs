@@ -11,6 +11,7 @@ use tokio::io::DuplexStream;
 
 use crate::broker::{Broker, Slot};
 use crate::clock::Clock;
+use crate::complaints::Complaints;
 use crate::config::{Config, Transport};
 use crate::faults::{Faults, On};
 use crate::no_socket::NoSocket;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     faults: Mutex<Faults>,
     clock: Mutex<Clock>,
     counts: Mutex<Counts>,
+    complaints: Mutex<Complaints>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) profile: Profile,
     pub(crate) transport: Transport,
@@ -72,6 +74,10 @@ impl Shared {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         lock(&self.faults)
+    }
+
+    pub(crate) fn complaints(&self) -> MutexGuard<'_, Complaints> {
+        lock(&self.complaints)
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -153,6 +159,7 @@ impl Cluster {
             faults: Mutex::default(),
             clock: Mutex::new(Clock::new(config.start_ms)),
             counts: Mutex::default(),
+            complaints: Mutex::default(),
             slots,
             profile: config.profile,
             transport: config.transport,

@@ -10,19 +10,24 @@ use protocol::server::{self, Request, RequestKind};
 use protocol::{ApiKey, LENGTH_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::broker::Signal;
 use crate::cluster::Shared;
+use crate::complaints::Telling;
 use crate::faults::{Departure, Fired};
 use crate::guard;
 use crate::requests::{self, Answer, Ask, Denials};
 use crate::sasl::Login;
+use crate::stranger;
 
 /// `socket.request.max.bytes`.
 const FRAME_BYTES_MAX: usize = 100 << 20;
 /// A read asks for at least so much room.
 const READ_BYTES: usize = 64 << 10;
+/// What is left of a frame gets its room at once up to this: most are not copied as they grow.
+const AT_ONCE_BYTES: usize = 1 << 20;
 /// Slices given to the system in one write.
 const SLICES_MAX: usize = 256;
 
@@ -60,8 +65,36 @@ pub(crate) async fn serve(
     };
     match end {
         End::Quietly => debug!(broker, peer, "connection closed"),
-        End::Because(reason) => warn!(broker, peer, reason, "connection closed by the broker"),
+        End::Because(reason) => complain(broker, &connection.shared, &peer, &reason),
     }
+}
+
+/// Tells why a connection ended, but not without end.
+fn complain(broker: i32, shared: &Weak<Shared>, peer: &str, reason: &str) {
+    let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
+    let Some(telling) = shared.upgrade().map(|shared| shared.complaints().note(Instant::now(), host)) else {
+        return;
+    };
+    match telling {
+        Telling::Now => warn!(broker, peer, reason, "connection closed"),
+        Telling::Later(at, host) => {
+            debug!(broker, peer, reason, "connection closed");
+            let shared = shared.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep_until(at).await;
+                let Some(shared) = shared.upgrade() else { return };
+                let more = shared.complaints().counted(&host);
+                warn!(host, more, "more connections closed for such reasons in the last minute");
+            });
+        }
+        Telling::Counted => debug!(broker, peer, reason, "connection closed"),
+    }
+}
+
+/// The room to make for the rest of a frame, of which `have` bytes of `want` are there. Beyond [`AT_ONCE_BYTES`] it grows
+/// with what arrives: a length alone claims no memory.
+fn room(have: usize, want: usize) -> usize {
+    (want - have).min(have.max(AT_ONCE_BYTES)).max(READ_BYTES)
 }
 
 struct Connection<S> {
@@ -94,23 +127,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let claimed = i32::from_be_bytes(*prefix);
                 let length = usize::try_from(claimed).ok().filter(|length| *length <= FRAME_BYTES_MAX);
                 let Some(length) = length else {
-                    let what = protocol::looks_like(&self.buffer);
-                    let what = what.map(|peer| format!(", looks like {peer}")).unwrap_or_default();
-                    return Err(End::Because(format!("a frame claims {claimed} bytes{what}")));
+                    return Err(End::Because(match stranger::looks_like(&self.buffer) {
+                        Some(told) => told.to_owned(),
+                        None => format!("a frame claims {claimed} bytes"),
+                    }));
                 };
                 if self.buffer.len() >= LENGTH_BYTES + length {
                     self.buffer.advance(LENGTH_BYTES);
                     return Ok(self.buffer.split_to(length).freeze());
                 }
-                // The whole frame gets its room at once: it is not copied as it grows.
-                self.buffer.reserve((LENGTH_BYTES + length - self.buffer.len()).max(READ_BYTES));
+                self.buffer.reserve(room(self.buffer.len(), LENGTH_BYTES + length));
             } else {
                 self.buffer.reserve(READ_BYTES);
             }
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(End::Quietly);
+            let read = self.stream.read_buf(&mut self.buffer).await;
+            if read.is_ok_and(|bytes| bytes > 0) {
+                continue;
             }
+            return Err(self.left_over().map_or(End::Quietly, End::Because));
         }
+    }
+
+    /// What there is of a frame that will not be finished.
+    fn left_over(&self) -> Option<String> {
+        let have = self.buffer.len();
+        let want = match self.buffer.first_chunk::<LENGTH_BYTES>() {
+            Some(prefix) => u64::from(u32::from_be_bytes(*prefix)) + LENGTH_BYTES as u64,
+            None => LENGTH_BYTES as u64,
+        };
+        (have > 0)
+            .then(|| format!("the peer has left in the middle of a frame, after {have} of {want} bytes"))
     }
 
     async fn serve_frame(&mut self, frame: Bytes) -> Result<(), End> {
@@ -270,4 +316,19 @@ fn truncated(slices: Vec<Bytes>, mut keep: usize) -> Vec<Bytes> {
         kept.push(slice.slice(..take));
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_alone_claims_no_memory_and_small_frames_are_not_copied_as_they_grow() {
+        let check = |have, want, expected| assert_eq!(room(have, want), expected, "{have} of {want}");
+        check(4, 100, READ_BYTES);
+        check(4, 500_000, 499_996);
+        check(4, FRAME_BYTES_MAX, AT_ONCE_BYTES);
+        check(3 << 20, FRAME_BYTES_MAX, 3 << 20);
+        check(FRAME_BYTES_MAX - 1, FRAME_BYTES_MAX, READ_BYTES);
+    }
 }

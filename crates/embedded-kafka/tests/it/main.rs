@@ -18,4 +18,5 @@ mod producing;
 mod replicas;
 mod seeded;
 mod shortage;
+mod told;
 mod transactions;

@@ -1,0 +1,93 @@
+//! Which ended connections are told one by one, and which only counted.
+//!
+//! A port scanner or a client with the wrong settings comes again and again. The first few of a host are told, what
+//! follows is counted, and told as a number when the host's window is over. No clock here: who counts is told the time.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long what a host does is taken together.
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
+/// Told of a host in its window.
+const TOLD_MAX: u32 = 3;
+/// Hosts that are counted apart; all others are taken for one.
+const HOSTS_MAX: usize = 256;
+const OTHERS: &str = "others";
+
+/// What is to be done about an ended connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// It is told.
+    Now,
+    /// It is the first that is only counted: ask for the number at this time, under this name.
+    Later(Instant, String),
+    /// It is counted.
+    Counted,
+}
+
+/// The hosts whose connections had to be ended of late.
+#[derive(Debug, Default)]
+pub(crate) struct Complaints {
+    hosts: HashMap<String, Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    ends: Instant,
+    told: u32,
+    counted: u64,
+}
+
+impl Complaints {
+    /// A connection from `host` was ended for a reason.
+    pub(crate) fn note(&mut self, now: Instant, host: &str) -> Telling {
+        // Windows with a number end when that is asked for.
+        self.hosts.retain(|_, window| window.ends > now || window.counted > 0);
+        let known = self.hosts.contains_key(host) || self.hosts.len() < HOSTS_MAX;
+        let host = if known { host } else { OTHERS };
+        let fresh = || Window { ends: now + WINDOW, told: 0, counted: 0 };
+        let window = self.hosts.entry(host.to_owned()).or_insert_with(fresh);
+        if window.told < TOLD_MAX {
+            window.told += 1;
+            return Telling::Now;
+        }
+        window.counted += 1;
+        if window.counted == 1 { Telling::Later(window.ends, host.to_owned()) } else { Telling::Counted }
+    }
+
+    /// Ends a host's window; how many were counted in it.
+    pub(crate) fn counted(&mut self, host: &str) -> u64 {
+        self.hosts.remove(host).map_or(0, |window| window.counted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_three_of_a_host_are_told_and_the_others_counted() {
+        let (mut complaints, now) = (Complaints::default(), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(complaints.note(now, "a"), Telling::Now);
+        }
+        assert_eq!(complaints.note(now, "a"), Telling::Later(now + WINDOW, "a".to_owned()));
+        for _ in 0..1000 {
+            assert_eq!(complaints.note(now + WINDOW / 2, "a"), Telling::Counted);
+        }
+        assert_eq!(complaints.note(now, "b"), Telling::Now);
+        assert_eq!(complaints.counted("a"), 1001);
+        assert_eq!(complaints.note(now + WINDOW, "a"), Telling::Now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hosts_without_end_take_no_memory_without_end() {
+        let (mut complaints, now) = (Complaints::default(), Instant::now());
+        let told = (0..10_000).filter(|host| complaints.note(now, &host.to_string()) == Telling::Now).count();
+        assert_eq!(told, HOSTS_MAX + 3);
+        assert_eq!(complaints.hosts.len(), HOSTS_MAX + 1);
+        assert_eq!(complaints.note(now + WINDOW, "new"), Telling::Now);
+    }
+}
