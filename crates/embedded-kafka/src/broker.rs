@@ -45,7 +45,7 @@ pub(crate) struct Signal {
 }
 
 fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // The port is still known to connections that were closed a moment ago.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -164,7 +164,9 @@ impl<'a> Broker<'a> {
         Broker { shared, slot }
     }
 
-    /// `host:port`.
+    /// Where it listens, which is not always where clients are told to go: see [`Cluster::bootstrap`].
+    ///
+    /// [`Cluster::bootstrap`]: crate::Cluster::bootstrap
     pub fn address(&self) -> SocketAddr {
         self.slot.address
     }
@@ -181,7 +183,7 @@ impl<'a> Broker<'a> {
         }
         signal.closed().await;
         self.shared.state().broker_stopped(self.slot.id);
-        if self.shared.transport == Transport::Loopback {
+        if self.shared.transport == Transport::Sockets {
             *self.slot.lock() = Running::Down { _reserved: bound(self.slot.address).ok() };
         }
     }
@@ -197,7 +199,7 @@ impl<'a> Broker<'a> {
         // The reservation goes first: a port that is bound twice cannot be listened on.
         *self.slot.lock() = Running::Down { _reserved: None };
         let listener = match self.shared.transport {
-            Transport::Loopback => Some(listening(self.slot.id, self.slot.address)?),
+            Transport::Sockets => Some(listening(self.slot.id, self.slot.address)?),
             Transport::InMemory => None,
         };
         let now_ms = self.shared.now_ms();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ async fn keep_time(shared: Weak<Shared>) {
 }
 
 impl Cluster {
-    /// Starts the brokers, each on a port of loopback that the system chooses. Needs a tokio runtime, whose
+    /// Starts the brokers, each on a port that the system chooses, of loopback unless told otherwise. Needs a tokio runtime, whose
     /// tasks they are.
     ///
     /// # Errors
@@ -138,8 +138,8 @@ impl Cluster {
         for index in 0..config.brokers {
             let id = i32::try_from(index).unwrap_or(i32::MAX);
             let (slot, listener) = match config.transport {
-                Transport::Loopback => {
-                    let (slot, listener) = Slot::open(id, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+                Transport::Sockets => {
+                    let (slot, listener) = Slot::open(id, SocketAddr::from((config.listen_on, 0)))?;
                     (slot, Some(listener))
                 }
                 Transport::InMemory => (Slot::in_memory(id), None),
@@ -177,9 +177,11 @@ impl Cluster {
         &self.shared
     }
 
-    /// `host:port` of every broker, stopped ones too.
+    /// `host:port` of every broker, as clients are told; stopped ones too.
     pub fn bootstrap(&self) -> Vec<String> {
-        self.shared.slots.iter().map(|slot| slot.address.to_string()).collect()
+        let host = self.shared.state().host.clone();
+        let host = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host };
+        self.shared.slots.iter().map(|slot| format!("{host}:{}", slot.address.port())).collect()
     }
 
     /// `host:port,host:port`, as command lines want it.

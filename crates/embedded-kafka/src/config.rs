@@ -1,14 +1,16 @@
 //! What a cluster is started with.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::profile::Profile;
 use crate::sasl::Sasl;
 
 /// How clients reach the brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// Sockets on loopback, on ports that the system chooses.
+    /// Sockets on [`Config::listen_on`], which is loopback unless told otherwise, on ports that the system chooses.
     #[default]
-    Loopback,
+    Sockets,
     /// No sockets: connections are opened by [`Cluster::connect`](crate::Cluster::connect) and live in
     /// memory, so that tests can run in paused time. Addresses are made up.
     InMemory,
@@ -23,7 +25,14 @@ pub struct Config {
     pub profile: Profile,
     /// How clients reach it.
     pub transport: Transport,
-    /// A metadata request that allows it creates the topics it names.
+    /// The address that sockets are bound to. What is not loopback lets others in: a cluster is not durable, not
+    /// replicated for safety and not secure; there is no encryption, and a login only with [`Config::sasl`].
+    pub listen_on: IpAddr,
+    /// The host by which clients are told to reach the brokers; `None` is the address that they listen on, and loopback
+    /// where that is all addresses.
+    pub advertised_host: Option<String>,
+    /// A metadata request that allows it creates the topics it names. Described as the brokers'
+    /// `auto.create.topics.enable`, which decides where it is among the settings.
     pub auto_create: bool,
     /// Settings of all brokers, as in `server.properties`: defaults of topics
     /// (`log.retention.ms`), `num.partitions`, `default.replication.factor`, `producer.id.expiration.ms`, ….
@@ -54,6 +63,8 @@ impl Default for Config {
             brokers: 1,
             profile: Profile::default(),
             transport: Transport::default(),
+            listen_on: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            advertised_host: None,
             auto_create: false,
             broker_settings: Vec::new(),
             racks: Vec::new(),
@@ -78,6 +89,16 @@ impl Config {
     #[must_use]
     pub fn in_memory(self) -> Config {
         Config { transport: Transport::InMemory, ..self }
+    }
+
+    /// The host by which clients reach the brokers.
+    pub(crate) fn host(&self) -> String {
+        match (&self.advertised_host, self.listen_on) {
+            (Some(host), _) => host.clone(),
+            (None, IpAddr::V4(address)) if address.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+            (None, IpAddr::V6(address)) if address.is_unspecified() => Ipv6Addr::LOCALHOST.to_string(),
+            (None, address) => address.to_string(),
+        }
     }
 
     /// With one more line of `server.properties`.

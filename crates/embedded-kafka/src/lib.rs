@@ -1,6 +1,6 @@
 //! A Kafka cluster inside this process, for the demo, tests and simulation.
 //!
-//! Brokers are tasks that listen on loopback and speak the real protocol; their logs, offsets and
+//! Brokers are tasks that listen (on loopback, unless told otherwise) and speak the real protocol; their logs, offsets and
 //! transactions are in memory. A cluster presents itself as one of several Kafka versions ([`Profile`]) and
 //! answers as that version was measured to: the same refusals, the same forgetfulness of producers. What
 //! real clusters do rarely it does when asked: holes, old formats, elections, lost replies ([`Cluster::on`]), and all of
@@ -18,7 +18,8 @@
 //! without its compression. A request for more than 10,000 partitions is refused as KRaft refuses it, under every profile;
 //! CreatePartitions too, where 3.9.2 answers UNKNOWN_SERVER_ERROR.
 //!
-//! It is not durable, not replicated for safety, not secure, and answers only loopback.
+//! It is not durable, not replicated for safety and not secure, and answers only loopback unless
+//! [`Config::listen_on`] says otherwise.
 //!
 //! ```ignore
 //! let cluster = Cluster::start(Config::new(3, Profile::V4_3)).await?;

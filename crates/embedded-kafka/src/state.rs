@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub(crate) profile: Profile,
     pub(crate) cluster_id: String,
     pub(crate) auto_create: bool,
+    /// Where clients are told to go.
+    pub(crate) host: String,
     pub(crate) brokers: BTreeMap<i32, BrokerState>,
     pub(crate) values: BrokerValues,
     pub(crate) topics: BTreeMap<TopicName, Topic>,
@@ -73,6 +75,7 @@ impl State {
             profile: config.profile,
             cluster_id: config.cluster_id.clone(),
             auto_create: config.auto_create,
+            host: config.host(),
             brokers: BTreeMap::new(),
             values: BrokerValues {
                 fixed: config.broker_settings.iter().cloned().collect(),

@@ -39,7 +39,7 @@ pub(super) fn answer(
             .map(|(id, broker)| {
                 DescribeClusterBroker::default()
                     .with_broker_id(messages::BrokerId(*id))
-                    .with_host(text("127.0.0.1"))
+                    .with_host(text(state.host.clone()))
                     .with_port(i32::from(broker.port))
                     .with_rack(broker.rack.clone().map(text))
             })

@@ -352,12 +352,18 @@ fn finish(state: &mut State, ask: &Ask, plan: &Plan, read: Vec<(Wanted, Fetched)
             told.push((wanted, fetched));
         }
     }
+    let host = &state.host;
     let mut elsewhere: Vec<Elsewhere> = Vec::new();
     for (broker, _) in told.iter().filter_map(|(_, fetched)| fetched.leader) {
-        if let Some(state) = state.brokers.get(&broker)
+        if let Some(found) = state.brokers.get(&broker)
             && !elsewhere.iter().any(|known| known.broker == broker)
         {
-            elsewhere.push(Elsewhere { broker, port: state.port, rack: state.rack.clone() });
+            elsewhere.push(Elsewhere {
+                broker,
+                host: host.clone(),
+                port: found.port,
+                rack: found.rack.clone(),
+            });
         }
     }
     fetch_reply::reply(ask, &Reply { session: plan.session, told, elsewhere })

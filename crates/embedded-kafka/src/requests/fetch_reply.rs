@@ -19,6 +19,7 @@ pub(super) struct Reply {
 /// Where a broker is that should be asked instead.
 pub(super) struct Elsewhere {
     pub(super) broker: i32,
+    pub(super) host: String,
     pub(super) port: u16,
     pub(super) rack: Option<String>,
 }
@@ -118,9 +119,8 @@ fn endpoints(elsewhere: &[Elsewhere]) -> BytesMut {
     put_varint(&mut tag, elsewhere.len() + 1);
     for broker in elsewhere {
         tag.put_i32(broker.broker);
-        let host = b"127.0.0.1";
-        put_varint(&mut tag, host.len() + 1);
-        tag.put_slice(host);
+        put_varint(&mut tag, broker.host.len() + 1);
+        tag.put_slice(broker.host.as_bytes());
         tag.put_i32(i32::from(broker.port));
         match &broker.rack {
             Some(rack) => {
@@ -263,7 +263,12 @@ mod tests {
                 records: vec![Bytes::from_static(b"re"), Bytes::from_static(b"cords")],
                 records_bytes: 7,
             };
-            let elsewhere = vec![Elsewhere { broker: 2, port: 9092, rack: Some("a".to_owned()) }];
+            let elsewhere = vec![Elsewhere {
+                broker: 2,
+                host: "127.0.0.1".to_owned(),
+                port: 9092,
+                rack: Some("a".to_owned()),
+            }];
             let answer = reply(&ask, &Reply { session: 12, told: vec![(wanted, fetched)], elsewhere });
             let Answer::Frame(slices) = answer else { panic!("a frame") };
             let frame = Bytes::from(slices.concat());

@@ -36,13 +36,14 @@ pub(super) fn answer(
         let port = state.brokers.get(&broker).map_or(0, |broker| broker.port);
         Ok((broker, i32::from(port)))
     };
+    let host = |broker: i32| if broker < 0 { String::new() } else { state.host.clone() };
     if ask.version >= 4 {
         let coordinators = request.coordinator_keys.into_iter().map(|key| {
             let found = find(&key);
             let (broker, port) = found.unwrap_or((-1, -1));
             Coordinator::default()
                 .with_node_id(messages::BrokerId(broker))
-                .with_host(text(if broker < 0 { "" } else { "127.0.0.1" }))
+                .with_host(text(host(broker)))
                 .with_port(port)
                 .with_error_code(found.err().map_or(0, |code| code.0))
                 .with_error_message(None)
@@ -54,7 +55,7 @@ pub(super) fn answer(
     let (broker, port) = found.unwrap_or((-1, -1));
     FindCoordinatorResponse::default()
         .with_node_id(messages::BrokerId(broker))
-        .with_host(text(if broker < 0 { "" } else { "127.0.0.1" }))
+        .with_host(text(host(broker)))
         .with_port(port)
         .with_error_code(found.err().map_or(0, |code| code.0))
         .with_error_message(None)

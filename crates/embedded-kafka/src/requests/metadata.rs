@@ -80,7 +80,7 @@ fn brokers(state: &State) -> Vec<MetadataResponseBroker> {
         .map(|(id, broker)| {
             MetadataResponseBroker::default()
                 .with_node_id(messages::BrokerId(*id))
-                .with_host(text("127.0.0.1"))
+                .with_host(text(state.host.clone()))
                 .with_port(i32::from(broker.port))
                 .with_rack(broker.rack.clone().map(text))
         })

@@ -391,7 +391,7 @@ fn wire_endpoint(state: &State, id: i32) -> Option<NodeEndpoint> {
     Some(
         NodeEndpoint::default()
             .with_node_id(messages::BrokerId(id))
-            .with_host(text("127.0.0.1"))
+            .with_host(text(state.host.clone()))
             .with_port(i32::from(broker.port))
             .with_rack(broker.rack.clone().map(text)),
     )

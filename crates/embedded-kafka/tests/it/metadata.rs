@@ -9,6 +9,8 @@ use protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use protocol::messages::delete_topics_response::DeleteTopicsResponse;
 use protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use protocol::messages::describe_cluster_response::DescribeClusterResponse;
+use protocol::messages::find_coordinator_request::FindCoordinatorRequest;
+use protocol::messages::find_coordinator_response::FindCoordinatorResponse;
 use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use protocol::messages::metadata_response::MetadataResponse;
 
@@ -191,6 +193,50 @@ async fn a_cluster_describes_itself() {
     let response: DescribeClusterResponse = client.call(ApiKey::DescribeCluster, 1, &request).await;
     assert_eq!(response.brokers.len(), 2);
     assert_eq!(response.cluster_id.as_str(), "embedded");
+}
+
+#[tokio::test]
+async fn clients_are_told_to_go_where_the_cluster_was_told_that_it_is_reached() {
+    let config = Config {
+        listen_on: "0.0.0.0".parse().unwrap(),
+        advertised_host: Some("kafka.example".to_owned()),
+        ..Config::new(1, Profile::V4_3)
+    };
+    let cluster = Cluster::start(config).await.unwrap();
+    let address = cluster.broker(0).address();
+    assert!(address.ip().is_unspecified());
+    assert_eq!(cluster.bootstrap(), [format!("kafka.example:{}", address.port())]);
+    // By another address of loopback than the one that is bound without being told.
+    let mut client = Client::open(&format!("127.0.0.2:{}", address.port()), Profile::V4_3).await;
+    let response: MetadataResponse = client.call(ApiKey::Metadata, 9, &metadata_of("t", false)).await;
+    assert_eq!(response.brokers[0].host.as_str(), "kafka.example");
+    let request = DescribeClusterRequest::default().with_endpoint_type(1);
+    let response: DescribeClusterResponse = client.call(ApiKey::DescribeCluster, 1, &request).await;
+    assert_eq!(response.brokers[0].host.as_str(), "kafka.example");
+    for version in [3, 4] {
+        let request = FindCoordinatorRequest::default();
+        let request = match version {
+            4 => request.with_coordinator_keys(vec![text("g")]),
+            _ => request.with_key(text("g")),
+        };
+        let response: FindCoordinatorResponse = client.call(ApiKey::FindCoordinator, version, &request).await;
+        let host = response.coordinators.first().map_or(&response.host, |found| &found.host);
+        assert_eq!(host.as_str(), "kafka.example");
+    }
+}
+
+#[tokio::test]
+async fn without_being_told_it_listens_on_loopback_and_says_so() {
+    let bootstrap = async |listen_on: &str| {
+        let config = Config { listen_on: listen_on.parse().unwrap(), ..Config::default() };
+        let cluster = Cluster::start(config).await.unwrap();
+        let port = cluster.broker(0).address().port();
+        cluster.bootstrap().remove(0).replace(&port.to_string(), "port")
+    };
+    assert!(Config::default().listen_on.is_loopback());
+    assert_eq!(bootstrap("127.0.0.1").await, "127.0.0.1:port");
+    assert_eq!(bootstrap("0.0.0.0").await, "127.0.0.1:port");
+    assert_eq!(bootstrap("127.0.0.3").await, "127.0.0.3:port");
 }
 
 #[tokio::test]
