@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use protocol::ErrorCode;
+
 use crate::profile::Profile;
 
 /// `DescribeConfigs` names for where a value comes from.
@@ -268,6 +270,9 @@ static BROKER_SETTINGS: [Setting; 26] = [
     setting("transaction.state.log.replication.factor", Kind::Int, "3", &[]).at_least(1),
 ];
 
+/// Whether topics come into being by being asked for.
+pub(crate) const AUTO_CREATE: &str = "auto.create.topics.enable";
+
 /// The topic settings that a version has, by name.
 pub(crate) fn topic_settings(profile: Profile) -> impl Iterator<Item = &'static Setting> {
     TOPIC_SETTINGS.iter().filter(move |setting| setting.exists_in(profile))
@@ -288,6 +293,20 @@ pub(crate) fn broker_setting(profile: Profile, name: &str) -> Option<(&'static S
     own.chain(synonyms)
         .find(|(broker_name, _)| *broker_name == name)
         .map(|(_, setting)| (setting, setting.default(profile)))
+}
+
+/// Whether brokers take another value while they run: the synonyms of topic settings, and one more (KIP-226).
+pub(crate) fn changes_at_run_time(profile: Profile, name: &str) -> bool {
+    name == "producer.id.expiration.ms"
+        || topic_settings(profile).any(|setting| setting.synonyms.first() == Some(&name))
+}
+
+/// Refuses what brokers do not take while they run, as Kafka does.
+pub(crate) fn check_run_time(profile: Profile, name: &str) -> Result<(), (ErrorCode, String)> {
+    if broker_setting(profile, name).is_none() || changes_at_run_time(profile, name) {
+        return Ok(());
+    }
+    Err((ErrorCode::INVALID_REQUEST, format!("Cannot update these configs dynamically: Set({name})")))
 }
 
 /// The names of all broker settings that a version has, sorted.

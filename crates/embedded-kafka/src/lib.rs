@@ -11,7 +11,9 @@
 //! 0 to 2 and the like); members of classic groups and of those that the broker assigns cannot mix, and subscriptions
 //! by expression are refused (KIP-848); committed offsets and empty groups stay until they are deleted; ACLs
 //! cannot be asked for as 1.1, and of SASL's mechanisms only PLAIN is built in ([`Mechanism`]); followers copy
-//! at once unless told otherwise, and a broker that stops leaves the in-sync sets at once; retention, expiry and cleaning happen when asked
+//! at once unless told otherwise; topics come into being by being asked for only where [`Config::auto_create`] says so, which
+//! is described as a setting of the brokers' file, where Kafka's default is to create them: a test should not
+//! make topics by a misspelt name; a broker that stops leaves the in-sync sets at once; retention, expiry and cleaning happen when asked
 //! ([`Cluster::sweep`], [`Cluster::compact`]); transactions end as soon as they are asked to.
 //!
 //! What one client may take is bounded where Kafka has no bound: 100,000 partitions of the cluster, and 64 MiB of a batch

@@ -11,7 +11,7 @@ use record_batch::Codec;
 
 use crate::acls::Authorizer;
 use crate::config::Config;
-use crate::configs::{self, BrokerValues, split_list};
+use crate::configs::{self, AUTO_CREATE, BrokerValues, split_list};
 use crate::groups::{Groups, Rules, TopicSize};
 use crate::partition::Partition;
 use crate::profile::Profile;
@@ -71,14 +71,19 @@ pub(crate) type Denied = (ErrorCode, String);
 
 impl State {
     pub(crate) fn new(config: &Config) -> State {
+        let mut fixed: BTreeMap<String, String> = config.broker_settings.iter().cloned().collect();
+        // One place decides, and what is described is what is done.
+        let auto_create =
+            fixed.entry(AUTO_CREATE.to_owned()).or_insert_with(|| config.auto_create.to_string());
+        let auto_create = auto_create.trim().eq_ignore_ascii_case("true");
         State {
             profile: config.profile,
             cluster_id: config.cluster_id.clone(),
-            auto_create: config.auto_create,
+            auto_create,
             host: config.host(),
             brokers: BTreeMap::new(),
             values: BrokerValues {
-                fixed: config.broker_settings.iter().cloned().collect(),
+                fixed,
                 // Where leaders may come from outside the in-sync set (KIP-966), the cluster has this as its own.
                 for_all: (config.profile >= Profile::V4_3)
                     .then(|| ("min.insync.replicas".to_owned(), "1".to_owned()))

@@ -6,6 +6,7 @@ use protocol::ErrorCode;
 use protocol::messages::alter_configs_request::{AlterConfigsRequest, AlterConfigsResource};
 use protocol::messages::alter_configs_response::{AlterConfigsResourceResponse, AlterConfigsResponse};
 
+use crate::configs;
 use crate::requests::describe_configs::{BROKER, TOPIC, broker_id};
 use crate::requests::{Ask, text};
 use crate::state::{Denied, State};
@@ -53,6 +54,7 @@ fn replace(state: &mut State, resource: &AlterConfigsResource, validate_only: bo
         }
         BROKER => {
             let broker = broker_id(state, name)?;
+            values.keys().try_for_each(|name| configs::check_run_time(state.profile, name))?;
             if !validate_only {
                 match broker {
                     -1 => state.values.for_all = values,

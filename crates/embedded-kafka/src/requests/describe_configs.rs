@@ -84,8 +84,11 @@ fn describe(
                         // The defaults of the cluster are only what was set for all brokers.
                         values.retain(|found| found.source == Source::DefaultBroker);
                     }
-                    (!values.is_empty())
-                        .then(|| told(ask, name, setting.kind, values, synonyms.then_some(true)))
+                    let read_only = !configs::changes_at_run_time(profile, name);
+                    (!values.is_empty()).then(|| {
+                        told(ask, name, setting.kind, values, synonyms.then_some(true))
+                            .with_read_only(read_only)
+                    })
                 })
                 .collect())
         }

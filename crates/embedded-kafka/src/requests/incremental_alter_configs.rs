@@ -83,6 +83,9 @@ fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool
                 broker => state.values.for_one.get(&broker).cloned().unwrap_or_default(),
             };
             for config in &resource.configs {
+                if config.config_operation != DELETE {
+                    configs::check_run_time(profile, config.name.as_str())?;
+                }
                 let found = configs::broker_setting(profile, config.name.as_str());
                 change(
                     profile,

@@ -24,11 +24,14 @@ pub(crate) async fn check(desk: &mut Desk) {
     changing(desk).await;
     growing(desk).await;
     too_many(desk).await;
+    read_only(desk).await;
 }
 
 async fn versions(desk: &mut Desk) {
     let request = ApiVersionsRequest::default();
-    let response: ApiVersionsResponse = desk.client.call(ApiKey::ApiVersions, 0, &request).await;
+    let mut response: ApiVersionsResponse = desk.client.call(ApiKey::ApiVersions, 0, &request).await;
+    // The order of a list that has none is nobody's promise.
+    response.api_keys.sort_by_key(|listed| listed.api_key);
     for listed in response.api_keys {
         let Ok(api) = ApiKey::try_from(listed.api_key) else { continue };
         // What is not answered here is told in the crate's documentation.
@@ -143,7 +146,8 @@ async fn settings(desk: &mut Desk) {
         .with_configuration_keys(None);
     let request =
         DescribeConfigsRequest::default().with_resources(vec![resource]).with_include_synonyms(true);
-    let response: DescribeConfigsResponse = desk.client.call(ApiKey::DescribeConfigs, 1, &request).await;
+    let mut response: DescribeConfigsResponse = desk.client.call(ApiKey::DescribeConfigs, 1, &request).await;
+    response.results[0].configs.sort_by(|one, other| one.name.cmp(&other.name));
     for config in &response.results[0].configs {
         let synonyms: Vec<String> = config
             .synonyms
@@ -273,4 +277,42 @@ async fn too_many(desk: &mut Desk) {
     }
     let answer = desk.create("too-many", 10_001, 1, &[]).await;
     desk.note("create 10001 partitions", answer);
+}
+
+/// What brokers do not take while they run.
+async fn read_only(desk: &mut Desk) {
+    let name = "auto.create.topics.enable";
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(4)
+        .with_resource_name(text("0"))
+        .with_configuration_keys(Some(vec![text(name)]));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let response: DescribeConfigsResponse = desk.client.call(ApiKey::DescribeConfigs, 1, &request).await;
+    for config in &response.results[0].configs {
+        let (value, source, read_only) = (&config.value, config.config_source, config.read_only);
+        desk.note(&format!("broker's {name}"), format!("{value:?} source {source} read only {read_only}"));
+    }
+    for broker in ["0", ""] {
+        let config = full::AlterableConfig::default().with_name(text(name)).with_value(Some(text("true")));
+        let resource = full::AlterConfigsResource::default()
+            .with_resource_type(4)
+            .with_resource_name(text(broker))
+            .with_configs(vec![config]);
+        let request = full::AlterConfigsRequest::default().with_resources(vec![resource]);
+        let response: AlterConfigsResponse = desk.client.call(ApiKey::AlterConfigs, 0, &request).await;
+        desk.note(&format!("replace {name} of {broker:?}"), ErrorCode(response.responses[0].error_code));
+        if desk.profile == Profile::V1_1 {
+            continue;
+        }
+        let config =
+            incremental::AlterableConfig::default().with_name(text(name)).with_value(Some(text("true")));
+        let resource = incremental::AlterConfigsResource::default()
+            .with_resource_type(4)
+            .with_resource_name(text(broker))
+            .with_configs(vec![config]);
+        let request = incremental::IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        let response: IncrementalAlterConfigsResponse =
+            desk.client.call(ApiKey::IncrementalAlterConfigs, 0, &request).await;
+        desk.note(&format!("set {name} of {broker:?}"), ErrorCode(response.responses[0].error_code));
+    }
 }

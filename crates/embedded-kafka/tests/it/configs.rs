@@ -6,7 +6,10 @@ use protocol::messages::describe_configs_response::{DescribeConfigsResourceResul
 use protocol::messages::incremental_alter_configs_request as incremental;
 use protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 
-use crate::client::{Client, single, text};
+use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use protocol::messages::metadata_response::MetadataResponse;
+
+use crate::client::{Client, single, text, topic};
 
 use ErrorCode as E;
 
@@ -130,6 +133,36 @@ async fn a_default_of_all_brokers_reaches_topics_and_producers() {
     assert_eq!(client.offer(crate::client::batch(9)).await.0, E::MESSAGE_TOO_LARGE);
     let changes = [("producer.id.expiration.ms", 0, Some("2147483648"))];
     assert_eq!(change(&mut client, 4, "", &changes).await, E::INVALID_REQUEST);
+}
+
+#[tokio::test]
+async fn whether_topics_are_created_by_asking_is_described_as_it_is_done_and_does_not_change() {
+    let name = "auto.create.topics.enable";
+    for (config, creates) in [
+        (Config::new(1, Profile::V4_3), false),
+        (Config { auto_create: true, ..Config::new(1, Profile::V4_3) }, true),
+        (Config::new(1, Profile::V4_3).broker_setting(name, "true"), true),
+        (Config { auto_create: true, ..Config::new(1, Profile::V4_3) }.broker_setting(name, "false"), false),
+    ] {
+        let cluster = Cluster::start(config).await.unwrap();
+        let mut client = Client::connect(&cluster, 0).await;
+        for value in ["true", "false"] {
+            for broker in ["", "0"] {
+                let changes = [(name, 0, Some(value))];
+                assert_eq!(change(&mut client, 4, broker, &changes).await, E::INVALID_REQUEST);
+            }
+        }
+        let (_, configs) = describe(&mut client, 4, "0").await;
+        assert_eq!(value(&configs, name), Some((creates.to_string(), 4)));
+        let read_only =
+            |name: &str| configs.iter().find(|config| config.name.as_str() == name).unwrap().read_only;
+        assert!(read_only(name) && !read_only("log.retention.ms"));
+        let asked = MetadataRequestTopic::default().with_name(Some(topic("new")));
+        let request =
+            MetadataRequest::default().with_topics(Some(vec![asked])).with_allow_auto_topic_creation(true);
+        let _: MetadataResponse = client.call(ApiKey::Metadata, 9, &request).await;
+        assert_eq!(cluster.partitions("new"), i32::from(creates));
+    }
 }
 
 #[tokio::test]
