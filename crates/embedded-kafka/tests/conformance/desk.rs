@@ -38,11 +38,18 @@ impl Peer {
     }
 }
 
+/// A check and what it was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) check: String,
+    pub(crate) answer: String,
+}
+
 pub(crate) struct Desk {
     pub(crate) client: Client,
     pub(crate) profile: Profile,
     pub(crate) peer: Peer,
-    pub(crate) lines: Vec<String>,
+    pub(crate) lines: Vec<Line>,
     pub(crate) now_ms: i64,
     topics: usize,
 }
@@ -56,7 +63,7 @@ impl Desk {
     }
 
     pub(crate) fn note(&mut self, check: &str, answer: impl Display) {
-        self.lines.push(format!("{check}: {answer}"));
+        self.lines.push(Line { check: check.to_owned(), answer: answer.to_string() });
     }
 
     pub(crate) async fn connect(&self) -> Client {

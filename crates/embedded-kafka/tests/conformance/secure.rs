@@ -34,11 +34,11 @@ async fn authenticate(client: &mut Client, version: i16, said: &[u8]) -> String 
     client.send(ApiKey::SaslAuthenticate, version, &request).await;
     match client.receive::<SaslAuthenticateResponse>(ApiKey::SaslAuthenticate, version).await {
         Ok(response) => format!(
-            "{} {:?} {} bytes, lifetime {}",
+            "{} {} bytes, lifetime {} words {:?}",
             ErrorCode(response.error_code),
-            response.error_message.as_deref(),
             response.auth_bytes.len(),
-            response.session_lifetime_ms > 0
+            response.session_lifetime_ms > 0,
+            response.error_message.as_deref(),
         ),
         Err(_) => "closed".to_owned(),
     }
@@ -97,7 +97,9 @@ async fn logins(desk: &mut Desk) {
         let mut client = anew().await;
         handshake(&mut client, 1, "PLAIN").await;
         let told = authenticate(&mut client, newest_authenticate(profile), said.as_bytes()).await;
-        desk.note(&format!("a login with {case}"), &told);
+        let (code, words) = told.split_once(" words ").unwrap_or((told.as_str(), "none"));
+        desk.note(&format!("a login with {case}"), code);
+        desk.note(&format!("words for a login with {case}"), words);
         if told.starts_with("NONE") {
             let response: ApiVersionsResponse = client.call(ApiKey::ApiVersions, 0, &versions).await;
             desk.note(&format!("after {case}"), ErrorCode(response.error_code));
