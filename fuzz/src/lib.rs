@@ -4,3 +4,4 @@
 //! generated ones.
 
 pub mod batch;
+pub mod broker;

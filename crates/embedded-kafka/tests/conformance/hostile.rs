@@ -1,5 +1,9 @@
 //! Mutated requests of every kind, against every profile: answered, or the connection closed, and nothing else.
 
+#[path = "../../../../fuzz/src/broker.rs"]
+#[expect(unreachable_pub, reason = "the fuzz target reaches it")]
+mod claims;
+
 use bytes::Bytes;
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile, Sasl};
 use protocol::Encodable;
@@ -17,6 +21,23 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
+    }
+
+    /// A frame with some bytes behind its length changed, and sometimes cut off.
+    fn mutated(&mut self, frame: &[u8]) -> Vec<u8> {
+        let mut frame = frame.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = 4 + self.below(frame.len() - 4);
+            frame[at] = match self.below(3) {
+                0 => 0xff,
+                1 => 0x7f,
+                _ => u8::try_from(self.below(256)).unwrap(),
+            };
+        }
+        if self.below(8) == 0 {
+            frame.truncate(4 + self.below(frame.len() - 4));
+        }
+        frame
     }
 }
 
@@ -326,18 +347,7 @@ async fn mutated_requests_of_every_kind_end_their_own_connection_at_most() {
             let span = usize::try_from(highest - lowest + 1).unwrap();
             let version = lowest + i16::try_from(random.below(span)).unwrap();
             let Some(frame) = frame(api, version) else { continue };
-            let mut frame = frame.to_vec();
-            for _ in 0..=random.below(4) {
-                let at = 4 + random.below(frame.len() - 4);
-                frame[at] = match random.below(3) {
-                    0 => 0xff,
-                    1 => 0x7f,
-                    _ => u8::try_from(random.below(256)).unwrap(),
-                };
-            }
-            if random.below(8) == 0 {
-                frame.truncate(4 + random.below(frame.len() - 4));
-            }
+            let frame = random.mutated(&frame);
             offer(&cluster, &frame, 50).await;
             if is_open && round % 100 == 0 {
                 assert_eq!(
@@ -348,5 +358,21 @@ async fn mutated_requests_of_every_kind_end_their_own_connection_at_most() {
             }
         }
         assert!(cluster.connect(cluster.broker(0).address().port()).is_ok());
+    }
+}
+
+#[test]
+fn what_the_fuzz_target_claims_holds_for_noise_and_mutated_requests_of_every_kind() {
+    let mut random = Random(0x5eed);
+    for round in 0..100 {
+        let noise: Vec<u8> =
+            (0..random.below(80)).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+        claims::request_check(&noise);
+        let index = round % PROFILES.len();
+        let kinds: Vec<(ApiKey, i16, i16)> = PROFILES[index].versions().collect();
+        let (api, _, highest) = kinds[random.below(kinds.len())];
+        let Some(frame) = frame(api, highest.min(api.valid_versions().max)) else { continue };
+        let mutated = random.mutated(&frame);
+        claims::request_check(&[&[u8::try_from(index).unwrap()], &mutated[4..]].concat());
     }
 }
