@@ -15,8 +15,8 @@ use anyhow::{Context, bail, ensure};
 
 use crate::test::cargo;
 
-/// Seeds that a mistake is given to show itself in.
-const SEEDS_PER_MUTATION: u64 = 100_000;
+/// Seeds that a mistake is given to show itself in: the rarest need a few faults in just one order.
+const SEEDS_PER_MUTATION: u64 = 300_000;
 
 /// A mistake: in `file` of `crates/pipeline/src`, `from` becomes `to`.
 struct Mutation {
@@ -30,7 +30,19 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 38] = [
+const MUTATIONS: [Mutation; 40] = [
+    mutation(
+        "where others write, counts are believed without a look at the tail",
+        "engine/opening.rs",
+        "&& (self.options.existing_records == ExistingRecords::Append\n                        || is_shared(&lane.acked)) =>",
+        "&& false =>",
+    ),
+    mutation(
+        "a memory that stays ahead of an empty log is waited for without end",
+        "engine/opening.rs",
+        "&& (is_known || instant >= lane.doubt_at + self.options.replica_lag_max)",
+        "&& false",
+    ),
     mutation(
         "what was sent before a compacted source was cleaned is not waited for",
         "lane/sending.rs",

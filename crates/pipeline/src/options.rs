@@ -101,8 +101,8 @@ impl Options {
             metadata_age_max: Duration::from_secs(30),
             flush_interval: Duration::from_secs(60),
             backoff_min: Duration::from_millis(250),
-            // As Kafka's clients: longer, and a cluster that is back waits for us.
-            backoff_max: Duration::from_secs(1),
+            // Longer, and a cluster that is back waits for us. Lanes that look share their requests.
+            backoff_max: Duration::from_millis(500),
             recheck_interval: Duration::from_secs(30),
             aged_after: Duration::from_secs(20 * 3600),
             replica_lag_max: Duration::from_secs(35),

@@ -93,7 +93,37 @@ pub(crate) fn place(position: &Checkpoint, evidence: &Evidence, unsettled: bool)
     if ours > appended {
         return look_again_or_hole(position, evidence, ours);
     }
-    Placement::Found { records: ours, foreign: appended - ours }
+    match (evidence.producer, evidence.tail) {
+        // What others wrote is replicated, and makes up for ours that is not.
+        (ProducerEvidence::Last(last), Some(Tail::Ours(replicated))) if last != replicated => {
+            Placement::LookAgain
+        }
+        (ProducerEvidence::Last(_), Some(Tail::NoneOurs))
+            if ours > 0 && evidence.log_start <= position.destination_end =>
+        {
+            Placement::LookAgain
+        }
+        _ => Placement::Found { records: ours, foreign: appended - ours },
+    }
+}
+
+/// Whether others' records lie between those that were copied.
+pub(crate) fn is_shared(position: &Checkpoint) -> bool {
+    let mut end = None;
+    position.segments.iter().any(|segment| {
+        let before = end.replace(segment.destination.0 + segment.count);
+        before.is_some_and(|end| end != segment.destination.0)
+    })
+}
+
+/// What it means that the leader's memory stays ahead of a log that is empty, so that no tail can tell: records before
+/// its last one are missing, or were deleted with it.
+pub(crate) fn hole_before_an_empty_end(position: &Checkpoint, evidence: &Evidence) -> Option<Trouble> {
+    let ProducerEvidence::Last(last) = evidence.producer else { return None };
+    let records = sequence_distance(position.sequence, sequence_after(last, 1));
+    let expected = Offset(position.destination_end.0 + records);
+    (evidence.latest <= evidence.log_start)
+        .then_some(Trouble::DestinationHole { expected, latest: evidence.latest })
 }
 
 /// The destination's last record of ours is `lost` records before the position.
@@ -235,6 +265,10 @@ mod tests {
                 Placement::Blocked(Trouble::DestinationHole { expected: Offset(70), latest: Offset(60) }),
             ),
             (at(100, 50), seen(Last(119), 60, Some(Tail::Ours(109))), false, Placement::LookAgain),
+            // As many are replicated as were appended, but not all of those are ours.
+            (at(100, 50), seen(Last(119), 70, Some(Tail::Ours(118))), false, Placement::LookAgain),
+            (at(100, 50), seen(Last(100), 51, Some(Tail::NoneOurs)), false, Placement::LookAgain),
+            (at(100, 50), seen(Last(119), 71, Some(Tail::Ours(119))), false, found(20, 1)),
             // Nothing there, nothing expected.
             (at(0, 0), seen(Nothing, 0, None), false, found(0, 0)),
             // The state was forgotten, the log has moved: the tail's headers tell.

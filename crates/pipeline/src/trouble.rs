@@ -126,6 +126,18 @@ impl Trouble {
         )
     }
 
+    /// Whether it is about the one broker that led the partition on this side, or about there being none.
+    pub(crate) fn is_of_leader(&self, side: Side) -> bool {
+        match self {
+            Trouble::NoLeader(of)
+            | Trouble::Connection(of, _)
+            | Trouble::Passing(of, ..)
+            | Trouble::Unanswered(of, _)
+            | Trouble::NoAnswer(of, ..) => *of == side,
+            _ => false,
+        }
+    }
+
     /// Whether it is over without anybody's doing: such trouble is tried again soon, the rest at the
     /// longest interval only, since what is wrong is wrong until somebody changes it.
     pub fn passes(&self) -> bool {

@@ -555,9 +555,11 @@ impl Engine {
         let leadership = self.side(side);
         leadership.asked = false;
         leadership.last_answer = Some(instant);
+        let mut before = None;
         match answer {
             Ok(leaders) => {
-                leadership.leaders = leaders.into_iter().collect();
+                let leaders = leaders.into_iter().collect();
+                before = Some(std::mem::replace(&mut leadership.leaders, leaders));
                 leadership.failures = 0;
                 if leadership.trouble.take().is_some() {
                     info!(cluster = %side, "answers again");
@@ -582,18 +584,32 @@ impl Engine {
         let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
         for id in ids {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let (leadership, partition) = match side {
+                Side::Source => (&self.source, &lane.route.source),
+                Side::Destination => (&self.destination, &lane.route.destination),
+            };
+            let present = leadership.leaders.get(partition).copied();
+            // What kept another leader from answering says nothing of this one, and the pauses grew meanwhile.
+            let another_leader = present.is_some()
+                && before.as_ref().is_some_and(|before| before.get(partition).copied() != present)
+                && lane.trouble.as_ref().is_some_and(|trouble| trouble.is_of_leader(side));
+            if another_leader {
+                lane.attempts = 0;
+            }
             match side {
                 Side::Source => {
                     lane.preferred = None;
-                    lane.source_leader = self.source.leaders.get(&lane.route.source).copied();
-                    if matches!(lane.trouble, Some(Trouble::NoLeader(Side::Source)))
-                        && lane.source_leader.is_some()
-                    {
+                    lane.source_leader = present;
+                    if another_leader {
                         lane.fetch_not_before = None;
+                    }
+                    if let Some(leader) = present.filter(|_| another_leader)
+                        && let Some((at, _)) = self.fetch_not_before.get_mut(&leader.broker)
+                    {
+                        *at = instant;
                     }
                 }
                 Side::Destination => {
-                    let present = self.destination.leaders.get(&lane.route.destination).copied();
                     if let Some((looked_at, _)) = lane.looked_at
                         && lane.is_reading()
                         && present.is_some_and(|present| present != looked_at)
@@ -604,11 +620,11 @@ impl Engine {
                     }
                 }
             }
-            let waits_for_leader = matches!(lane.trouble, Some(Trouble::NoLeader(_)))
-                && self.source.leaders.contains_key(&lane.route.source)
+            let has_leaders = self.source.leaders.contains_key(&lane.route.source)
                 && self.destination.leaders.contains_key(&lane.route.destination);
             if let State::Blocked { .. } = lane.state
-                && waits_for_leader
+                && has_leaders
+                && (another_leader || matches!(lane.trouble, Some(Trouble::NoLeader(_))))
             {
                 lane.reopen(State::Opening(Opening::Ready));
             }

@@ -17,7 +17,11 @@ use super::{Engine, Identity, backoff_of};
 use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Opening, State, selection_of};
-use crate::place::{Evidence, Placement, ProducerEvidence, Tail, place, sequence_after, tail_from};
+use crate::options::ExistingRecords;
+use crate::place::{
+    Evidence, Placement, ProducerEvidence, Tail, hole_before_an_empty_end, is_shared, place, sequence_after,
+    tail_from,
+};
 use crate::trouble::{Side, Trouble};
 
 /// How long a new leader may show less than it has before that is believed: its high watermark follows
@@ -341,7 +345,21 @@ impl Engine {
             self.place_fresh(id, broker, evidence, contents);
             return;
         }
-        match place(&lane.acked, evidence, lane.unsettled) {
+        // Nobody may remember us, and then the log's length alone may be that of other records of ours.
+        let is_shown =
+            evidence.tail.is_some() || evidence.latest <= evidence.log_start.max(tail_from(&lane.acked));
+        let is_settled = is_shown && instant >= lane.doubt_at + self.options.replica_lag_max;
+        match place(&lane.acked, evidence, lane.unsettled && !is_settled) {
+            // Counts prove nothing where others may write: theirs may be replicated, and ours not.
+            Placement::Found { records, .. }
+                if records > 0
+                    && evidence.tail.is_none()
+                    && lane.unsettled
+                    && (self.options.existing_records == ExistingRecords::Append
+                        || is_shared(&lane.acked)) =>
+            {
+                self.read_tail(id, broker, evidence);
+            }
             Placement::Found { records, foreign } => {
                 if records > 0 && lane.acked.selection != selection_of(self.options.isolation) {
                     self.doubt(id, Some(Trouble::SelectionChanged), false);
@@ -407,6 +425,15 @@ impl Engine {
                 self.read_tail(id, broker, evidence);
             }
             Placement::LookAgain => {
+                let hole =
+                    hole_before_an_empty_end(&lane.acked, evidence).filter(|_| evidence.tail.is_none());
+                let is_known = matches!(lane.trouble, Some(Trouble::DestinationHole { .. }));
+                if let Some(hole) = hole
+                    && (is_known || instant >= lane.doubt_at + self.options.replica_lag_max)
+                {
+                    self.doubt(id, Some(hole), false);
+                    return;
+                }
                 let pause = if evidence.tail.is_none() { LOOK_AGAIN } else { LEADER_SETTLES };
                 self.look_again(id, Trouble::NotReplicated, pause);
             }
@@ -416,8 +443,7 @@ impl Engine {
                     let pause = until.saturating_duration_since(instant);
                     self.look_again(id, Trouble::OutcomeUnknown, pause);
                 } else {
-                    lane.unsettled = false;
-                    self.place_lane(id, broker, evidence, contents);
+                    self.read_tail(id, broker, evidence);
                 }
             }
             Placement::Blocked(Trouble::DestinationLost { .. })

@@ -84,7 +84,14 @@ fn run(seed: u64) -> Outcome {
             panic!(
                 "catches_up_when_faults_stop: {:?} lacks {:?} {lanes:?}",
                 world.flavour,
-                behind.iter().map(|route| (&route.source, world.lacks(route))).collect::<Vec<_>>()
+                behind
+                    .iter()
+                    .map(|route| {
+                        let log = &world.destination[&route.destination].partition;
+                        let ends = (log.log_start(), log.high_watermark(), log.log_end());
+                        (&route.source, world.lacks(route), ends)
+                    })
+                    .collect::<Vec<_>>()
             );
         }
     };
