@@ -105,7 +105,11 @@ impl Drop for Shared {
     }
 }
 
-/// Does what groups must do at a certain time, until the cluster is gone.
+/// How often transactions are looked at for being open too long, once there are any; Kafka's coordinator does it
+/// each `transaction.abort.timed.out.transaction.cleanup.interval.ms`, 10 s.
+const TRANSACTIONS_MS: i64 = 1000;
+
+/// Does what groups and transactions must do at a certain time, until the cluster is gone.
 async fn keep_time(shared: Weak<Shared>) {
     loop {
         let (changes, wait_ms) = {
@@ -115,13 +119,17 @@ async fn keep_time(shared: Weak<Shared>) {
             state.tick(now_ms);
             let rules = state.group_rules();
             let next_ms = state.groups.next_deadline_ms(&rules);
-            (state.groups.changes(), next_ms.map(|at| at.saturating_sub(now_ms)))
+            let of_groups = next_ms.map(|at| at.saturating_sub(now_ms));
+            let of_transactions = state.transactions.any().then_some(TRANSACTIONS_MS);
+            (state.groups.changes(), of_groups.into_iter().chain(of_transactions).min())
         };
         match wait_ms.map(|wait_ms| Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())) {
             // Either way there is something to look at again.
             Some(wait) => drop(tokio::time::timeout(wait, changes.notified()).await),
             None => changes.notified().await,
         }
+        // Whatever is due again at once, the others of this thread have their turn.
+        tokio::task::yield_now().await;
     }
 }
 

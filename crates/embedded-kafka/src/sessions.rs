@@ -1,6 +1,6 @@
 //! Fetch sessions (KIP-227): what a consumer asked for before and need not ask for again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use model::TopicName;
 
@@ -17,9 +17,12 @@ pub(crate) struct Wanted {
     pub(crate) last_fetched_epoch: i32,
 }
 
+/// What tells one partition of a session from another.
+type Name = (Option<TopicName>, [u8; 16], i32);
+
 impl Wanted {
-    fn is_same_partition(&self, other: &Wanted) -> bool {
-        self.partition == other.partition && self.topic_id == other.topic_id && self.topic == other.topic
+    fn name(&self) -> Name {
+        (self.topic.clone(), self.topic_id, self.partition)
     }
 }
 
@@ -46,8 +49,33 @@ pub(crate) struct News {
 struct Session {
     epoch: i32,
     by_topic_id: bool,
-    partitions: Vec<Kept>,
+    /// By their turn.
+    partitions: BTreeMap<u64, Kept>,
+    turns: HashMap<Name, u64>,
+    next_turn: u64,
     used: u64,
+}
+
+impl Session {
+    /// Wants a partition: at the end of the line, or where it stands already.
+    fn want(&mut self, wanted: Wanted) {
+        let name = wanted.name();
+        if let Some(kept) = self.turns.get(&name).and_then(|turn| self.partitions.get_mut(turn)) {
+            kept.wanted = wanted;
+            return;
+        }
+        self.line_up(name, Kept { wanted, told_high_watermark: -1, told_log_start: -1 });
+    }
+
+    fn line_up(&mut self, name: Name, kept: Kept) {
+        self.turns.insert(name, self.next_turn);
+        self.partitions.insert(self.next_turn, kept);
+        self.next_turn += 1;
+    }
+
+    fn forget(&mut self, name: &Name) -> Option<Kept> {
+        self.partitions.remove(&self.turns.remove(name)?)
+    }
 }
 
 /// The sessions of one broker.
@@ -80,11 +108,16 @@ impl Sessions {
         }
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         self.uses += 1;
-        let partitions = wanted
-            .iter()
-            .map(|wanted| Kept { wanted: wanted.clone(), told_high_watermark: -1, told_log_start: -1 })
-            .collect();
-        self.by_id.insert(self.last_id, Session { epoch: 1, by_topic_id, partitions, used: self.uses });
+        let mut session = Session {
+            epoch: 1,
+            by_topic_id,
+            partitions: BTreeMap::new(),
+            turns: HashMap::new(),
+            next_turn: 0,
+            used: self.uses,
+        };
+        wanted.iter().for_each(|wanted| session.want(wanted.clone()));
+        self.by_id.insert(self.last_id, session);
         self.last_id
     }
 
@@ -111,32 +144,29 @@ impl Sessions {
         }
         session.used = self.uses;
         session.epoch = session.epoch.checked_add(1).unwrap_or(1);
-        for wanted in changed {
-            match session.partitions.iter_mut().find(|kept| kept.wanted.is_same_partition(&wanted)) {
-                Some(kept) => kept.wanted = wanted,
-                None => {
-                    session.partitions.push(Kept { wanted, told_high_watermark: -1, told_log_start: -1 });
-                }
-            }
+        changed.into_iter().for_each(|wanted| session.want(wanted));
+        for gone in forgotten {
+            session.forget(&gone.name());
         }
-        session.partitions.retain(|kept| !forgotten.iter().any(|gone| gone.is_same_partition(&kept.wanted)));
-        Ok(session.partitions.iter().map(|kept| kept.wanted.clone()).collect())
+        Ok(session.partitions.values().map(|kept| kept.wanted.clone()).collect())
     }
 
     /// What a session would fetch now, without going on with it.
     pub(crate) fn wanted(&self, id: i32) -> impl Iterator<Item = &Wanted> {
-        self.by_id.get(&id).into_iter().flat_map(|session| session.partitions.iter().map(|kept| &kept.wanted))
+        self.by_id
+            .get(&id)
+            .into_iter()
+            .flat_map(|session| session.partitions.values().map(|kept| &kept.wanted))
     }
 
     /// Notes what an answer tells about a partition; `false` if there is nothing new to tell. A partition
     /// whose records are told goes to the end of the line. Changes in the last stable offset are no news.
     pub(crate) fn tell(&mut self, id: i32, wanted: &Wanted, news: News) -> bool {
         let Some(session) = self.by_id.get_mut(&id) else { return true };
-        let Some(index) = session.partitions.iter().position(|kept| kept.wanted.is_same_partition(wanted))
-        else {
+        let name = wanted.name();
+        let Some(kept) = session.turns.get(&name).and_then(|turn| session.partitions.get_mut(turn)) else {
             return true;
         };
-        let kept = &mut session.partitions[index];
         let is_new = news.has_records
             || news.is_special
             || kept.told_high_watermark != news.high_watermark
@@ -144,9 +174,10 @@ impl Sessions {
         // An error is told again and again, until it is over.
         kept.told_high_watermark = if news.is_error { -1 } else { news.high_watermark };
         kept.told_log_start = news.log_start;
-        if news.has_records {
-            let kept = session.partitions.remove(index);
-            session.partitions.push(kept);
+        if news.has_records
+            && let Some(kept) = session.forget(&name)
+        {
+            session.line_up(name, kept);
         }
         is_new
     }
@@ -191,6 +222,16 @@ mod tests {
         sessions.tell(id, &wanted(0, 0), News { has_records: true, ..QUIET });
         let order: Vec<i32> = sessions.wanted(id).map(|wanted| wanted.partition).collect();
         assert_eq!(order, [1, 0]);
+    }
+
+    #[test]
+    fn many_partitions_are_told_of_one_by_one() {
+        let mut sessions = Sessions::default();
+        let all: Vec<Wanted> = (0..300_000).map(|partition| wanted(partition, 0)).collect();
+        // A walk over all for each would take minutes.
+        let id = sessions.open(&all, false, 10);
+        assert!(all.iter().all(|wanted| sessions.tell(id, wanted, News { has_records: true, ..QUIET })));
+        assert_eq!(sessions.resume(id, 1, false, all.clone(), &all), Ok(Vec::new()));
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Transactions {
         if found.epoch == epoch { Ok(found) } else { Err(fenced) }
     }
 
+    /// Whether there is a transactional id.
+    pub(crate) fn any(&self) -> bool {
+        !self.by_id.is_empty()
+    }
+
     /// Transactions that are open for longer than they may be.
     fn overdue(&self, now_ms: i64) -> Vec<String> {
         let overdue = |transaction: &Transaction| {
@@ -108,6 +113,8 @@ impl State {
                 last_committed: None,
             };
             self.transactions.by_id.insert(transactional_id.to_owned(), transaction);
+            // From now on there is something to look at.
+            self.groups.changes().notify_one();
             return Ok((producer_id, 0));
         };
         if expected.is_some_and(|expected| expected != (found.producer_id, found.epoch)) {

@@ -8,6 +8,10 @@ use protocol::ErrorCode;
 use crate::groups::classic::{ClassicGroup, JoinWait, Phase};
 use crate::groups::{JoinReply, Reply, Rules, SyncReply};
 
+/// Where only static members are left, they are waited for again and again; not more often than this, however short
+/// a time they ask for.
+const STATIC_PAUSE_MS: i64 = 100;
+
 impl ClassicGroup {
     /// Somebody has come, gone or changed: everybody must join again, or does so already.
     pub(super) fn rebalance(&mut self, now_ms: i64, rules: &Rules) {
@@ -38,7 +42,7 @@ impl ClassicGroup {
     }
 
     fn wait_for_joins(&mut self, now_ms: i64) {
-        let until_ms = now_ms.saturating_add(self.rebalance_timeout_ms());
+        let until_ms = now_ms.saturating_add(self.rebalance_timeout_ms().max(0));
         self.join_wait = Some(JoinWait { until_ms, extension_ms: None, delay_ms: 0 });
     }
 
@@ -65,7 +69,7 @@ impl ClassicGroup {
             self.leader = joined.map(|member| member.id.clone());
             if self.leader.is_none() && !self.members.is_empty() {
                 // Only static members are left and none has come: their sessions decide.
-                self.wait_for_joins(now_ms);
+                self.wait_for_joins(now_ms.saturating_add(STATIC_PAUSE_MS));
                 return;
             }
         }

@@ -94,6 +94,32 @@ fn who_is_silent_is_thrown_out_and_the_others_are_told() {
 }
 
 #[test]
+fn static_members_that_ask_for_no_time_are_not_waited_for_without_a_pause() {
+    let (mut groups, rules) = (Groups::default(), rules(Profile::V4_3));
+    let join = |groups: &mut Groups, now_ms, instance: &str, rebalance_timeout_ms| {
+        let (ticket, receiver) = groups.open();
+        let joining = Joining { version: 5, rebalance_timeout_ms, ..joining(groups, "", Some(instance)) };
+        groups.join(now_ms, &rules, "g", ticket, joining);
+        receiver
+    };
+    let _ann = join(&mut groups, 0, "i-1", 60_000);
+    let _ben = join(&mut groups, 0, "i-2", 60_000);
+    groups.tick(3000, &rules, nothing);
+    groups.tick(6000, &rules, nothing);
+    groups.classic("g").unwrap().stabilize(6000, &[]);
+    // Each comes back without a word, and one of them goes.
+    for instance in ["i-1", "i-2"] {
+        drop(join(&mut groups, 6000, instance, 0));
+    }
+    groups.classic("g").unwrap().leave(6000, &rules, "", Some("i-1")).unwrap();
+    for now_ms in 6000..8000 {
+        groups.tick(now_ms, &rules, nothing);
+        let next_ms = groups.next_deadline_ms(&rules);
+        assert!(next_ms.is_none_or(|at| at > now_ms), "due again at once: {next_ms:?} at {now_ms}");
+    }
+}
+
+#[test]
 fn whatever_members_do_a_group_keeps_its_word() {
     for profile in PROFILES {
         for seed in 0..300 {

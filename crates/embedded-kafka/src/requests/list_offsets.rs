@@ -1,6 +1,9 @@
 //! ListOffsets: where a partition begins and ends, and what was written when.
 
+use std::collections::HashSet;
+
 use protocol::ErrorCode;
+use protocol::messages::TopicName;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -25,12 +28,16 @@ const NOTHING: Found = (-1, -1);
 pub(super) fn answer(state: &mut State, ask: &Ask, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let committed = request.isolation_level == 1;
     let mut response = ListOffsetsResponse::default();
+    let twice = asked_twice(&request);
     for topic in request.topics {
         let mut told = ListOffsetsTopicResponse::default().with_name(topic.name.clone());
         for asked in topic.partitions {
             let name = topic.name.0.as_str();
             let found = match ask.fails(name, asked.partition_index) {
                 Some(code) => Err(code),
+                None if twice.contains(&(topic.name.clone(), asked.partition_index)) => {
+                    Err(ErrorCode::INVALID_REQUEST)
+                }
                 None => find(state, ask, name, &asked, committed),
             };
             let partition =
@@ -47,6 +54,15 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: ListOffsetsRequest) 
         response.topics.push(told);
     }
     response
+}
+
+/// Partitions that a request names more than once: Kafka answers none of them.
+fn asked_twice(request: &ListOffsetsRequest) -> HashSet<(TopicName, i32)> {
+    let mut seen = HashSet::new();
+    let named = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| (topic.name.clone(), partition.partition_index))
+    });
+    named.filter(|partition| !seen.insert(partition.clone())).collect()
 }
 
 fn find(

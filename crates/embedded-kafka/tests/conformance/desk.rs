@@ -1,5 +1,6 @@
 //! Where a check works: a connection, topics of its own, and the lines it notes.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -186,6 +187,18 @@ impl Desk {
             reply.base_offset,
             reply.log_start_offset
         )
+    }
+
+    /// How a partition is answered that one request names twice, whether once or twice.
+    pub(crate) async fn list_offset_twice(&mut self, name: &str) -> BTreeSet<i16> {
+        use protocol::messages::list_offsets_request::*;
+        let partition = ListOffsetsPartition::default().with_timestamp(-1).with_current_leader_epoch(-1);
+        let partitions = vec![partition.clone(), partition];
+        let asked = ListOffsetsTopic::default().with_name(topic(name)).with_partitions(partitions);
+        let request = ListOffsetsRequest::default().with_topics(vec![asked]).with_replica_id((-1).into());
+        let response: protocol::messages::ListOffsetsResponse =
+            self.client.call(ApiKey::ListOffsets, 2, &request).await;
+        response.topics.iter().flat_map(|topic| &topic.partitions).map(|it| it.error_code).collect()
     }
 
     pub(crate) async fn list_offset(&mut self, name: &str, at: i64) -> (ErrorCode, i64) {

@@ -93,6 +93,8 @@ async fn times(desk: &mut Desk) {
         let (code, offset) = desk.list_offset(&empty, at).await;
         desk.note(&format!("offset of an empty log at {at}"), format!("{code} {offset}"));
     }
+    let codes = desk.list_offset_twice(&name).await;
+    desk.note("a partition that is asked for twice", format!("{codes:?}"));
     let (code, offset) = desk.list_offset("no-such-topic", -1).await;
     desk.note("offset of an unknown topic", format!("{code} {offset}"));
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_kafka::{ApiKey, Cluster, ErrorCode, Profile};
+use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
 use protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse;
 use protocol::messages::end_txn_request::EndTxnRequest;
@@ -24,9 +24,13 @@ fn id(name: &str) -> TransactionalId {
 }
 
 async fn init(client: &mut Client, name: &str) -> Result<(i64, i16), E> {
+    init_for(client, name, 60_000).await
+}
+
+async fn init_for(client: &mut Client, name: &str, timeout_ms: i32) -> Result<(i64, i16), E> {
     let request = InitProducerIdRequest::default()
         .with_transactional_id(Some(id(name)))
-        .with_transaction_timeout_ms(60_000);
+        .with_transaction_timeout_ms(timeout_ms);
     let response: InitProducerIdResponse = client.call(ApiKey::InitProducerId, 0, &request).await;
     match E(response.error_code) {
         E::NONE => Ok((response.producer_id.0, response.producer_epoch)),
@@ -205,4 +209,17 @@ async fn a_new_owner_aborts_what_is_open_and_so_does_time() {
     cluster.advance(Duration::from_secs(61));
     assert_eq!(ends(&cluster), (8, 8));
     assert_eq!(end(&mut client, 2, next, true).await.0, E::PRODUCER_FENCED);
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_open_too_long_is_aborted_while_nobody_asks_anything() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let mut client = Client::connect(&cluster, 0).await;
+    let who = init_for(&mut client, "x", 50).await.unwrap();
+    add(&mut client, who, &[0]).await;
+    assert_eq!(produce(&mut client, in_transaction(who, 0, 3)).await, (E::NONE, 0));
+    // Its marker.
+    cluster.reached("t", 0, 4).await.unwrap();
+    assert_eq!(ends(&cluster), (4, 4));
 }
