@@ -382,7 +382,14 @@ async fn stands(destination: &Cluster, status: &watch::Receiver<Arc<WorkerStatus
 async fn verify(steps: &Steps, stage: &Stage, until: &[i64], written: u64) -> Result<(), Failure> {
     let started = Instant::now();
     whole(&stage.source, TOPIC)?;
-    whole(&stage.destination, REPLICA)?;
+    let there = whole(&stage.destination, REPLICA)?.len();
+    let more = there > until.len() && there > usize::try_from(stage.source.partitions(TOPIC)).unwrap_or(0);
+    if more || there < until.len() {
+        let partitions = until.len();
+        return Err(Failure::incomplete(&anyhow!(
+            "{TOPIC} has {partitions} partitions and {REPLICA} has {there}: both sides are not equal"
+        )));
+    }
     let mut comparing = JoinSet::new();
     let read = Arc::new(AtomicU64::new(0));
     for (partition, end) in (0..).zip(until.iter().copied()) {
@@ -457,6 +464,7 @@ async fn keep_running(steps: &Steps, stage: &Stage, total: u64) -> Result<(Vec<i
         "the worker starts again where it stopped; {} records are written each second, and copied, until Ctrl-C",
         SLOW_RECORDS * 1000 / u64::try_from(SLOW_INTERVAL.as_millis()).unwrap_or(1).max(1)
     ));
+    let ids = topic_ids(stage);
     let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
     let (finish, finished) = tokio::sync::oneshot::channel::<()>();
     let copying = worker::run(prepared(stage)?, false, async { drop(finished.await) }, sender);
@@ -481,9 +489,20 @@ async fn keep_running(steps: &Steps, stage: &Stage, total: u64) -> Result<(Vec<i
     };
     let progress = || far(stage, &status.borrow());
     let written = steps.watched("run", progress, || first_trouble(&status.borrow()), both).await?;
+    for (name, (before, now)) in [TOPIC, REPLICA].into_iter().zip(ids.into_iter().zip(topic_ids(stage))) {
+        if before != now {
+            let deleted = format!("topic `{name}` was deleted meanwhile");
+            return Err(Failure::incomplete(&anyhow!("{deleted}: nothing is left to compare")));
+        }
+    }
     let until = whole(&stage.source, TOPIC)?;
     catch_up(steps, stage).await?;
     Ok((until, written))
+}
+
+/// Another one says that the topic is another one.
+fn topic_ids(stage: &Stage) -> [Option<impl PartialEq + use<>>; 2] {
+    [stage.source.topic_id(TOPIC), stage.destination.topic_id(REPLICA)]
 }
 
 /// Writes a few records at a time until told to stop; `total` are there before. How many are then.
@@ -518,7 +537,9 @@ async fn catch_up(steps: &Steps, stage: &Stage) -> Result<(), Failure> {
         let waited = seconds(CATCH_UP_MAX);
         return Err(Failure::incomplete(&anyhow!("not all was copied {waited} after the last record{why}")));
     };
-    outcome.map(|_| ()).map_err(|error| Failure::run(&error))
+    // What could be done about it needs clusters that stay.
+    let failed = |error| Failure::incomplete(&anyhow!("not all could be copied: {}", worker::chain(&error)));
+    outcome.map(|_| ()).map_err(failed)
 }
 
 /// Records at the destination, and how many there are to be by what the worker has seen.
@@ -605,5 +626,16 @@ mod tests {
         let error = written.unwrap_err();
         assert!(error.starts_with("error: "), "{error}");
         assert!(error.contains("test-topic.replica-4"), "{error}");
+
+        let grown = kept_running(async |stage| stage.destination.add_partitions(REPLICA, PARTITIONS + 1));
+        let error = grown.unwrap_err();
+        assert!(
+            error.starts_with("error: test-topic has 8 partitions and test-topic.replica has 9"),
+            "{error}"
+        );
+
+        let gone = kept_running(async |stage| stage.destination.delete_topic(REPLICA));
+        let error = gone.unwrap_err();
+        assert!(error.starts_with("error: topic `test-topic.replica` was deleted meanwhile"), "{error}");
     }
 }
