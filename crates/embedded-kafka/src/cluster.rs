@@ -134,8 +134,8 @@ async fn keep_time(shared: Weak<Shared>) {
 }
 
 impl Cluster {
-    /// Starts the brokers, each on a port that the system chooses, of loopback unless told otherwise. Needs a tokio runtime, whose
-    /// tasks they are.
+    /// Starts the brokers, each on a port that the system chooses, of loopback unless told otherwise. Needs a tokio
+    /// runtime, whose tasks they are.
     ///
     /// # Errors
     /// [`StartError::Listen`] if a broker gets no socket.

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the limit of open files to what the system lets this process have, as the JVM does for Kafka's own
-/// programs: shells start with 1024, and a worker has a connection for each broker and a file for each store.
+/// programs: shells start with 1024, and a worker has two or three connections for each broker.
 pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Where this is refused everything goes on with the limit there is; reaching it is told.

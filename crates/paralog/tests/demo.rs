@@ -22,8 +22,22 @@ impl Folders {
     fn demo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paralog"));
         command.arg("demo").args(arguments);
+        self.set_up(&mut command);
+        command
+    }
+
+    fn set_up(&self, command: &mut Command) {
         command.current_dir(self.work.path()).env("TMPDIR", self.temporary.path());
         command.env_remove("PARALOG_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+
+    /// A demo whose shell has set its limits with these arguments of `ulimit`.
+    fn limited(&self, limit: &str, arguments: &[&str]) -> Command {
+        let demo = self.demo(arguments);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit {limit} && exec \"$0\" \"$@\""));
+        command.arg(demo.get_program()).args(demo.get_args());
+        self.set_up(&mut command);
         command
     }
 
@@ -162,13 +176,8 @@ fn with_too_few_files_it_fails_and_says_so_and_what_to_do() {
     let folders = Folders::new();
     // Not enough for the clusters, for the threads, for all connections, for the offsets file: about 45 would do.
     let demos = [12, 18, 30, 40].map(|files_max| {
-        let demo = folders.demo(&["--records", "2000"]);
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("ulimit -n {files_max} && exec \"$0\" \"$@\""));
-        command.arg(demo.get_program()).args(demo.get_args()).current_dir(folders.work.path());
-        command.env("TMPDIR", folders.temporary.path()).env_remove("PARALOG_LOG").stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        (files_max, Running::start(command))
+        let demo = folders.limited(&format!("-n {files_max}"), &["--records", "2000"]);
+        (files_max, Running::start(demo))
     });
     for (files_max, mut demo) in demos {
         let shown: Vec<String> = demo.lines().map(Result::unwrap).collect();
@@ -242,15 +251,7 @@ fn numbers_of_records_that_cannot_be_meant_are_refused_with_those_that_can() {
 #[test]
 fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
     let folders = Folders::new();
-    let demo = folders.demo(&["--records", "100"]);
-    let mut command = Command::new("sh");
-    command
-        .arg("-c")
-        .arg("ulimit -Sn 30 && exec \"$0\" \"$@\"")
-        .arg(demo.get_program())
-        .args(demo.get_args());
-    command.current_dir(folders.work.path()).env("TMPDIR", folders.temporary.path()).stdin(Stdio::null());
-    let Output { status, stderr, .. } = command.output().unwrap();
+    let Output { status, stderr, .. } = folders.limited("-Sn 30", &["--records", "100"]).output().unwrap();
     assert_eq!((status.code(), String::from_utf8(stderr).unwrap()), (Some(0), String::new()));
     folders.assert_empty();
 }

@@ -132,8 +132,7 @@ impl Trouble {
             Trouble::NoLeader(of)
             | Trouble::Connection(of, _)
             | Trouble::Passing(of, ..)
-            | Trouble::Unanswered(of, _)
-            | Trouble::NoAnswer(of, ..) => *of == side,
+            | Trouble::Unanswered(of, _) => *of == side,
             _ => false,
         }
     }

@@ -126,7 +126,8 @@ fn brokers_killed(name: &str, source_version: &str, destination_version: &str) {
         writing.fill(&source.bootstrap, name, &fill).unwrap();
         session.wait_for_records(&destination.bootstrap, name, part as u64 * 20_000 + 1, PATIENCE).unwrap();
         side.cluster().kill(0).unwrap();
-        thread::sleep(Duration::from_millis(500)); // long enough for it to be noticed
+        // It is away for a while, as it is when somebody restarts it. Nothing below depends on how long.
+        thread::sleep(Duration::from_millis(500));
         side.cluster().start_again(0).unwrap();
         session.wait_for_records(&destination.bootstrap, name, (part as u64 + 1) * 20_000, PATIENCE).unwrap();
     }

@@ -64,17 +64,22 @@ impl Desk {
         tokio::time::timeout(PATIENCE, run).await.expect("the worker ends by itself")
     }
 
-    /// Runs until `is_enough` says so, then stops cleanly.
-    async fn run_until(&self, is_enough: impl Fn(&WorkerStatus) -> bool) {
+    /// Runs while `watched` is under way, which sees the worker's status, then stops cleanly.
+    async fn run_while(&self, watched: impl AsyncFnOnce(&watch::Receiver<Arc<WorkerStatus>>)) {
         let (stop, stopped) = oneshot::channel::<()>();
         let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
         let run = worker::run(self.prepared(), false, async { drop(stopped.await) }, sender);
         let watched = async {
-            wait_until(|| is_enough(&status.borrow())).await;
+            watched(&status).await;
             drop(stop);
         };
         let (outcome, ()) = tokio::join!(run, watched);
         assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    }
+
+    /// Runs until `is_enough` says so, then stops cleanly.
+    async fn run_until(&self, is_enough: impl Fn(&WorkerStatus) -> bool) {
+        self.run_while(async |status| wait_until(|| is_enough(&status.borrow())).await).await;
     }
 
     fn fill(&self, topic: &str, partition: i32, numbers: std::ops::Range<usize>) {
@@ -246,21 +251,18 @@ async fn a_source_that_goes_away_is_waited_for() {
     let desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
     desk.source.create_topic("test-topic", 1, &[]);
     desk.fill("test-topic", 0, 0..50);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
-    let run = worker::run(desk.prepared(), false, async { drop(stopped.await) }, sender);
-    let told = || {
-        let status = status.borrow();
-        let flow = status.flows.first()?;
-        let topic = flow.topics.first()?;
-        Some((flow.trouble.clone(), topic.trouble.clone(), topic.stopped_partitions))
-    };
-    let nothing = Some((None, None, 0));
-    let says = |trouble: Option<String>, words: [&str; 2]| {
-        trouble.is_some_and(|trouble| words.iter().all(|word| trouble.contains(word)))
-    };
-    let address = desk.source.bootstrap_servers();
-    let watched = async {
+    desk.run_while(async |status| {
+        let told = || {
+            let status = status.borrow();
+            let flow = status.flows.first()?;
+            let topic = flow.topics.first()?;
+            Some((flow.trouble.clone(), topic.trouble.clone(), topic.stopped_partitions))
+        };
+        let nothing = Some((None, None, 0));
+        let says = |trouble: Option<String>, words: [&str; 2]| {
+            trouble.is_some_and(|trouble| words.iter().all(|word| trouble.contains(word)))
+        };
+        let address = desk.source.bootstrap_servers();
         wait_until(|| desk.copied("test-topic.replica", 0).len() == 50).await;
         wait_until(|| told() == nothing).await;
         desk.source.broker(0).stop().await;
@@ -278,10 +280,8 @@ async fn a_source_that_goes_away_is_waited_for() {
         wait_until(|| told() == nothing).await;
         desk.fill("test-topic", 0, 50..100);
         wait_until(|| desk.copied("test-topic.replica", 0).len() == 100).await;
-        drop(stop);
-    };
-    let (outcome, ()) = tokio::join!(run, watched);
-    assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    })
+    .await;
     assert_eq!(desk.copied("test-topic.replica", 0), up_to(100));
 }
 
@@ -290,15 +290,12 @@ async fn a_broker_that_does_not_answer_is_told_long_before_it_is_given_up() {
     let desk = Desk::new(Profile::V4_3, Profile::V4_3).await;
     desk.source.create_topic("test-topic", 1, &[]);
     desk.fill("test-topic", 0, 0..50);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
-    let run = worker::run(desk.prepared(), false, async { drop(stopped.await) }, sender);
-    let trouble = || {
-        let status = status.borrow();
-        let topic = status.flows.first().and_then(|flow| flow.topics.first());
-        topic.and_then(|topic| topic.trouble.clone()).unwrap_or_default()
-    };
-    let watched = async {
+    desk.run_while(async |status| {
+        let trouble = || {
+            let status = status.borrow();
+            let topic = status.flows.first().and_then(|flow| flow.topics.first());
+            topic.and_then(|topic| topic.trouble.clone()).unwrap_or_default()
+        };
         wait_until(|| desk.copied("test-topic.replica", 0).len() == 50).await;
         for (cluster, api, side) in
             [(&desk.source, ApiKey::Fetch, "source"), (&desk.destination, ApiKey::Produce, "destination")]
@@ -313,10 +310,8 @@ async fn a_broker_that_does_not_answer_is_told_long_before_it_is_given_up() {
             wait_until(|| desk.copied("test-topic.replica", 0).len() == copied + 10).await;
             wait_until(|| trouble().is_empty()).await;
         }
-        drop(stop);
-    };
-    let (outcome, ()) = tokio::join!(run, watched);
-    assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    })
+    .await;
     assert_eq!(desk.copied("test-topic.replica", 0), up_to(70));
 }
 
@@ -328,34 +323,35 @@ async fn progress_that_cannot_be_stored_is_told_and_copying_begins_once_it_can()
     desk.fill("test-topic", 0, 0..50);
     // Where each new version of the file is written.
     let in_the_way = desk.folder.path().join("connect.offsets.tmp");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
-    let told = "progress cannot be stored: cannot write offsets file";
-    let says = |trouble: Option<&String>| trouble.is_some_and(|trouble| trouble.starts_with(told));
-    let flow_says = || says(status.borrow().flows.first().and_then(|flow| flow.trouble.as_ref()));
-    let stopped_topics = || {
-        let status = status.borrow();
-        let topics = status.flows.iter().flat_map(|flow| &flow.topics);
-        topics
-            .filter(|topic| says(topic.trouble.as_ref()))
-            .map(|topic| topic.source.to_string())
-            .collect::<Vec<_>>()
-    };
-    let begins = |topic: &'static str, records| {
-        let topic = format!("{topic}.replica");
-        std::fs::remove_dir(&in_the_way).unwrap();
-        let began = Instant::now();
-        let desk = &desk;
-        let (flow_says, stopped_topics) = (&flow_says, &stopped_topics);
-        async move {
-            wait_until(|| desk.copied(&topic, 0).len() == records).await;
-            assert!(began.elapsed() < Duration::from_secs(20), "only {:?} after it could", began.elapsed());
-            wait_until(|| !flow_says() && stopped_topics().is_empty()).await;
-        }
-    };
     std::fs::create_dir(&in_the_way).unwrap();
-    let run = worker::run(desk.prepared(), false, async { drop(stopped.await) }, sender);
-    let watched = async {
+    desk.run_while(async |status| {
+        let told = "progress cannot be stored: cannot write offsets file";
+        let says = |trouble: Option<&String>| trouble.is_some_and(|trouble| trouble.starts_with(told));
+        let flow_says = || says(status.borrow().flows.first().and_then(|flow| flow.trouble.as_ref()));
+        let stopped_topics = || {
+            let status = status.borrow();
+            let topics = status.flows.iter().flat_map(|flow| &flow.topics);
+            topics
+                .filter(|topic| says(topic.trouble.as_ref()))
+                .map(|topic| topic.source.to_string())
+                .collect::<Vec<_>>()
+        };
+        let begins = |topic: &'static str, records| {
+            let topic = format!("{topic}.replica");
+            std::fs::remove_dir(&in_the_way).unwrap();
+            let began = Instant::now();
+            let desk = &desk;
+            let (flow_says, stopped_topics) = (&flow_says, &stopped_topics);
+            async move {
+                wait_until(|| desk.copied(&topic, 0).len() == records).await;
+                assert!(
+                    began.elapsed() < Duration::from_secs(20),
+                    "only {:?} after it could",
+                    began.elapsed()
+                );
+                wait_until(|| !flow_says() && stopped_topics().is_empty()).await;
+            }
+        };
         // The producer id is what is stored first, and everything waits for that.
         wait_until(flow_says).await;
         assert_eq!(desk.copied("test-topic.replica", 0), up_to(0));
@@ -370,10 +366,8 @@ async fn progress_that_cannot_be_stored_is_told_and_copying_begins_once_it_can()
         wait_until(|| desk.copied("test-topic.replica", 0).len() == 100).await;
         assert_eq!(desk.copied("later.replica", 0), up_to(0));
         begins("later", 20).await;
-        drop(stop);
-    };
-    let (outcome, ()) = tokio::join!(run, watched);
-    assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    })
+    .await;
 }
 
 #[tokio::test]
