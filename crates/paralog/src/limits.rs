@@ -14,17 +14,32 @@ pub(crate) fn raise_open_files() {
 }
 
 /// Bytes of memory that this process can still get without swapping: what the system has available, or less
-/// where the control group it is in allows less. `None` where the system does not say.
+/// where the control group it is in, or one around that, allows less (version 2). `None` where the system does not say.
 pub(crate) fn available_memory() -> Option<u64> {
     let system = available(&fs::read_to_string("/proc/meminfo").ok()?)?;
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-    let number = |name: &str| {
-        let file = Path::new("/sys/fs/cgroup").join(group?).join(name);
-        fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()
-    };
-    let left = number("memory.max").map(|max| max.saturating_sub(number("memory.current").unwrap_or(0)));
-    Some(left.map_or(system, |left| left.min(system)))
+    let root = Path::new("/sys/fs/cgroup");
+    let around = group.map(|group| root.join(group)).unwrap_or_default();
+    let left = around.ancestors().take_while(|folder| folder.starts_with(root)).filter_map(|folder| {
+        let read = |name| fs::read_to_string(folder.join(name)).ok();
+        group_left(&read("memory.max")?, &read("memory.current")?, &read("memory.stat").unwrap_or_default())
+    });
+    Some(left.fold(system, u64::min))
+}
+
+/// What a control group may still get, by the content of its files `memory.max`, `memory.current` and `memory.stat`.
+/// `None` where it has no limit. What is held of files (a build just before) counts as used there, and is given up
+/// as soon as somebody needs it.
+fn group_left(max: &str, current: &str, stat: &str) -> Option<u64> {
+    let max = max.trim().parse::<u64>().ok()?;
+    let current = current.trim().parse::<u64>().ok()?;
+    let of_files = stat.lines().filter_map(|line| {
+        let (name, bytes) = line.split_once(' ')?;
+        matches!(name, "inactive_file" | "active_file").then_some(bytes.parse::<u64>().ok()?)
+    });
+    let used = of_files.fold(current, u64::saturating_sub);
+    Some(max.saturating_sub(used))
 }
 
 /// `MemAvailable:   12345 kB`, in bytes.
@@ -45,5 +60,14 @@ mod tests {
         );
         assert_eq!(available("MemTotal: 9 kB\n"), None);
         assert_eq!(available("MemAvailable: many kB\n"), None);
+    }
+
+    #[test]
+    fn what_a_group_holds_of_files_is_available() {
+        let stat = "anon 300\nfile 600\ninactive_file 400\nactive_file 100\nslab_reclaimable 7\n";
+        assert_eq!(group_left("1000\n", "900\n", stat), Some(600));
+        assert_eq!(group_left("1000\n", "900\n", ""), Some(100));
+        assert_eq!(group_left("1000", "2000", "inactive_file many\n"), Some(0));
+        assert_eq!(group_left("max\n", "900\n", stat), None);
     }
 }

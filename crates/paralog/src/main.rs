@@ -19,6 +19,7 @@ mod offsets;
 mod progress;
 mod run;
 mod screen;
+mod signals;
 
 use cli::{Cli, Command};
 use failure::Failure;

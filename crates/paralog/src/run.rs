@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::Context;
 use properties::{Problem, Report, RunOptions, Settings, Severity};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use worker::{Outcome, Prepared, WorkerStatus};
@@ -14,6 +13,7 @@ use crate::cli::{Connectors, Run};
 use crate::failure::Failure;
 use crate::progress::{grouped, show};
 use crate::screen::Screen;
+use crate::signals::Signals;
 use crate::{files, logs};
 
 /// Runs what the command line asks for until it is done or told to stop.
@@ -91,7 +91,7 @@ async fn work(prepared: Prepared, run: &Run, signals: Signals, screen: Screen) -
     let started = Instant::now();
     let (sender, status) = watch::channel(Arc::new(WorkerStatus::default()));
     let shown = (!run.logs.quiet).then(|| tokio::spawn(show(screen, status.clone(), run.until_caught_up)));
-    let result = worker::run(prepared, run.until_caught_up, signals.first(), sender).await;
+    let result = worker::run(prepared, run.until_caught_up, first(signals), sender).await;
     if let Some(shown) = shown {
         // Its last line stands before anything that is said now; it only draws, so a panic there is no end.
         let _ = shown.await;
@@ -109,34 +109,13 @@ async fn work(prepared: Prepared, run: &Run, signals: Signals, screen: Screen) -
     Ok(())
 }
 
-/// SIGTERM and SIGINT: the first asks for a clean stop, the second ends the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-
-    async fn first(mut self) {
-        let name = self.next().await;
-        info!(signal = name, "stopping; the same once more stops at once");
-        tokio::spawn(async move {
-            let name = self.next().await;
-            warn!(signal = name, "stopped at once; the next start goes on at the exact record");
-            std::process::exit(Failure::INCOMPLETE.into());
-        });
-    }
+/// Ends with the first signal, which asks for a clean stop; the second ends the process.
+async fn first(mut signals: Signals) {
+    let name = signals.next().await;
+    info!(signal = name, "stopping; the same once more stops at once");
+    tokio::spawn(async move {
+        let name = signals.next().await;
+        warn!(signal = name, "stopped at once; the next start goes on at the exact record");
+        std::process::exit(Failure::INCOMPLETE.into());
+    });
 }

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A folder to work in, and one for temporary files; both have to stay empty.
 struct Folders {
@@ -77,8 +78,9 @@ impl Running {
         BufReader::new(self.0.stdout.take().unwrap()).lines()
     }
 
-    fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status().unwrap();
+    fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -148,7 +150,7 @@ fn kept_running_it_copies_on_and_compares_again_at_its_end() {
     }
     // Told after a few seconds: by then more has been written.
     lines_until(&mut lines, "run ");
-    child.interrupt();
+    child.signal("INT");
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     let (code, errors) = child.ended();
     assert_eq!((code, errors.as_str()), (Some(0), ""), "{rest:#?}");
@@ -160,14 +162,47 @@ fn kept_running_it_copies_on_and_compares_again_at_its_end() {
 #[test]
 fn interrupted_before_the_proof_it_fails_and_leaves_nothing() {
     let folders = Folders::new();
-    let mut child = Running::start(folders.demo(&["--records", "100000"]));
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut child = Running::start(folders.demo(&["--records", "100000"]));
+        let mut lines = child.lines();
+        lines_until(&mut lines, "create ");
+        child.signal(signal);
+        let rest: Vec<String> = lines.map(Result::unwrap).collect();
+        let (code, errors) = child.ended();
+        assert_eq!(code, Some(4), "{signal} {rest:#?}");
+        assert!(errors.starts_with("error: interrupted before the copy was proven equal"), "{errors}");
+        folders.assert_empty();
+    }
+}
+
+#[test]
+fn under_nohup_it_outlives_its_terminal() {
+    let folders = Folders::new();
+    let demo = folders.demo(&["--records", "100", "--keep-running"]);
+    let mut command = Command::new("nohup");
+    command.arg(demo.get_program()).args(demo.get_args());
+    folders.set_up(&mut command);
+    let mut child = Running::start(command);
     let mut lines = child.lines();
-    lines_until(&mut lines, "create ");
-    child.interrupt();
+    lines_until(&mut lines, "the worker starts again");
+    child.signal("HUP");
+    lines_until(&mut lines, "run ");
+    child.signal("INT");
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     let (code, errors) = child.ended();
-    assert_eq!(code, Some(4), "{rest:#?}");
-    assert!(errors.starts_with("error: interrupted before the copy was proven equal"), "{errors}");
+    assert_eq!(code, Some(0), "{errors} {rest:#?}");
+    folders.assert_empty();
+}
+
+#[test]
+fn a_million_records_take_less_than_a_minute() {
+    let folders = Folders::new();
+    let started = Instant::now();
+    let Output { status, stdout, stderr } = folders.demo(&[]).output().unwrap();
+    let (out, errors) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!((status.code(), errors.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("\nresult   equal: 1,000,000 records on both sides"), "{out}");
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}\n{out}", started.elapsed());
     folders.assert_empty();
 }
 

@@ -25,7 +25,6 @@ use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use embedded_kafka::{AppendError, Cluster};
 use properties::{RunOptions, Settings};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use worker::{Outcome, Prepared, WorkerStatus};
@@ -37,6 +36,7 @@ use crate::limits;
 use crate::logs;
 use crate::progress::{first_trouble, grouped, records};
 use crate::screen::Screen;
+use crate::signals::Signals;
 use clusters::{BROKERS, Clusters, KAFKA_VERSION};
 use steps::{Steps, megabytes, rate, seconds};
 use verify::{Compared, compare};
@@ -117,15 +117,11 @@ fn set_up() -> anyhow::Result<(Clusters, tempfile::TempDir, tokio::runtime::Runt
 
 /// The first signal is told; the second ends the process, without leaving the folder behind.
 fn signals(folder: PathBuf) -> anyhow::Result<watch::Receiver<bool>> {
-    let listen = |kind| signal(kind).context("cannot listen for signals");
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let mut signals = Signals::new().context("cannot listen for signals")?;
     let (told, stop) = watch::channel(false);
     tokio::spawn(async move {
         for exits in [false, true] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            signals.next().await;
             if exits {
                 let _ = std::fs::remove_dir_all(&folder);
                 std::process::exit(Failure::INCOMPLETE.into());
