@@ -76,6 +76,23 @@ const PATIENCE_UNREADABLE: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_secs(60);
 /// What only an operator ends.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Progress that cannot be stored may be a disk or a cluster that is back soon, or one that never is.
+const PATIENCE_STORE: Duration = Duration::from_secs(60);
+
+/// How long `trouble` may last before it is given up; none where it ends by itself.
+fn patience(trouble: &Trouble) -> Option<Duration> {
+    match trouble {
+        Trouble::Unreadable { .. } => Some(PATIENCE_UNREADABLE),
+        Trouble::Refused(..) | Trouble::BatchRefused { .. } => Some(PATIENCE_REFUSED),
+        Trouble::Store(_) => Some(PATIENCE_STORE),
+        other => (!other.passes()).then_some(PATIENCE),
+    }
+}
+
+fn in_words(trouble: &Trouble) -> String {
+    let hint = trouble.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{trouble}{hint}")
+}
 
 /// What is remembered of a connector between two looks at it.
 #[derive(Debug)]
@@ -84,6 +101,8 @@ pub(crate) struct FlowView {
     lanes: BTreeMap<TopicPartition, LaneView>,
     not_copied: Vec<String>,
     is_settled: bool,
+    /// What keeps the whole connector, or one of its clusters, from working, and since when.
+    trouble: Option<(Trouble, Instant)>,
 }
 
 #[derive(Debug)]
@@ -95,6 +114,8 @@ struct LaneView {
     has_caught_up: bool,
     /// How far it was when it last moved or had nothing to do, and when that was.
     moved: (Offset, Instant),
+    /// How far it is, and since when.
+    copied: (Offset, Instant),
 }
 
 /// What the control plane says of a connector.
@@ -114,7 +135,7 @@ pub(crate) struct Routed {
 
 impl FlowView {
     pub(crate) fn new(name: String) -> FlowView {
-        FlowView { name, lanes: BTreeMap::new(), not_copied: Vec::new(), is_settled: false }
+        FlowView { name, lanes: BTreeMap::new(), not_copied: Vec::new(), is_settled: false, trouble: None }
     }
 
     /// Takes in the present state and sums it up.
@@ -135,6 +156,7 @@ impl FlowView {
                 trouble: None,
                 has_caught_up: false,
                 moved: (lane.next_source, now),
+                copied: (lane.next_source, now),
             });
             view.update(now, lane);
             let key = (lane.source.topic.clone(), lane.destination.topic.clone());
@@ -153,6 +175,7 @@ impl FlowView {
             topic.add(now, lane, view);
         }
         self.not_copied.clone_from(&routed.not_copied);
+        self.trouble = since(pipeline.trouble.as_ref(), self.trouble.take(), now);
         self.is_settled = routed.is_settled
             && pipeline.generation >= routed.generation
             && pipeline.lanes.len() == routed.routes
@@ -171,6 +194,9 @@ impl FlowView {
 
     /// Whether the copy is over, as far as what was there at the start goes.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
+        if let Some(trouble) = self.stopped_by(now) {
+            return Verdict::Incomplete([vec![in_words(trouble)], self.not_copied.clone()].concat());
+        }
         if !self.is_settled {
             return Verdict::NotYet;
         }
@@ -180,19 +206,21 @@ impl FlowView {
                 continue;
             }
             let Some((trouble, since)) = &lane.trouble else { return Verdict::NotYet };
-            let patience = match trouble {
-                Trouble::Unreadable { .. } => PATIENCE_UNREADABLE,
-                Trouble::Refused(..) | Trouble::BatchRefused { .. } => PATIENCE_REFUSED,
-                other if !other.passes() => PATIENCE,
-                _ => return Verdict::NotYet,
-            };
-            if now.saturating_duration_since(*since) < patience {
+            if patience(trouble).is_none_or(|patience| now.saturating_duration_since(*since) < patience) {
                 return Verdict::NotYet;
             }
-            let hint = trouble.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            reasons.push(format!("{partition}: {trouble}{hint}"));
+            reasons.push(format!("{partition}: {}", in_words(trouble)));
         }
         if reasons.is_empty() { Verdict::CaughtUp } else { Verdict::Incomplete(reasons) }
+    }
+
+    /// What keeps the whole connector from working for too long, if nothing was copied since.
+    fn stopped_by(&self, now: Instant) -> Option<&Trouble> {
+        let (trouble, since) = self.trouble.as_ref()?;
+        let for_long = now.saturating_duration_since(*since) >= patience(trouble)?;
+        let unfinished = || self.lanes.values().filter(|lane| !lane.has_caught_up);
+        let is_over = self.is_settled && unfinished().next().is_none();
+        (for_long && !is_over && unfinished().all(|lane| lane.copied.1 <= *since)).then_some(trouble)
     }
 }
 
@@ -205,12 +233,21 @@ impl LaneView {
         if lane.next_source != self.moved.0 || lane.lag() == Some(0) || lane.trouble.is_some() {
             self.moved = (lane.next_source, now);
         }
-        self.trouble = match (&lane.trouble, self.trouble.take()) {
-            (Some(present), Some((known, since))) if known == *present => Some((known, since)),
-            (Some(present), _) => Some((present.clone(), now)),
-            (None, _) => None,
-        };
+        if lane.next_source != self.copied.0 {
+            self.copied = (lane.next_source, now);
+        }
+        self.trouble = since(lane.trouble.as_ref(), self.trouble.take(), now);
     }
+}
+
+/// The present trouble, and since when it is known.
+fn since(
+    present: Option<&Trouble>,
+    before: Option<(Trouble, Instant)>,
+    now: Instant,
+) -> Option<(Trouble, Instant)> {
+    let present = present?;
+    Some(before.filter(|(known, _)| known == present).unwrap_or_else(|| (present.clone(), now)))
 }
 
 impl TopicStatus {
@@ -249,6 +286,7 @@ impl TopicStatus {
 #[allow(clippy::disallowed_methods)] // The clock is read once, as the zero of each test.
 mod tests {
     use super::*;
+    use client::ErrorCode;
     use pipeline::Side;
 
     fn lane(partition: i32, next: i64, end: i64) -> LaneStatus {
@@ -331,6 +369,52 @@ mod tests {
         assert_eq!(trouble_after(200, lane(0, 15, 10)), None);
         assert_eq!(trouble_after(201, lane(0, 15, 20)), None);
         assert!(trouble_after(270, lane(0, 15, 20)).is_some());
+    }
+
+    #[test]
+    fn what_stops_the_whole_connector_ends_the_wait() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let stopped = |trouble: Trouble, lanes| pipeline::Status { trouble: Some(trouble), ..status(lanes) };
+        let opening = || LaneStatus { source_end_at_start: None, source_end: None, ..lane(0, 0, 0) };
+
+        // No producer id: no lane ever opens.
+        let refused = Trouble::Refused(
+            Side::Destination,
+            "InitProducerId",
+            ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+            None,
+        );
+        let mut view = FlowView::new("f".into());
+        for seconds in [0, 9] {
+            view.update(after(seconds), &routed(1), &stopped(refused.clone(), vec![opening()]));
+            assert_eq!(view.verdict(after(seconds)), Verdict::NotYet);
+        }
+        let Verdict::Incomplete(reasons) = view.verdict(after(10)) else { panic!("it waits for ever") };
+        assert!(reasons.len() == 1 && reasons[0].contains("InitProducerId"), "{reasons:?}");
+
+        // A store that fails, while the copy goes on, and then not any more.
+        let failing = Trouble::Store("no space".into());
+        let mut view = FlowView::new("f".into());
+        view.update(after(0), &routed(1), &stopped(failing.clone(), vec![lane(0, 3, 10)]));
+        view.update(after(50), &routed(1), &stopped(failing.clone(), vec![lane(0, 4, 10)]));
+        assert_eq!(view.verdict(after(70)), Verdict::NotYet, "it moves");
+        let mut view = FlowView::new("f".into());
+        for seconds in [0, 59] {
+            view.update(after(seconds), &routed(1), &stopped(failing.clone(), vec![lane(0, 3, 10)]));
+            assert_eq!(view.verdict(after(seconds)), Verdict::NotYet);
+        }
+        assert!(
+            matches!(view.verdict(after(60)), Verdict::Incomplete(reasons) if reasons[0].contains("no space"))
+        );
+        view.update(after(61), &routed(1), &stopped(failing, vec![lane(0, 10, 10)]));
+        assert_eq!(view.verdict(after(200)), Verdict::CaughtUp, "the stop will tell whether that is stored");
+
+        // A cluster that is away may be back.
+        let away = Trouble::Connection(Side::Destination, "refused".into());
+        let mut view = FlowView::new("f".into());
+        view.update(after(0), &routed(1), &stopped(away, vec![opening()]));
+        assert_eq!(view.verdict(after(3600)), Verdict::NotYet);
     }
 
     #[test]
