@@ -30,9 +30,9 @@ pub(crate) struct Topic {
     age_ms: u64,
 }
 
-/// How long a lane of aged records may stand still besides, after a fault: `replica.lag.time.max.ms` and a margin.
+/// How long a lane of aged records may stand still besides, after a fault: 1.5 × `replica.lag.time.max.ms` and a margin.
 /// Only then is it known that nothing sent before is on its way to the replicas, and nobody else would refuse it.
-pub(crate) const AGED_ALLOWANCE_MS: u64 = 35_000;
+pub(crate) const AGED_ALLOWANCE_MS: u64 = 50_000;
 
 const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 

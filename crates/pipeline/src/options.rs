@@ -65,7 +65,9 @@ pub struct Options {
     /// forget the producer's state between any two of them: `producer.id.expiration.ms` less a margin.
     pub aged_after: Duration,
     /// How long after an unknown outcome a log end is trusted where the destination cannot be asked for
-    /// the producer's state: its `replica.lag.time.max.ms` plus a margin.
+    /// the producer's state: one and a half times its `replica.lag.time.max.ms`, because leaders look for followers that
+    /// lag twice in that time (`ReplicaManager`, "isr-expiration"), plus a margin for what a broker has received and not
+    /// handled yet.
     pub replica_lag_max: Duration,
     /// How long a stop waits for acknowledgements that are under way.
     pub drain_timeout: Duration,
@@ -105,7 +107,7 @@ impl Options {
             backoff_max: Duration::from_millis(500),
             recheck_interval: Duration::from_secs(30),
             aged_after: Duration::from_secs(20 * 3600),
-            replica_lag_max: Duration::from_secs(35),
+            replica_lag_max: Duration::from_secs(50),
             drain_timeout: Duration::from_secs(20),
             existing_records: ExistingRecords::Refuse,
             source_group: None,

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::{Engine, Identity, backoff_of};
 use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
-use crate::lane::{Opening, State, selection_of};
+use crate::lane::{Lane, Opening, State, selection_of};
 use crate::options::ExistingRecords;
 use crate::place::{
     Evidence, Placement, ProducerEvidence, Tail, hole_before_an_empty_end, is_shared, place, sequence_after,
@@ -134,12 +134,8 @@ impl Engine {
     pub(super) fn flush_looks(&mut self) {
         for (broker, ids) in std::mem::take(&mut self.look_source) {
             for some in ids.chunks(LANES_PER_LOOK) {
-                let lanes = some
-                    .iter()
-                    .filter_map(|id| self.lanes.get(id))
-                    .filter(|lane| lane.state == State::Opening(Opening::Source))
-                    .map(|lane| (lane.key(), lane.route.source.clone()))
-                    .collect();
+                let asked = self.ask(some, Opening::Source);
+                let lanes = asked.map(|lane| (lane.key(), lane.route.source.clone())).collect();
                 self.actions.push_back(Action::LookAtSource { broker, lanes });
             }
         }
@@ -154,18 +150,25 @@ impl Engine {
             if ids.len() > LANES_PER_LOOK {
                 self.look_destination.insert(broker, ids.split_off(LANES_PER_LOOK));
             }
-            let lanes: Vec<_> = ids
-                .iter()
-                .filter_map(|id| self.lanes.get(id))
-                .filter(|lane| lane.state == State::Opening(Opening::Destination))
-                .map(|lane| (lane.key(), lane.route.destination.clone()))
-                .collect();
+            let asked = self.ask(&ids, Opening::Destination);
+            let lanes: Vec<_> = asked.map(|lane| (lane.key(), lane.route.destination.clone())).collect();
             if lanes.is_empty() {
                 continue;
             }
             self.looking_destination.insert(broker);
             self.actions.push_back(Action::LookAtDestination { broker, lanes });
         }
+    }
+
+    /// Those of `ids` that wait for a look at `side`, which is asked for now.
+    fn ask(&mut self, ids: &[LaneId], side: Opening) -> impl Iterator<Item = &Lane> {
+        for id in ids {
+            if let Some(lane) = self.lanes.get_mut(id) {
+                lane.asked_at = self.now.instant;
+            }
+        }
+        let waits = move |lane: &&Lane| lane.state == State::Opening(side);
+        ids.iter().filter_map(|id| self.lanes.get(id)).filter(waits)
     }
 
     pub(super) fn source_looked(
@@ -213,7 +216,7 @@ impl Engine {
             Some(Trouble::SourceRecreated)
         } else if position < evidence.log_start {
             Some(Trouble::SourceOvertaken { position, log_start: evidence.log_start })
-        } else if position > evidence.high_watermark && self.now.instant < lane.doubt_at + LEADER_SETTLES {
+        } else if position > evidence.high_watermark && lane.asked_at < lane.doubt_at + LEADER_SETTLES {
             // A new leader's high watermark follows its followers.
             let lags = Trouble::Passing(Side::Source, "ListOffsets", ErrorCode::OFFSET_NOT_AVAILABLE);
             self.look_again(id, lags, LOOK_AGAIN);
@@ -321,8 +324,8 @@ impl Engine {
     /// Decides where a lane stands, by what its destination's leader showed.
     /// `contents`: the flow's records at the destination after the checkpoint, where they were read.
     fn place_lane(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence, contents: Option<Contents>) {
-        let instant = self.now.instant;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let asked_at = lane.asked_at;
         let leader = self.destination.leaders.get(&lane.route.destination).copied();
         let (Some(leader), Some(connection)) = (leader, self.connections.get(&broker).copied()) else {
             self.doubt(id, Some(Trouble::NoLeader(Side::Destination)), false);
@@ -332,7 +335,7 @@ impl Engine {
             self.doubt(id, None, false);
             return;
         }
-        lane.last_contact = instant;
+        lane.last_contact = asked_at;
         let recreated = match (lane.acked.destination_topic_id, lane.route.destination_topic_id) {
             (Some(copied), Some(present)) => copied != present,
             _ => false,
@@ -345,10 +348,25 @@ impl Engine {
             self.place_fresh(id, broker, evidence, contents);
             return;
         }
+        if evidence.latest < lane.acknowledged_end {
+            if asked_at < lane.doubt_at + self.options.replica_lag_max {
+                self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
+                return;
+            }
+            // Then it is lost.
+            lane.acknowledged_end = Offset(0);
+        }
+        if std::mem::take(&mut lane.resume_sequence)
+            && !lane.unsettled
+            && evidence.latest == lane.acked.destination_end
+        {
+            self.resume_sequence(id, broker, evidence);
+            return;
+        }
         // Nobody may remember us, and then the log's length alone may be that of other records of ours.
         let is_shown =
             evidence.tail.is_some() || evidence.latest <= evidence.log_start.max(tail_from(&lane.acked));
-        let is_settled = is_shown && instant >= lane.doubt_at + self.options.replica_lag_max;
+        let is_settled = is_shown && asked_at >= lane.doubt_at + self.options.replica_lag_max;
         match place(&lane.acked, evidence, lane.unsettled && !is_settled) {
             // Counts prove nothing where others may write: theirs may be replicated, and ours not.
             Placement::Found { records, .. }
@@ -405,7 +423,7 @@ impl Engine {
                     leader,
                     connection,
                     (self.options.replica_lag_max, end_may_lag),
-                    instant,
+                    self.now.instant,
                 );
                 if let Some(Contents { records: contents, .. }) = contents
                     && records > 0
@@ -420,7 +438,7 @@ impl Engine {
             Placement::LookAgain
                 if evidence.tail.is_none()
                     && evidence.latest > evidence.log_start
-                    && instant >= lane.doubt_at + self.options.replica_lag_max =>
+                    && asked_at >= lane.doubt_at + self.options.replica_lag_max =>
             {
                 self.read_tail(id, broker, evidence);
             }
@@ -429,7 +447,7 @@ impl Engine {
                     hole_before_an_empty_end(&lane.acked, evidence).filter(|_| evidence.tail.is_none());
                 let is_known = matches!(lane.trouble, Some(Trouble::DestinationHole { .. }));
                 if let Some(hole) = hole
-                    && (is_known || instant >= lane.doubt_at + self.options.replica_lag_max)
+                    && (is_known || asked_at >= lane.doubt_at + self.options.replica_lag_max)
                 {
                     self.doubt(id, Some(hole), false);
                     return;
@@ -439,21 +457,21 @@ impl Engine {
             }
             Placement::WaitForReplicas => {
                 let until = lane.doubt_at + self.options.replica_lag_max;
-                if instant < until {
-                    let pause = until.saturating_duration_since(instant);
+                if asked_at < until {
+                    let pause = until.saturating_duration_since(self.now.instant).max(LOOK_AGAIN);
                     self.look_again(id, Trouble::OutcomeUnknown, pause);
                 } else {
                     self.read_tail(id, broker, evidence);
                 }
             }
             Placement::Blocked(Trouble::DestinationLost { .. })
-                if instant < lane.doubt_at + LEADER_SETTLES =>
+                if asked_at < lane.doubt_at + LEADER_SETTLES =>
             {
                 self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
             }
             // A new leader's high watermark follows its followers; before it has, the log looks shorter.
             Placement::StepBack { remembered: false, .. }
-                if instant < lane.doubt_at + self.options.replica_lag_max =>
+                if asked_at < lane.doubt_at + self.options.replica_lag_max =>
             {
                 self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
             }
@@ -475,14 +493,45 @@ impl Engine {
         }
     }
 
+    /// A leader refuses a sequence that has begun anew, and nothing was appended since: the number of our last record
+    /// in the log is the one that it remembers.
+    fn resume_sequence(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        match evidence.tail {
+            None => {
+                lane.resume_sequence = true;
+                let last = lane
+                    .acked
+                    .segments
+                    .end()
+                    .map_or(lane.acked.destination_end, |(_, end)| Offset(end.0 - 1));
+                self.read_tail_from(last, id, broker, evidence);
+            }
+            Some(Tail::Ours(last)) => {
+                info!(destination = %lane.route.destination, last_sequence = last,
+                    "the destination's leader remembers the sequence of before, going on with that");
+                lane.resume_sequence(last);
+                lane.reopen(State::Opening(Opening::Saving));
+                self.save_now = true;
+            }
+            // Then it is no sequence of this log that it remembers: tried again, and told.
+            Some(_) => self.look_again(id, Trouble::SequenceRefused { sequence: 0 }, LOOK_AGAIN),
+        }
+    }
+
     fn read_tail(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence) {
+        let Some(lane) = self.lanes.get(&id) else { return };
+        self.read_tail_from(tail_from(&lane.acked), id, broker, evidence);
+    }
+
+    fn read_tail_from(&mut self, from: Offset, id: LaneId, broker: BrokerId, evidence: &Evidence) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.state = State::Opening(Opening::Tail);
         self.actions.push_back(Action::ReadTail {
             lane: lane.key(),
             broker,
             partition: lane.route.destination.clone(),
-            from: tail_from(&lane.acked).max(evidence.log_start),
+            from: from.max(evidence.log_start),
             evidence: evidence.clone(),
         });
     }

@@ -277,6 +277,13 @@ impl Engine {
                 };
                 let at_first = lane.state == State::Probing;
                 let base = produced.filter(|produced| produced.error.is_ok()).and_then(|it| it.base_offset);
+                if let Some(base) = base {
+                    let end = Offset(base.0 + i64::from(sent.records()));
+                    lane.acknowledged_end = lane.acknowledged_end.max(end);
+                }
+                if at_head && (refused || base.is_some_and(|base| base < sent.expected)) {
+                    lane.resume_sequence = lane.acked.sequence == 0 && lane.acked.sequence_base > 0;
+                }
                 if base.is_some_and(|base| base > sent.expected) {
                     // Appended, behind records of others: no failure, and nothing to pause for.
                     lane.attempts = 0;

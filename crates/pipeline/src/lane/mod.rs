@@ -197,8 +197,15 @@ pub(crate) struct Lane {
     pub(crate) doubt_at: Instant,
     /// The destination forgot the sequence and takes only 0 (before 2.5).
     pub(crate) restart_sequence: bool,
+    /// The sequence has begun anew, and a leader refuses that: it may remember the one before.
+    pub(crate) resume_sequence: bool,
     /// The leader whose state was looked at, and the connection that was there before the look.
     pub(crate) looked_at: Option<(Leader, ConnectionId)>,
+    /// Where the log ends at least, by an acknowledgement that came from elsewhere than expected: everything before it
+    /// was replicated, whatever a new leader shows.
+    pub(crate) acknowledged_end: Offset,
+    /// When the last look was asked for: what it shows is at least as young, however late it comes.
+    pub(crate) asked_at: Instant,
     /// When the destination last answered about this lane.
     pub(crate) last_contact: Instant,
     /// Failed attempts since the last acknowledgement or idle end.
@@ -378,7 +385,10 @@ impl Lane {
             begun: !fresh,
             doubt_at: now,
             restart_sequence: false,
+            resume_sequence: false,
             looked_at: None,
+            acknowledged_end: Offset(0),
+            asked_at: now,
             last_contact: now,
             attempts: 0,
             fetch_not_before: None,
@@ -445,7 +455,8 @@ impl Lane {
     ) {
         if self.unsettled {
             let sent_to = self.placed_leader.map(|(leader, _)| leader.broker);
-            let others_too = self.quiet_until.is_some_and(|until| now < until) && self.late_at != sent_to;
+            let others_too =
+                self.quiet_until.is_some_and(|until| self.asked_at < until) && self.late_at != sent_to;
             self.late_at = if others_too { None } else { sent_to };
             self.quiet_until = Some(self.doubt_at + late_for);
         }
@@ -456,7 +467,7 @@ impl Lane {
             self.late_at = None;
         }
         self.placed_leader = Some((leader, connection));
-        self.placed_at = now;
+        self.placed_at = self.asked_at;
         self.stale = false;
         self.to_skip = records;
         self.placed_end = destination_end;

@@ -213,7 +213,7 @@ impl Lane {
             _ => false,
         };
         self.check_fingerprint(&entry)?;
-        self.check_partly_read(&entry)?;
+        self.check_read_before(&entry)?;
         let is_compared = self.comparison.is_some() || self.search.is_some();
         let is_checked = entry.last_offset() < self.read_from || self.to_skip > 0 || is_compared;
         if is_checked {
@@ -343,14 +343,19 @@ impl Lane {
         Err(Trouble::SourceChanged { at: fingerprint.base_offset })
     }
 
-    /// A batch that was read in part must be of the same leader epoch as then: another one at its place was written
-    /// after the source's log had been cut within it.
-    fn check_partly_read(&self, entry: &Entry) -> Result<(), Trouble> {
+    /// What begins before the position was read already, and is of no later leader epoch than the position: another
+    /// batch at its place was appended after the source's log had been cut, whether its bytes are the same (those of an
+    /// empty batch are, and a producer may send once more what an election lost) or not. One that was read in part is
+    /// of the very same leader epoch.
+    fn check_read_before(&self, entry: &Entry) -> Result<(), Trouble> {
         let Entry::Batch(batch) = entry else { return Ok(()) };
         let header = &batch.header;
-        let is_partly_read = header.base_offset < self.read_from && self.read_from <= header.last_offset();
-        let epochs = [header.partition_leader_epoch, self.read_epoch];
-        if is_partly_read && !epochs.contains(&LeaderEpoch::UNKNOWN) && epochs[0] != epochs[1] {
+        let (found, expected) = (header.partition_leader_epoch, self.read_epoch);
+        if header.base_offset >= self.read_from || [found, expected].contains(&LeaderEpoch::UNKNOWN) {
+            return Ok(());
+        }
+        let is_partly_read = self.read_from <= header.last_offset();
+        if found > expected || is_partly_read && found != expected {
             return Err(Trouble::SourceChanged { at: header.base_offset });
         }
         Ok(())

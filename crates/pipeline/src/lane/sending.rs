@@ -141,4 +141,14 @@ impl Lane {
         self.restart_sequence = false;
         self.dirty = true;
     }
+
+    /// The leader remembers the sequences of before [`Lane::restart_sequence`] after all, and `last` is the last of
+    /// them: it is counted on from there.
+    pub(crate) fn resume_sequence(&mut self, last: i32) {
+        self.acked.sequence = sequence_after(last, 1);
+        self.acked.sequence_base -= i64::from(self.acked.sequence);
+        self.next_sequence = self.acked.sequence;
+        self.resume_sequence = false;
+        self.dirty = true;
+    }
 }
