@@ -42,7 +42,7 @@ usage: cargo xtask COMMAND
                    move and connections fail; then compare both sides, and say how long lanes stood still
   simulate [--seeds N] [--first N]
                    run the data plane against simulated clusters that fail in every way, by seed (100,000)
-  simulate --mutations
+  simulate --mutations [WORDS]
                    make the data plane wrong in many ways, one at a time, and see that the simulation notices each
   java VERSION MAIN [ARGUMENT]...
                    run a main class of that Kafka version, such as org.apache.kafka.tools.TopicCommand

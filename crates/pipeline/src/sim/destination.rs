@@ -1,5 +1,7 @@
 //! A destination partition, the producer's bytes that reach it, and what it has of the copy.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use client::ProduceBatch;
 use embedded_kafka::{BarePartition, Profile, Taken};
@@ -7,7 +9,10 @@ use model::{Offset, ProducerId};
 use record_batch::{Batch, BatchBuilder, Codec, Entry};
 
 use super::source::records_of;
+use crate::place::sequence_after;
 
+/// How long what was sent before a loss was known may still be appended.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 pub(super) const BROKERS: [i32; 3] = [11, 12, 13];
 
 pub(super) struct DestinationLog {
@@ -16,10 +21,20 @@ pub(super) struct DestinationLog {
     contents: Vec<Option<u64>>,
     /// Acknowledged records were lost here.
     pub(super) lost: bool,
-    /// What was sent before that was known has left a hole.
-    pub(super) holed: bool,
+    /// What was sent before that was known has left a hole: at this offset, and what follows is of these times and
+    /// sequences.
+    pub(super) hole: Option<Hole>,
     /// Others write here as well.
     pub(super) shared: bool,
+}
+
+/// A leader that had lost everything took a sequence that does not follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hole {
+    offset: usize,
+    /// When that was.
+    at: Duration,
+    next_sequence: i32,
 }
 
 impl DestinationLog {
@@ -29,7 +44,7 @@ impl DestinationLog {
             partition: BarePartition::new(profile, &brokers, 1),
             contents: Vec::new(),
             lost: false,
-            holed: false,
+            hole: None,
             shared: false,
         }
     }
@@ -75,7 +90,26 @@ impl DestinationLog {
         if end < self.contents.len() {
             self.contents.truncate(end);
             self.lost |= acknowledged;
+            self.hole = self.hole.filter(|hole| hole.offset < end);
         }
+    }
+
+    /// Whether `batch`, which was appended `now` at `offset`, is excused although records are missing before it: after a
+    /// loss that cannot be helped, but must be noticed. What was under way behind it is, whatever comes later is not.
+    pub(super) fn excuses(&mut self, batch: &ProduceBatch, offset: i64, now: Duration) -> bool {
+        let header = Batch::read(whole(batch)).expect("the engine sends whole batches").header;
+        let at = match self.hole {
+            None if !self.lost => return false,
+            None => now,
+            Some(hole) if hole.next_sequence == header.base_sequence && now < hole.at + UNDER_WAY_MAX => {
+                hole.at
+            }
+            Some(_) => return false,
+        };
+        let offset =
+            self.hole.map_or(usize::try_from(offset).expect("offsets are small here"), |hole| hole.offset);
+        self.hole = Some(Hole { offset, at, next_sequence: sequence_after(header.last_sequence(), 1) });
+        true
     }
 
     /// The sequence of our newest record before `latest`, by reading backwards as the program does.

@@ -16,7 +16,7 @@ use crate::trouble::Trouble;
 /// The destination has the source's selected records up to some offset, in order, each once. Of a compacted
 /// source, those that were not cleaned away before they were read.
 pub(super) fn appended_is_a_prefix(source: &SourceLog, destination: &DestinationLog) -> Result<(), String> {
-    if destination.holed {
+    if destination.hole.is_some() {
         return Err("appended_is_a_prefix: more was appended behind a hole".into());
     }
     let there = destination.numbers();

@@ -31,7 +31,10 @@ pub(super) struct Process {
     pub(super) budget: Arc<Budget>,
     /// Which store it writes to.
     pub(super) store: usize,
+    /// Asked for, and not answered yet.
     pub(super) waiting: Vec<Action>,
+    /// Answers on their way: what they say may be over when they arrive.
+    pub(super) answers: Vec<Event>,
     pub(super) links: BTreeMap<ConnectionId, Link>,
     next_connection: u64,
     /// Stopped by a signal, or by an overloaded machine, until then.
@@ -50,6 +53,7 @@ impl Process {
             budget,
             store,
             waiting: Vec::new(),
+            answers: Vec::new(),
             links: BTreeMap::new(),
             next_connection: 0,
             paused_until: None,

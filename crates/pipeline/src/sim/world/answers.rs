@@ -81,10 +81,8 @@ impl World {
             self.appends += 1;
             let from = TopicPartition { topic: "t".into(), partition: batch.partition.partition };
             let mut held = appended_is_a_prefix(&self.source[&from], log);
-            if held.is_err() && log.lost && !log.holed {
-                // A leader that lost everything takes any sequence. That cannot be helped, but must be noticed:
-                // from here on the lane may only say why it stands still.
-                log.holed = true;
+            if held.is_err() && log.excuses(batch, before, self.elapsed) {
+                // A leader that lost everything takes any sequence.
                 held = Ok(());
             }
             if self.traced {
@@ -95,8 +93,9 @@ impl World {
         taken
     }
 
-    pub(super) fn answer(&mut self, index: usize, action: Action) {
-        let event = match action {
+    /// What comes of what a process asks for.
+    pub(super) fn answer(&mut self, index: usize, action: Action) -> Event {
+        match action {
             Action::AllocateProducer => {
                 // Every allocation gives another id; one that was not stored is lost for good.
                 self.producers_allocated += 1;
@@ -169,8 +168,7 @@ impl World {
                 }
             }
             Action::Send { request, .. } => Event::Produced { request, reply: Err(SendError::NO_CONNECTION) },
-        };
-        self.tell(index, event);
+        }
     }
 
     pub(super) fn leaders(&mut self, side: Side) -> Vec<(TopicPartition, Leader)> {
@@ -241,8 +239,8 @@ impl World {
         }
         if self.faults_on && self.rng.chance(30) {
             // The bounds and the state are two calls, and what is late may land between them.
-            self.elapsed += Duration::from_millis(self.rng.below(2000) as u64);
-            self.pass_deadlines();
+            let between = Duration::from_millis(self.rng.below(2000) as u64);
+            self.advance(between);
         }
         let looked = lanes
             .iter()

@@ -264,10 +264,15 @@ impl World {
                 break;
             }
             let links = self.processes[index].links_with_work();
-            match (self.processes[index].waiting.pop(), links.first()) {
-                (Some(action), _) => self.answer(index, action),
-                (None, Some(link)) => self.broker_takes(index, *link),
-                (None, None) => break,
+            if let Some(event) = self.processes[index].answers.pop() {
+                self.tell(index, event);
+            } else if let Some(action) = self.processes[index].waiting.pop() {
+                let event = self.answer(index, action);
+                self.tell(index, event);
+            } else if let Some(link) = links.first() {
+                self.broker_takes(index, *link);
+            } else {
+                break;
             }
         }
         self.faults_on = faults;

@@ -36,8 +36,9 @@ use crate::trouble::{Side, Trouble};
 const OURS: ProducerId = ProducerId(4711);
 const START_MS: i64 = 1_800_000_000_000;
 const EXPIRATION_MS: i64 = 24 * 3_600_000;
-/// After that a follower that does not follow leaves the in-sync set.
-const REPLICA_LAG: Duration = Duration::from_secs(30);
+/// A follower that does not follow leaves the in-sync set after `replica.lag.time.max.ms`, and up to half of that later:
+/// so often the leader looks.
+const REPLICA_LAG_MS: u64 = 30_000;
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(30);
 const SESSION: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(8);
@@ -72,6 +73,8 @@ pub(super) struct Flavour {
     pub(super) destination_retention: bool,
     /// Bytes of the source change on their way.
     pub(super) damage: bool,
+    /// Answers are long on their way.
+    pub(super) slow_answers: bool,
     /// The flow has sent so much that its sequences begin anew soon.
     pub(super) near_the_wrap: bool,
 }
@@ -101,6 +104,7 @@ impl Flavour {
             source_retention: rng.chance(10),
             destination_retention: rng.chance(15),
             damage: rng.chance(10),
+            slow_answers: rng.chance(30),
             near_the_wrap: destination != Profile::V1_1 && rng.chance(15),
         }
     }
@@ -120,7 +124,7 @@ pub(super) struct World {
     stores: Vec<Stored>,
     /// Received by a broker before its connection broke, and not yet handled.
     pub(super) late: Vec<(Duration, i32, ProduceBatch)>,
-    /// Since when an in-sync follower lacks something.
+    /// Until when an in-sync follower that lacks something is waited for.
     lagging: BTreeMap<TopicPartition, Duration>,
     stopped: [Option<(i32, Duration)>; 2],
     old_leaders: Vec<(TopicPartition, Leader)>,
@@ -424,7 +428,8 @@ impl World {
         let mut choices: Vec<(usize, Option<ConnectionId>, usize)> = Vec::new();
         for (index, process) in self.processes.iter().enumerate() {
             if process.paused_until.is_none() {
-                choices.extend((0..process.waiting.len()).map(|at| (index, None, at)));
+                let answers = process.waiting.len() + process.answers.len();
+                choices.extend((0..answers).map(|at| (index, None, at)));
             }
             choices.extend(process.links_with_work().into_iter().map(|link| (index, Some(link), 0)));
         }
@@ -434,9 +439,23 @@ impl World {
         }
         match choices[self.rng.below(choices.len())] {
             (index, Some(link), _) => self.broker_takes(index, link),
-            (index, None, at) => {
+            (index, None, at) if at < self.processes[index].waiting.len() => {
                 let action = self.processes[index].waiting.swap_remove(at);
-                self.answer(index, action);
+                let event = self.answer(index, action);
+                if self.faults_on && self.flavour.slow_answers && self.rng.chance(50) {
+                    self.processes[index].answers.push(event);
+                } else {
+                    self.tell(index, event);
+                }
+            }
+            (index, None, at) => {
+                let at = at - self.processes[index].waiting.len();
+                if self.rng.chance(70) {
+                    self.pass_time();
+                    return;
+                }
+                let event = self.processes[index].answers.swap_remove(at);
+                self.tell(index, event);
             }
         }
     }
@@ -452,12 +471,21 @@ impl World {
             .min()
             .unwrap_or(Duration::from_millis(500));
         let step = due.min(Duration::from_millis(1 + self.rng.below(3000) as u64));
-        self.elapsed += step.max(Duration::from_millis(1));
-        self.pass_deadlines();
+        self.advance(step.max(Duration::from_millis(1)));
         for index in 0..self.processes.len() {
             if self.processes[index].paused_until.is_none() {
                 self.tell(index, Event::Timer);
             }
+        }
+    }
+
+    /// Time passes. What the brokers do by themselves happens at its time, not when somebody looks next.
+    pub(super) fn advance(&mut self, by: Duration) {
+        let until = self.elapsed + by;
+        while self.elapsed < until {
+            let due = self.late.iter().map(|(at, _, _)| *at).chain(self.lagging.values().copied());
+            self.elapsed = due.filter(|at| *at > self.elapsed).fold(until, Duration::min);
+            self.pass_deadlines();
         }
     }
 
@@ -480,7 +508,12 @@ impl World {
         for (at, partition) in partitions {
             if !partition.lags() {
                 self.lagging.remove(at);
-            } else if *self.lagging.entry(at.clone()).or_insert(elapsed) + REPLICA_LAG <= elapsed {
+                continue;
+            }
+            let until = self.lagging.entry(at.clone()).or_insert_with(|| {
+                elapsed + Duration::from_millis(REPLICA_LAG_MS + self.rng.below(15_001) as u64)
+            });
+            if *until <= elapsed {
                 partition.shrink_isr();
             }
         }
