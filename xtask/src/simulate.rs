@@ -30,7 +30,7 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 45] = [
+const MUTATIONS: [Mutation; 47] = [
     mutation(
         "where others write, counts are believed without a look at the tail",
         "engine/opening.rs",
@@ -122,12 +122,6 @@ const MUTATIONS: [Mutation; 45] = [
         "",
     ),
     mutation(
-        "a log that looks shorter is believed at once",
-        "engine/opening.rs",
-        "if instant < lane.doubt_at + self.options.replica_lag_max =>",
-        "if false && instant < lane.doubt_at + self.options.replica_lag_max =>",
-    ),
-    mutation(
         "stepping back forgets the records that a run with holes still has",
         "lane/mod.rs",
         "self.acked.sequence = sequence_after(self.acked.sequence, -(steps + to.kept));",
@@ -196,8 +190,26 @@ const MUTATIONS: [Mutation; 45] = [
     mutation(
         "a new connection needs no new look",
         "engine/writing.rs",
-        "if looked_at_connection != connection || stale || lane.stale {",
-        "if false && (looked_at_connection != connection || stale) {",
+        "if looked_at_connection != connection ||",
+        "if",
+    ),
+    mutation(
+        "a lane that was idle for long sends as if nothing had happened",
+        "engine/writing.rs",
+        "|| stale ||",
+        "||",
+    ),
+    mutation(
+        "a process that stood still sends as if nothing had happened",
+        "engine/writing.rs",
+        "|| lane.asked_at < self.returned_at {",
+        "{",
+    ),
+    mutation(
+        "what was shown on a connection that broke since is believed",
+        "engine/opening.rs",
+        "|| self.connections.get(&broker) != Some(&connection) {",
+        "{",
     ),
     mutation(
         "a lane opens while something of it is under way",

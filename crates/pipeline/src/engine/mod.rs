@@ -30,7 +30,7 @@ const OVERDUE: Duration = Duration::from_secs(5);
 /// The longest time between two events.
 const PULSE: Duration = Duration::from_secs(2);
 /// After so long a time without any, the process was not running.
-const ABSENT: Duration = Duration::from_secs(5);
+pub(crate) const ABSENT: Duration = Duration::from_secs(5);
 
 /// The flow's producer id, from nothing to usable.
 #[derive(Debug)]
@@ -141,6 +141,8 @@ pub(crate) struct Engine {
     lease_lost: bool,
     /// When anything last happened here: the timer sees to it that this is not long ago.
     heard_at: Instant,
+    /// When this process last ran again after it had stood still, or was started.
+    returned_at: Instant,
 
     timers: BTreeSet<(Instant, LaneId)>,
     to_step: BTreeSet<LaneId>,
@@ -214,6 +216,7 @@ impl Engine {
             lease: None,
             lease_lost: false,
             heard_at: now.instant,
+            returned_at: now.instant,
             timers: BTreeSet::new(),
             to_step: BTreeSet::new(),
             stopping: false,
@@ -530,9 +533,7 @@ impl Engine {
     /// This process, or its machine, stood still. Meanwhile a leader may have gone and come back with another
     /// log, on a connection that never broke.
     fn was_absent(&mut self) {
-        for lane in self.lanes.values_mut() {
-            lane.stale = true;
-        }
+        self.returned_at = self.now.instant;
         self.source.wanted = true;
         self.destination.wanted = true;
     }

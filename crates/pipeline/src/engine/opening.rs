@@ -254,9 +254,9 @@ impl Engine {
             self.connections.insert(broker, connection);
         }
         for (key, result) in lanes {
-            if self.lane_at(key).is_none_or(|lane| lane.state != State::Opening(Opening::Destination)) {
-                continue;
-            }
+            let waits = |lane: &&mut Lane| lane.state == State::Opening(Opening::Destination);
+            let Some(lane) = self.lane_at(key).filter(waits) else { continue };
+            lane.seen_on = connection;
             match result {
                 Ok(evidence) => self.place_lane(key.id, broker, &evidence, None),
                 Err(trouble) => {
@@ -327,11 +327,12 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let asked_at = lane.asked_at;
         let leader = self.destination.leaders.get(&lane.route.destination).copied();
-        let (Some(leader), Some(connection)) = (leader, self.connections.get(&broker).copied()) else {
+        let (Some(leader), Some(connection)) = (leader, lane.seen_on) else {
             self.doubt(id, Some(Trouble::NoLeader(Side::Destination)), false);
             return;
         };
-        if leader.broker != broker {
+        // What was shown on a connection that broke since (a tail takes a while) may be over.
+        if leader.broker != broker || self.connections.get(&broker) != Some(&connection) {
             self.doubt(id, None, false);
             return;
         }

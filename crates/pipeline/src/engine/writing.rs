@@ -145,7 +145,7 @@ impl Engine {
             let stale = lane.in_flight.is_empty()
                 && self.now.instant.saturating_duration_since(lane.last_contact)
                     > self.options.metadata_age_max;
-            if looked_at_connection != connection || stale || lane.stale {
+            if looked_at_connection != connection || stale || lane.asked_at < self.returned_at {
                 doubtful.push(id);
                 continue;
             }

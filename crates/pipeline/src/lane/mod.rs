@@ -166,8 +166,6 @@ pub(crate) struct Lane {
     pub(crate) taken_over: bool,
     /// `acked` is newer than what is stored.
     pub(crate) dirty: bool,
-    /// This process was not there for a while: what it saw of the destination may be over.
-    pub(crate) stale: bool,
     /// The source's bounds were compared with the position since the start, or since they were in doubt.
     pub(crate) source_checked: bool,
     /// Something was sent whose outcome is unknown.
@@ -206,6 +204,8 @@ pub(crate) struct Lane {
     pub(crate) acknowledged_end: Offset,
     /// When the last look was asked for: what it shows is at least as young, however late it comes.
     pub(crate) asked_at: Instant,
+    /// The connection that was there before the last look.
+    pub(crate) seen_on: Option<ConnectionId>,
     /// When the destination last answered about this lane.
     pub(crate) last_contact: Instant,
     /// Failed attempts since the last acknowledgement or idle end.
@@ -371,7 +371,6 @@ impl Lane {
             fresh,
             taken_over,
             dirty: false,
-            stale: false,
             source_checked: false,
             unsettled: false,
             may_have_sent: false,
@@ -389,6 +388,7 @@ impl Lane {
             looked_at: None,
             acknowledged_end: Offset(0),
             asked_at: now,
+            seen_on: None,
             last_contact: now,
             attempts: 0,
             fetch_not_before: None,
@@ -468,7 +468,6 @@ impl Lane {
         }
         self.placed_leader = Some((leader, connection));
         self.placed_at = self.asked_at;
-        self.stale = false;
         self.to_skip = records;
         self.placed_end = destination_end;
         self.looked_at = Some((leader, connection));

@@ -7,9 +7,11 @@ use std::time::Duration;
 use client::ProduceBatch;
 use embedded_kafka::Taken;
 
+use model::TopicPartition;
+
 use crate::budget::Budget;
-use crate::engine::Engine;
-use crate::events::{Action, ConnectionId, Event, RequestId};
+use crate::engine::{ABSENT, Engine};
+use crate::events::{Action, ConnectionId, Event, LaneKey, RequestId};
 
 /// A produce request at a broker, or on its way.
 pub(super) struct Pending {
@@ -26,6 +28,15 @@ pub(super) struct Link {
     pub(super) queue: VecDeque<Pending>,
 }
 
+/// What a process knows of a destination partition: when that was so at the latest, and of the last look, also on
+/// which connection.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub(super) at: Duration,
+    pub(super) looked_at: Duration,
+    pub(super) connection: ConnectionId,
+}
+
 pub(super) struct Process {
     pub(super) engine: Engine,
     pub(super) budget: Arc<Budget>,
@@ -37,6 +48,14 @@ pub(super) struct Process {
     pub(super) answers: Vec<Event>,
     pub(super) links: BTreeMap<ConnectionId, Link>,
     next_connection: u64,
+    pub(super) known: BTreeMap<TopicPartition, Known>,
+    /// What it has sent, and does not know the outcome of.
+    under_way: BTreeMap<RequestId, Vec<TopicPartition>>,
+    /// What looks will tell it once they arrive.
+    pub(super) looks: Vec<(LaneKey, TopicPartition, Known)>,
+    /// When it was last told something, and since when it runs without having stood still.
+    pub(super) told_at: Duration,
+    pub(super) runs_since: Duration,
     /// Stopped by a signal, or by an overloaded machine, until then.
     pub(super) paused_until: Option<Duration>,
     /// What came for it, and what it was about to do, while it was paused.
@@ -47,7 +66,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(engine: Engine, budget: Arc<Budget>, store: usize) -> Process {
+    pub(super) fn new(engine: Engine, budget: Arc<Budget>, store: usize, now: Duration) -> Process {
         Process {
             engine,
             budget,
@@ -56,6 +75,11 @@ impl Process {
             answers: Vec::new(),
             links: BTreeMap::new(),
             next_connection: 0,
+            known: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            looks: Vec::new(),
+            told_at: now,
+            runs_since: now,
             paused_until: None,
             inbox: VecDeque::new(),
             held: VecDeque::new(),
@@ -72,6 +96,64 @@ impl Process {
         let id = ConnectionId(self.next_connection);
         self.links.insert(id, Link { broker, alive: true, queue: VecDeque::new() });
         id
+    }
+
+    /// Notes what `event` tells it `now`.
+    pub(super) fn note(&mut self, event: &Event, now: Duration) {
+        if now > self.told_at + ABSENT {
+            self.runs_since = now;
+        }
+        self.told_at = now;
+        match event {
+            Event::DestinationLooked { lanes, .. } => {
+                for (key, _) in lanes {
+                    let Some(at) = self.looks.iter().position(|(asked, ..)| asked == key) else { continue };
+                    let (_, partition, known) = self.looks.swap_remove(at);
+                    if self.known.get(&partition).is_none_or(|before| before.looked_at <= known.looked_at) {
+                        self.known.insert(partition, known);
+                    }
+                }
+            }
+            Event::Produced { request, reply } => {
+                self.under_way.remove(request);
+                for produced in reply.iter().flat_map(|reply| &reply.partitions) {
+                    if let Some(known) = self.known.get_mut(&produced.partition) {
+                        known.at = now;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A lane sends by what it has seen on this connection, not long ago, and since the process runs. What follows at
+    /// once something that is under way shares its fate.
+    pub(super) fn no_send_without_a_look(
+        &mut self,
+        batches: &[ProduceBatch],
+        (connection, request): (ConnectionId, RequestId),
+        age_max: Duration,
+        now: Duration,
+    ) -> Result<(), String> {
+        for batch in batches {
+            let partition = &batch.partition;
+            let Some(known) = self.known.get(partition) else {
+                return Err(format!("no_send_without_a_look: {partition} was never looked at"));
+            };
+            let why = if known.connection != connection {
+                "on another connection"
+            } else if known.looked_at < self.runs_since {
+                "before the process stood still"
+            } else if now > known.at + age_max && !self.under_way.values().flatten().any(|it| it == partition)
+            {
+                "too long ago"
+            } else {
+                continue;
+            };
+            return Err(format!("no_send_without_a_look: {partition} was looked at {why}"));
+        }
+        self.under_way.insert(request, batches.iter().map(|batch| batch.partition.clone()).collect());
+        Ok(())
     }
 
     pub(super) fn links_with_work(&self) -> Vec<ConnectionId> {

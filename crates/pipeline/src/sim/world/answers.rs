@@ -225,7 +225,7 @@ impl World {
         }
         let connection = self.processes[index].connection(broker.0);
         let mut bounds = Vec::new();
-        for (_, to) in lanes {
+        for (key, to) in lanes {
             let partition = &self.destination[to].partition;
             let (start, mut end) = (partition.log_start(), partition.high_watermark());
             // From 2.2 on it says nothing until then (KIP-207).
@@ -236,6 +236,8 @@ impl World {
             }
             let leads = partition.leader() == Some(broker.0);
             bounds.push(leads.then_some((Offset(start), Offset(end))));
+            let known = Known { at: self.elapsed, looked_at: self.elapsed, connection };
+            self.processes[index].looks.push((*key, to.clone(), known));
         }
         if self.faults_on && self.rng.chance(30) {
             // The bounds and the state are two calls, and what is late may land between them.

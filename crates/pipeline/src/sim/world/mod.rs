@@ -21,7 +21,7 @@ use super::destination::{self, DestinationLog};
 use super::invariants::{
     SequencesSeen, appended_is_a_prefix, checkpoint_never_early, segments_tell_the_truth,
 };
-use super::process::{Pending, Process};
+use super::process::{Known, Pending, Process};
 use super::rng::Rng;
 use super::source::{self, Age, SourceLog};
 use crate::budget::Budget;
@@ -305,7 +305,7 @@ impl World {
         let budget = Budget::new(self.options.buffer_bytes_max);
         let stored = self.stores[store].clone();
         let engine = Engine::new(self.options.clone(), Arc::clone(&budget), stored, None, self.now());
-        self.processes.push(Process::new(engine, budget, store));
+        self.processes.push(Process::new(engine, budget, store, self.elapsed));
         let index = self.processes.len() - 1;
         if self.flavour.mode == Mode::Lease {
             self.extend_lease(index);
@@ -330,9 +330,16 @@ impl World {
         }
         let now = self.now();
         self.trace(|| format!("{index} event {event:?}"));
-        self.processes[index].engine.handle(now, event);
-        while let Some(action) = self.processes[index].engine.poll_action() {
-            self.processes[index].held.push_back(action);
+        let elapsed = self.elapsed;
+        let process = &mut self.processes[index];
+        process.note(&event, elapsed);
+        process.engine.handle(now, event);
+        while let Some(action) = process.engine.poll_action() {
+            if let Action::Send { batches, connection, request, .. } = &action {
+                let age_max = self.options.metadata_age_max;
+                check(process.no_send_without_a_look(batches, (*connection, *request), age_max, elapsed));
+            }
+            process.held.push_back(action);
         }
         self.carry_out(index);
     }
