@@ -3,19 +3,27 @@
 //! The generated decoders reserve memory by a count as it stands in the message, and a count of two thousand
 //! million aborts, which nobody can catch. So each request is first walked along its outline: every count and
 //! length is checked against the bytes that are left. What passes asks for no more elements than it has bytes.
+//!
+//! Of a tagged field that they know, the decoders take what its type says, whatever length it claims. So such a
+//! field must fill its length: else what they read from there on is not what was walked.
 
 mod outline;
 
 use protocol::ApiKey;
 
-use outline::Kind::{Blob, Fixed, Maybe, Numbers, Structures, Text, Texts};
-use outline::{Field, outline};
+use outline::Kind::{Blob, Fixed, Maybe, Numbers, Structure, Structures, Tagged, Text, Texts};
+use outline::{Field, Kind, outline};
 
 /// Walks a request: `frame` is without its length.
 ///
 /// # Errors
 /// What is wrong with it, or that nobody here answers it.
 pub(crate) fn check(frame: &[u8]) -> Result<(), String> {
+    left_over(frame).map(|_| ())
+}
+
+/// Walks a request; how many bytes come after it.
+fn left_over(frame: &[u8]) -> Result<usize, String> {
     let mut reader = Reader { rest: frame, flexible: false };
     let key = reader.number::<2>().map(i16::from_be_bytes);
     let version = reader.number::<2>().map(i16::from_be_bytes);
@@ -26,7 +34,7 @@ pub(crate) fn check(frame: &[u8]) -> Result<(), String> {
     let range = api.valid_versions();
     if version < range.min || version > range.max {
         // Not decoded at all; it is answered, or the connection closed, by its head alone.
-        return Ok(());
+        return Ok(0);
     }
     let Some(fields) = outline(api) else { return Err(format!("{api:?} is not answered here")) };
     let walked = reader.header(api.request_header_version(version)).and_then(|()| {
@@ -35,7 +43,8 @@ pub(crate) fn check(frame: &[u8]) -> Result<(), String> {
     });
     // What is left over at the end is nobody's concern: brokers ignore it (measured on 2.8.2 and 4.3.1), and
     // librdkafka 2.16 sends a Metadata request of version 11 with three bytes too many.
-    walked.ok_or_else(|| format!("{api:?} version {version}: its lengths do not add up"))
+    walked.ok_or_else(|| format!("{api:?} version {version}: its lengths do not add up"))?;
+    Ok(reader.rest.len())
 }
 
 /// A position in a frame. `None` where the bytes end too early or a length makes no sense.
@@ -90,14 +99,23 @@ impl Reader<'_> {
         self.skip(length)
     }
 
-    fn tags(&mut self) -> Option<()> {
+    /// The tagged fields at the end of a structure of these fields.
+    fn tags(&mut self, version: i16, fields: &[Field]) -> Option<()> {
         if !self.flexible {
             return Some(());
         }
         for _ in 0..self.varint()? {
-            self.varint()?;
+            let number = self.varint()?;
             let length = self.varint()?;
-            self.skip(length)?;
+            let mut tagged = Reader { rest: self.rest.split_off(..length)?, flexible: true };
+            let known = present(version, fields).find_map(|kind| match kind {
+                Tagged(known, kind) if *known == number => Some(*kind),
+                _ => None,
+            });
+            if let Some(kind) = known {
+                tagged.walk_one(version, kind)?;
+                tagged.rest.is_empty().then_some(())?;
+            }
         }
         Some(())
     }
@@ -110,55 +128,86 @@ impl Reader<'_> {
             self.text()?;
         }
         self.flexible = header_version >= 2;
-        self.tags()
+        self.tags(header_version, &[])
     }
 
     fn walk(&mut self, version: i16, fields: &[Field]) -> Option<()> {
-        for Field(_, _, kind) in fields.iter().filter(|Field(from, to, _)| (*from..=*to).contains(&version)) {
-            match kind {
-                Fixed(bytes) => self.skip(*bytes)?,
-                Text => self.text()?,
-                Blob => {
-                    let length = self.length(true)?;
-                    self.skip(length)?;
-                }
-                Numbers(bytes) => {
-                    let count = self.count(*bytes)?;
-                    self.skip(count * bytes)?;
-                }
-                Texts => {
-                    for _ in 0..self.count(1)? {
-                        self.text()?;
-                    }
-                }
-                Maybe(fields) => {
-                    let [present] = self.number::<1>()?;
-                    if present.cast_signed() >= 0 {
-                        self.walk(version, fields)?;
-                    }
-                }
-                // No structure is empty, so each element uses up bytes.
-                Structures(fields) => {
-                    for _ in 0..self.count(1)? {
-                        self.walk(version, fields)?;
-                    }
-                }
-            }
-        }
-        self.tags()
+        present(version, fields).try_for_each(|kind| self.walk_one(version, kind))?;
+        self.tags(version, fields)
     }
+
+    fn walk_one(&mut self, version: i16, kind: &Kind) -> Option<()> {
+        match kind {
+            Fixed(bytes) => self.skip(*bytes),
+            Text => self.text(),
+            Blob => {
+                let length = self.length(true)?;
+                self.skip(length)
+            }
+            Numbers(bytes) => {
+                let count = self.count(*bytes)?;
+                self.skip(count * bytes)
+            }
+            Texts => (0..self.count(1)?).try_for_each(|_| self.text()),
+            Structure(fields) => self.walk(version, fields),
+            Maybe(fields) => match self.number::<1>()? {
+                // What the decoders take for there; Kafka takes any number that is not negative.
+                [1] => self.walk(version, fields),
+                [_] => Some(()),
+            },
+            // No structure is empty, so each element uses up bytes.
+            Structures(fields) => (0..self.count(1)?).try_for_each(|_| self.walk(version, fields)),
+            // At the end of its structure, if at all.
+            Tagged(..) => Some(()),
+        }
+    }
+}
+
+/// The fields that a version has.
+fn present(version: i16, fields: &[Field]) -> impl Iterator<Item = &Kind> {
+    let has = move |Field(from, to, _): &&Field| (*from..=*to).contains(&version);
+    fields.iter().filter(has).map(|Field(_, _, kind)| kind)
 }
 
 #[cfg(test)]
 mod tests {
     use protocol::messages::*;
-    use protocol::{Encodable, StrBytes};
+    use protocol::{Decodable, Encodable, StrBytes};
 
     use super::*;
     use crate::profile::Profile;
 
+    /// Tags that are put where there are none: those that some request knows, and some more.
+    const TAGS: std::ops::Range<u8> = 0..4;
+    /// Sizes they claim: those of numbers and ids, and some more.
+    const SIZES: [usize; 9] = [0, 1, 2, 4, 8, 12, 13, 16, 100];
+
+    /// Where the walk is content with a frame, the decoder reads as far as the walk did, or says what is wrong. A
+    /// decoder that went elsewhere would find counts there that nobody has looked at.
+    fn keep_step<T: Decodable>(api: ApiKey, version: i16, frame: &[u8]) {
+        let Ok(left) = left_over(frame) else { return };
+        let mut rest = bytes::Bytes::copy_from_slice(frame);
+        let decoded = RequestHeader::decode(&mut rest, api.request_header_version(version))
+            .and_then(|_| T::decode(&mut rest, version));
+        if decoded.is_ok() {
+            assert_eq!(rest.len(), left, "{api:?} version {version} of {frame:?}");
+        }
+    }
+
+    /// Copies of `frame` with one tagged field wherever a byte may say that there is none.
+    fn tagged(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        let nowhere_else = (4..frame.len()).filter(|at| frame[*at] == 0);
+        let fields = TAGS.flat_map(|tag| SIZES.map(|size| (tag, size)));
+        nowhere_else.flat_map(move |at| {
+            fields.clone().map(move |(tag, size)| {
+                let length = u8::try_from(size).unwrap();
+                [&frame[..at], &[1, tag, length], &vec![0; size], &frame[at + 1..]].concat()
+            })
+        })
+    }
+
     /// `body` passes as a frame in every version that some profile answers, and spoilt copies of it end nothing.
-    fn check_all<T: Encodable>(api: ApiKey, body: impl Fn(i16) -> T) {
+    fn check_all<T: Encodable + Decodable>(api: ApiKey, body: impl Fn(i16) -> T) {
         let range = api.valid_versions();
         let listed = [Profile::V1_1, Profile::V2_8, Profile::V3_9, Profile::V4_3];
         for version in range.min..=range.max {
@@ -176,11 +225,16 @@ mod tests {
                     for (byte, with) in spoilt[at..].iter_mut().zip(spoil) {
                         *byte = *with;
                     }
-                    if check(&spoilt).is_ok() {
+                    if at >= 4 {
+                        keep_step::<T>(api, version, &spoilt);
+                    } else if check(&spoilt).is_ok() {
                         let _ = protocol::server::decode_request(spoilt.into());
                     }
                 }
                 assert!(at < 4 || check(&frame[..at]).is_err() || version > range.max, "{api:?} cut at {at}");
+            }
+            if api.request_header_version(version) >= 2 {
+                tagged(&frame).for_each(|frame| keep_step::<T>(api, version, &frame));
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use protocol::ApiKey;
 
-use Kind::{Blob, Fixed, Maybe, Numbers, Structures, Text, Texts};
+use Kind::{Blob, Fixed, Maybe, Numbers, Structure, Structures, Tagged, Text, Texts};
 
 /// A kind of field.
 pub(super) enum Kind {
@@ -20,8 +20,12 @@ pub(super) enum Kind {
     Texts,
     /// An array of structures.
     Structures(&'static [Field]),
+    /// A structure.
+    Structure(&'static [Field]),
     /// A structure or, by the byte in front of it, none.
     Maybe(&'static [Field]),
+    /// A field with a tag of this number, at the end of its structure.
+    Tagged(usize, &'static Kind),
 }
 
 /// A field, and the versions that have it.
@@ -71,10 +75,21 @@ const FETCH: &[Field] = &[
     always(Structures(&[
         until(12, Text),
         since(13, ID),
-        always(Structures(&[always(B4), since(9, B4), always(B8), since(12, B4), since(5, B8), always(B4)])),
+        always(Structures(&[
+            always(B4),
+            since(9, B4),
+            always(B8),
+            since(12, B4),
+            since(5, B8),
+            always(B4),
+            since(17, Tagged(0, &ID)),
+            since(18, Tagged(1, &B8)),
+        ])),
     ])),
     since(7, Structures(&[until(12, Text), since(13, ID), always(Numbers(4))])),
     since(11, Text),
+    since(12, Tagged(0, &Text)),
+    since(15, Tagged(1, &Structure(&[always(B4), always(B8)]))),
 ];
 const LIST_OFFSETS: &[Field] = &[
     always(B4),

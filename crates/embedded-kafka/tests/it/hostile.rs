@@ -1,7 +1,9 @@
 //! Bytes that are no requests close their connection and disturb nothing else.
 
-use embedded_kafka::{ApiKey, ErrorCode, Profile};
-use tokio::io::AsyncWriteExt;
+use std::time::Duration;
+
+use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Client, batch, fetch_request, produce_request, single};
 
@@ -71,9 +73,87 @@ async fn mutated_requests_are_answered_or_close_the_connection_and_nothing_else(
         stream.shutdown().await.unwrap();
         let mut reply = Vec::new();
         // A reset is an answer, too.
-        let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut reply).await;
+        let _ = stream.read_to_end(&mut reply).await;
         if round % 50 == 0 {
             assert_eq!(bystander.offer(batch(1)).await.0, ErrorCode::NONE);
         }
     }
+}
+
+/// A request that its head calls one of a kind and version, and whose other bytes are most often those that matter to
+/// a reader: small counts, tags, null, and lengths without end.
+fn frame_of(random: &mut Random, api: ApiKey, version: i16) -> Vec<u8> {
+    let mut frame = [0; 4].to_vec();
+    frame.extend_from_slice(&(api as i16).to_be_bytes());
+    frame.extend_from_slice(&version.to_be_bytes());
+    frame.extend_from_slice(b"\0\0\0\x07\0\x01c");
+    if api.request_header_version(version) >= 2 {
+        frame.push(0);
+    }
+    for _ in 0..random.below(150) {
+        match random.below(8) {
+            0..=4 => frame.push(u8::try_from(random.below(3)).unwrap()),
+            5 => frame.push(u8::try_from(random.below(20)).unwrap()),
+            6 => frame.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x0f]),
+            _ => frame.push(u8::try_from(random.below(256)).unwrap()),
+        }
+    }
+    let length = u32::try_from(frame.len() - 4).unwrap();
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    frame
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_bytes_of_any_request_are_answered_or_close_the_connection_and_nothing_else() {
+    let mut random = Random(0xb0de);
+    for profile in [Profile::V1_1, Profile::V2_8, Profile::V3_9, Profile::V4_3] {
+        let cluster = Cluster::start(Config::new(1, profile).in_memory()).await.unwrap();
+        cluster.create_topic("t", 1, &[]);
+        let port = cluster.broker(0).address().port();
+        for (api, lowest, highest) in profile.versions() {
+            for version in lowest..=highest {
+                for _ in 0..200 {
+                    let mut stream = cluster.connect(port).unwrap();
+                    // It may be closed in the middle.
+                    let _ = stream.write_all(&frame_of(&mut random, api, version)).await;
+                    let _ = stream.shutdown().await;
+                    // Members of groups that wait for others are left, by the clock that only goes on when nothing else does.
+                    let mut answer = Vec::new();
+                    let reading = stream.read_to_end(&mut answer);
+                    let _ = tokio::time::timeout(Duration::from_secs(600), reading).await;
+                }
+            }
+        }
+        let mut bystander = Client::in_memory(&cluster, 0).unwrap();
+        assert_eq!(bystander.offer(batch(1)).await.0, ErrorCode::NONE, "{profile:?}");
+    }
+}
+
+/// A Fetch that names one partition, with a tagged field of 100 bytes of which its type takes the first few. What comes
+/// then was read as what follows the partition: a count of forgotten topics, as what to make room for.
+#[tokio::test]
+async fn a_count_inside_of_a_tagged_field_claims_no_memory() {
+    let (cluster, mut bystander) = single(Profile::V4_3).await;
+    for (version, tag, takes) in [(17, 0, 16), (18, 0, 16), (18, 1, 8)] {
+        let mut frame = vec![0, 0, 0, 0, 0, 1, 0, version, 0, 0, 0, 7, 0xff, 0xff, 0];
+        // Wait, least and most bytes, isolation, session and its epoch; a topic by its id, a partition of zeros.
+        frame.extend_from_slice(&[0; 21]);
+        frame.push(2);
+        frame.extend_from_slice(&[0; 16]);
+        frame.push(2);
+        frame.extend_from_slice(&[0; 32]);
+        frame.extend_from_slice(&[1, tag, 100]);
+        frame.extend_from_slice(&vec![0; takes]);
+        // No more tags of the topic, and forgotten ones without end.
+        frame.extend_from_slice(&[0, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+        frame.extend_from_slice(&vec![0; 100 - takes - 6]);
+        // Neither tags of the topic, nor forgotten ones, nor a rack, nor tags.
+        frame.extend_from_slice(&[0, 1, 1, 0]);
+        let length = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        let mut client = Client::connect(&cluster, 0).await;
+        client.write(&frame).await;
+        assert!(client.is_closed().await, "version {version}, tag {tag}");
+    }
+    assert_eq!(bystander.offer(batch(1)).await.0, ErrorCode::NONE);
 }
