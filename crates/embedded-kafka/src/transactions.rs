@@ -7,7 +7,7 @@ use protocol::ErrorCode;
 
 use crate::state::State;
 
-/// The epoch after which a producer id is used up.
+/// The last epoch that a producer is given: after it, its id is used up.
 const EPOCH_MAX: i16 = i16::MAX - 1;
 
 /// One transactional id.
@@ -22,6 +22,8 @@ pub(crate) struct Transaction {
     began_ms: i64,
     /// How the last one ended.
     last_committed: Option<bool>,
+    /// The producer id that the end of the last one used up.
+    used_up: Option<i64>,
 }
 
 /// All transactional ids of a cluster.
@@ -70,6 +72,19 @@ impl Transactions {
 }
 
 impl Transaction {
+    /// The next epoch, by which whoever has the present one is fenced. Beyond the last there is none, as in Kafka.
+    fn fence(&mut self) {
+        self.epoch = self.epoch.saturating_add(1);
+    }
+
+    /// Whether `identity` is the one that the last transaction ended with, of which the epoch of today came: who asks
+    /// with it again has had no answer.
+    fn ended_with(&self, (producer_id, epoch): Identity) -> bool {
+        let next = producer_id == self.producer_id && epoch.checked_add(1) == Some(self.epoch);
+        let renewed = Some(producer_id) == self.used_up && (epoch, self.epoch) == (EPOCH_MAX, 0);
+        !self.open && self.last_committed.is_some() && (next || renewed)
+    }
+
     /// Adds partitions to the transaction, which opens it.
     pub(crate) fn add(&mut self, now_ms: i64, partitions: impl IntoIterator<Item = TopicPartition>) {
         if !self.open {
@@ -111,6 +126,7 @@ impl State {
                 timeout_ms,
                 began_ms: now_ms,
                 last_committed: None,
+                used_up: None,
             };
             self.transactions.by_id.insert(transactional_id.to_owned(), transaction);
             // From now on there is something to look at.
@@ -124,7 +140,7 @@ impl State {
         }
         found.timeout_ms = timeout_ms;
         if found.open {
-            found.epoch += 1;
+            found.fence();
             self.end_transaction(now_ms, transactional_id, false);
             return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
         }
@@ -132,16 +148,17 @@ impl State {
             let producer_id = self.allocate_producer_id();
             let found = self.transactions.by_id.get_mut(transactional_id).expect("found above");
             (found.producer_id, found.epoch) = (producer_id, 0);
+            found.last_committed = None;
             return Ok((producer_id, 0));
         }
-        found.epoch += 1;
+        found.fence();
         found.last_committed = None;
         Ok((found.producer_id, found.epoch))
     }
 
     /// Commits or aborts: a marker to each partition, the offsets to their groups. From EndTxn v5 on it is a
-    /// transaction of the second kind (KIP-890), whatever the cluster's features say; it gives the epoch to go
-    /// on with.
+    /// transaction of the second kind (KIP-890), whatever the cluster's features say; it gives the producer id and
+    /// epoch to go on with.
     pub(crate) fn end_txn(
         &mut self,
         now_ms: i64,
@@ -150,32 +167,58 @@ impl State {
         commit: bool,
         version: i16,
     ) -> Result<Identity, ErrorCode> {
-        let second_kind = version >= 5;
+        if version >= 5 {
+            return self.end_second_kind(now_ms, transactional_id, identity, commit);
+        }
         let found = self.transactions.of_producer(transactional_id, identity, version >= 2)?;
         if !found.open {
-            // A repeated request is answered as before; an abort of nothing only by the second kind.
-            return match (found.last_committed, second_kind) {
-                (_, true) if !commit => {
-                    found.epoch += 1;
-                    Ok((found.producer_id, found.epoch))
-                }
-                (Some(committed), _) if committed == commit => Ok(identity),
-                _ => Err(ErrorCode::INVALID_TXN_STATE),
-            };
+            // A repeated request is answered as before.
+            let repeated = found.last_committed == Some(commit);
+            return if repeated { Ok(identity) } else { Err(ErrorCode::INVALID_TXN_STATE) };
         }
-        if second_kind {
-            found.epoch += 1;
-        }
-        let next = (found.producer_id, found.epoch);
         self.end_transaction(now_ms, transactional_id, commit);
-        Ok(next)
+        Ok(identity)
+    }
+
+    /// Each end raises the epoch. Where it was the last one, the markers have the one after it, which no producer is
+    /// ever given, and there is a new producer id to go on with.
+    fn end_second_kind(
+        &mut self,
+        now_ms: i64,
+        transactional_id: &str,
+        identity: Identity,
+        commit: bool,
+    ) -> Result<Identity, ErrorCode> {
+        let found = self.transactions.by_id.get_mut(transactional_id);
+        let found = found.ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
+        if found.ended_with(identity) {
+            // A repeated request is told what its answer was.
+            let repeated = found.last_committed == Some(commit);
+            let present = (found.producer_id, found.epoch);
+            return if repeated { Ok(present) } else { Err(ErrorCode::INVALID_TXN_STATE) };
+        }
+        let found = self.transactions.of_producer(transactional_id, identity, true)?;
+        if !found.open && commit {
+            return Err(ErrorCode::INVALID_TXN_STATE);
+        }
+        found.fence();
+        self.end_transaction(now_ms, transactional_id, commit);
+        if identity.1 < EPOCH_MAX {
+            return Ok((identity.0, identity.1 + 1));
+        }
+        let renewed = (self.allocate_producer_id(), 0);
+        if let Some(found) = self.transactions.by_id.get_mut(transactional_id) {
+            (found.producer_id, found.epoch) = renewed;
+            found.used_up = Some(identity.0);
+        }
+        Ok(renewed)
     }
 
     /// Aborts what has been open for too long, and fences its producer.
     pub(crate) fn abort_overdue(&mut self, now_ms: i64) {
         for transactional_id in self.transactions.overdue(now_ms) {
             if let Some(overdue) = self.transactions.by_id.get_mut(&transactional_id) {
-                overdue.epoch += 1;
+                overdue.fence();
             }
             self.end_transaction(now_ms, &transactional_id, false);
         }

@@ -44,7 +44,7 @@ fn checks_min(profile: Profile) -> (usize, usize) {
         Profile::V1_1 => (520, 54),
         Profile::V2_8 => (777, 202),
         Profile::V3_9 => (878, 202),
-        Profile::V4_3 => (948, 202),
+        Profile::V4_3 => (974, 202),
     }
 }
 

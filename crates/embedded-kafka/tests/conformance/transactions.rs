@@ -1,4 +1,4 @@
-//! Transactions of the first kind: markers, aborted lists, fencing.
+//! Transactions: markers, aborted lists, fencing; of the second kind, what their ends are told.
 
 use bytes::Bytes;
 use embedded_kafka::{ApiKey, ErrorCode, Profile};
@@ -66,15 +66,20 @@ async fn add(desk: &mut Desk, id: &str, who: Who, name: &str, indexes: &[i32]) -
 }
 
 async fn end(desk: &mut Desk, id: &str, who: Who, commit: bool) -> ErrorCode {
+    end_as(desk, 0, id, who, commit).await.0
+}
+
+/// What the end is told, and as who to go on.
+async fn end_as(desk: &mut Desk, version: i16, id: &str, who: Who, commit: bool) -> (ErrorCode, Who) {
     let request = EndTxnRequest::default()
         .with_transactional_id(TransactionalId(text(id)))
         .with_producer_id(ProducerId(who.0))
         .with_producer_epoch(who.1)
         .with_committed(commit);
     desk.eventually("the transaction's end", async |desk| {
-        let response: EndTxnResponse = desk.client.call(ApiKey::EndTxn, 0, &request).await;
+        let response: EndTxnResponse = desk.client.call(ApiKey::EndTxn, version, &request).await;
         let code = ErrorCode(response.error_code);
-        (!is_passing(code)).then_some(code)
+        (!is_passing(code)).then_some((code, (response.producer_id.0, response.producer_epoch)))
     })
     .await
 }
@@ -184,4 +189,69 @@ pub(crate) async fn check(desk: &mut Desk) {
         note_produce(desk, "a partition that was not added", "z", &stray, data(desk, who, 0, 3)).await;
         desk.note_log("a partition that was not added, log", &stray).await;
     }
+    if desk.profile >= Profile::V4_3 {
+        second_kind(desk).await;
+    }
+}
+
+/// Ends a transaction of the second kind and notes what that is told.
+async fn note_end(desk: &mut Desk, check: &str, who: Who, commit: bool) -> Who {
+    let (code, next) = end_as(desk, 5, "second", who, commit).await;
+    let answer = match next.0 {
+        -1 => format!("{code} {}", next.1),
+        id => format!("{code} {} same id {}", next.1, id == who.0),
+    };
+    desk.note(&format!("second kind: {check}"), answer);
+    next
+}
+
+async fn second_kind(desk: &mut Desk) {
+    let name = desk.topic(&[]).await;
+    let who = init(desk, "second", 60_000).await.unwrap();
+    note_end(desk, "a commit of nothing", who, true).await;
+    let next = note_end(desk, "an abort of nothing", who, false).await;
+    note_end(desk, "an abort of nothing, again", who, false).await;
+    note_end(desk, "a commit after it", who, true).await;
+    note_end(desk, "a commit of nothing after an abort", next, true).await;
+    let produce = |data| produce_request(Some("second"), &[(name.as_str(), 0, data)]);
+    let first = produce(data(desk, next, 0, 3));
+    desk.offer_with(12, &first).await;
+    let after = note_end(desk, "a commit", next, true).await;
+    note_end(desk, "a commit, again", next, true).await;
+    note_end(desk, "an abort of what is committed", next, false).await;
+    note_end(desk, "a commit of nothing after a commit", after, true).await;
+    settled(desk, &name, 4).await;
+    note_end(desk, "a commit with the first epoch", who, true).await;
+    note_end(desk, "an abort with the first epoch", who, false).await;
+    note_end(desk, "a commit with an epoch to come", (after.0, after.1 + 7), true).await;
+    note_end(desk, "a commit as another", (after.0 + 1_000_000, after.1), true).await;
+    let second = produce(data(desk, after, 0, 3));
+    desk.offer_with(12, &second).await;
+    note_end(desk, "the last end again, while the next is open", next, true).await;
+    let last = note_end(desk, "an abort", after, false).await;
+    note_end(desk, "an abort, again", after, false).await;
+    note_end(desk, "a commit of what is aborted", after, true).await;
+    settled(desk, &name, 8).await;
+    let fresh = init(desk, "second", 60_000).await.unwrap();
+    desk.note("second kind: the next owner", format!("{} same id {}", fresh.1, fresh.0 == last.0));
+    note_end(desk, "the last end again, after an init", after, false).await;
+    note_end(desk, "the one before again, after an init", last, false).await;
+    // A minute at a real broker: the only way to the last epoch.
+    let mut who = fresh;
+    for _ in fresh.1..i16::MAX - 1 {
+        who = end_as(desk, 5, "second", who, false).await.1;
+    }
+    desk.note("second kind: worn", format!("{} same id {}", who.1, who.0 == fresh.0));
+    let third = produce(data(desk, who, 0, 3));
+    desk.offer_with(12, &third).await;
+    note_end(desk, "the commit with the last epoch", who, true).await;
+    settled(desk, &name, 12).await;
+    note_end(desk, "the commit with the last epoch, again", who, true).await;
+    note_end(desk, "an abort with the last epoch", who, false).await;
+    let fetched = desk.fetch(&name, 11, 1 << 20).await;
+    let marker = record_batch::Header::read(&fetched.records.unwrap()).unwrap();
+    desk.note(
+        "second kind: the last marker",
+        format!("{} old id {}", marker.producer_epoch, marker.producer_id.0 == who.0),
+    );
 }

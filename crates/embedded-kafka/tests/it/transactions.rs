@@ -50,14 +50,25 @@ async fn add(client: &mut Client, (producer_id, epoch): (i64, i16), partitions: 
     results.iter().map(|result| E(result.partition_error_code)).collect()
 }
 
-async fn end(client: &mut Client, version: i16, (producer_id, epoch): (i64, i16), commit: bool) -> (E, i16) {
+async fn end(client: &mut Client, version: i16, who: (i64, i16), commit: bool) -> (E, i16) {
+    let (code, _, epoch) = end_whole(client, version, who, commit).await;
+    (code, epoch)
+}
+
+/// The same, with the producer id to go on with.
+async fn end_whole(
+    client: &mut Client,
+    version: i16,
+    (producer_id, epoch): (i64, i16),
+    commit: bool,
+) -> (E, i64, i16) {
     let request = EndTxnRequest::default()
         .with_transactional_id(id("x"))
         .with_producer_id(ProducerId(producer_id))
         .with_producer_epoch(epoch)
         .with_committed(commit);
     let response: EndTxnResponse = client.call(ApiKey::EndTxn, version, &request).await;
-    (E(response.error_code), response.producer_epoch)
+    (E(response.error_code), response.producer_id.0, response.producer_epoch)
 }
 
 fn in_transaction((producer_id, epoch): (i64, i16), sequence: i32, count: i32) -> Bytes {
@@ -163,6 +174,86 @@ async fn the_second_kind_of_transaction_raises_the_epoch_and_adds_partitions_its
     assert_eq!(end(&mut client, 5, who, true).await, (E::NONE, 1));
     assert_eq!(ends(&cluster), (4, 4));
     assert_eq!(produce(&mut client, in_transaction((who.0, 1), 0, 3)).await, (E::NONE, 4));
+}
+
+#[tokio::test]
+async fn a_repeated_end_of_the_second_kind_is_told_the_epoch_that_the_first_one_gave() {
+    let (cluster, client) = single(Profile::V4_3).await;
+    let mut client = client.produce_version(12);
+    let who = init(&mut client, "x").await.unwrap();
+    produce(&mut client, in_transaction(who, 0, 3)).await;
+    assert_eq!(end(&mut client, 5, who, true).await, (E::NONE, 1));
+    assert_eq!(end(&mut client, 5, who, true).await, (E::NONE, 1));
+    assert_eq!(end(&mut client, 5, who, false).await.0, E::INVALID_TXN_STATE);
+    assert_eq!(ends(&cluster), (4, 4));
+    let next = (who.0, 1);
+    assert_eq!(end(&mut client, 5, next, true).await.0, E::INVALID_TXN_STATE);
+    // An abort of nothing is one all the same.
+    assert_eq!(end(&mut client, 5, next, false).await, (E::NONE, 2));
+    assert_eq!(end(&mut client, 5, next, false).await, (E::NONE, 2));
+    assert_eq!(end(&mut client, 5, who, false).await.0, E::PRODUCER_FENCED);
+}
+
+/// A producer with the last epoch that there is.
+async fn worn(client: &mut Client) -> (i64, i16) {
+    let who = init(client, "x").await.unwrap();
+    for epoch in 0..i16::MAX - 1 {
+        assert_eq!(end(client, 5, (who.0, epoch), false).await, (E::NONE, epoch + 1));
+    }
+    (who.0, i16::MAX - 1)
+}
+
+#[tokio::test]
+async fn the_end_with_the_last_epoch_gives_a_new_producer_id() {
+    let (cluster, client) = single(Profile::V4_3).await;
+    let mut client = client.produce_version(12);
+    let worn = worn(&mut client).await;
+    assert_eq!(produce(&mut client, in_transaction(worn, 0, 3)).await, (E::NONE, 0));
+    let (code, producer_id, epoch) = end_whole(&mut client, 5, worn, true).await;
+    assert_eq!((code, epoch), (E::NONE, 0));
+    assert!(producer_id > worn.0, "{producer_id}");
+    let fresh = (producer_id, 0);
+    // The marker is the old producer's, with the epoch that nobody was given.
+    let marker = Header::read(&cluster.log("t", 0).unwrap().pop().unwrap()).unwrap();
+    assert_eq!((marker.producer_id.0, marker.producer_epoch), (worn.0, i16::MAX));
+    assert_eq!(ends(&cluster), (4, 4));
+    // Who had no answer asks again.
+    assert_eq!(end_whole(&mut client, 5, worn, true).await, (E::NONE, producer_id, 0));
+    assert_eq!(end(&mut client, 5, worn, false).await.0, E::INVALID_TXN_STATE);
+    assert_eq!(produce(&mut client, in_transaction(fresh, 0, 3)).await, (E::NONE, 4));
+    // Then it is a stranger.
+    assert_eq!(end(&mut client, 5, worn, true).await.0, E::INVALID_PRODUCER_ID_MAPPING);
+    assert_eq!(end_whole(&mut client, 5, fresh, true).await, (E::NONE, producer_id, 1));
+    assert_eq!(ends(&cluster), (8, 8));
+}
+
+#[tokio::test]
+async fn an_abort_of_nothing_with_the_last_epoch_gives_a_new_producer_id_too() {
+    let (_cluster, client) = single(Profile::V4_3).await;
+    let mut client = client.produce_version(12);
+    let worn = worn(&mut client).await;
+    let (code, producer_id, epoch) = end_whole(&mut client, 5, worn, false).await;
+    assert_eq!((code, epoch), (E::NONE, 0));
+    assert!(producer_id > worn.0, "{producer_id}");
+}
+
+#[tokio::test]
+async fn beyond_the_last_epoch_there_is_only_a_new_producer_id() {
+    let (cluster, client) = single(Profile::V4_3).await;
+    let mut client = client.produce_version(12);
+    let worn = worn(&mut client).await;
+    produce(&mut client, in_transaction(worn, 0, 3)).await;
+    // It is fenced with the epoch after the last.
+    assert_eq!(init(&mut client, "x").await, Err(E::CONCURRENT_TRANSACTIONS));
+    assert_eq!(ends(&cluster), (4, 4));
+    // Who guesses that epoch may use it, and is no trouble to anybody.
+    let guessed = (worn.0, i16::MAX);
+    assert_eq!(produce(&mut client, in_transaction(guessed, 0, 3)).await, (E::NONE, 4));
+    cluster.advance(Duration::from_secs(61));
+    assert_eq!(ends(&cluster), (8, 8));
+    let (producer_id, epoch) = init(&mut client, "x").await.unwrap();
+    assert_eq!(epoch, 0);
+    assert!(producer_id > worn.0, "{producer_id}");
 }
 
 #[tokio::test]
