@@ -112,6 +112,8 @@ async fn accept(
     mut signal: watch::Receiver<Signal>,
 ) {
     let mut told: Option<String> = None;
+    let name = shared.upgrade().map(|shared| shared.name.clone()).unwrap_or_default();
+    let cluster = name.as_str();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -125,11 +127,11 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(cluster) = shared.upgrade() else { return };
-                cluster.count_connection();
-                debug!(broker, %peer, "connection accepted");
+                let Some(up) = shared.upgrade() else { return };
+                up.count_connection();
+                debug!(cluster, broker, %peer, "connection accepted");
                 if told.take().is_some() {
-                    info!(broker, "connections are accepted again");
+                    info!(cluster, broker, "connections are accepted again");
                 }
                 // Without it small replies wait for the acknowledgement of the one before; an error here
                 // changes no more than that.
@@ -141,9 +143,9 @@ async fn accept(
             Err(error) => {
                 let reason = NoSocket::from(error).to_string();
                 if told.as_ref() == Some(&reason) {
-                    debug!(broker, reason, "still no connection is accepted");
+                    debug!(cluster, broker, reason, "still no connection is accepted");
                 } else {
-                    warn!(broker, reason, "cannot accept connections, trying on");
+                    warn!(cluster, broker, reason, "cannot accept connections, trying on");
                     told = Some(reason);
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;

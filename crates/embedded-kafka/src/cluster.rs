@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use protocol::ApiKey;
 use tokio::io::DuplexStream;
+use tokio::sync::watch;
+use tracing::warn;
 
 use crate::broker::{Broker, Slot};
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::config::{Config, Transport};
 use crate::faults::{Faults, On};
+use crate::frame_room::FrameRoom;
 use crate::no_socket::NoSocket;
 use crate::profile::Profile;
 use crate::sasl::Sasl;
@@ -47,8 +50,13 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     faults: Mutex<Faults>,
     clock: Mutex<Clock>,
+    /// Changes when the clock is moved.
+    clock_moved: watch::Sender<()>,
     counts: Mutex<Counts>,
     complaints: Mutex<Complaints>,
+    pub(crate) frame_room: Arc<FrameRoom>,
+    /// How it is called in the log.
+    pub(crate) name: String,
     pub(crate) slots: Vec<Slot>,
     pub(crate) profile: Profile,
     pub(crate) transport: Transport,
@@ -84,6 +92,11 @@ impl Shared {
         lock(&self.clock).now_ms()
     }
 
+    /// Changes when the clock is moved.
+    pub(crate) fn clock_moved(&self) -> watch::Receiver<()> {
+        self.clock_moved.subscribe()
+    }
+
     pub(crate) fn count_request(&self, api: ApiKey) {
         let index = usize::try_from(api as i16).unwrap_or_default();
         let mut counts = lock(&self.counts);
@@ -102,6 +115,10 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Whoever keeps its time sees that it is gone.
         self.state().groups.changes().notify_one();
+        for (host, more) in self.complaints().uncounted() {
+            let cluster = &self.name;
+            warn!(cluster, host, more, "more connections closed for such reasons before the cluster ended");
+        }
     }
 }
 
@@ -166,8 +183,11 @@ impl Cluster {
             state: Mutex::new(state),
             faults: Mutex::default(),
             clock: Mutex::new(Clock::new(config.start_ms)),
+            clock_moved: watch::Sender::new(()),
             counts: Mutex::default(),
             complaints: Mutex::default(),
+            frame_room: FrameRoom::new(config.frame_bytes_max),
+            name: config.cluster_id,
             slots,
             profile: config.profile,
             transport: config.transport,
@@ -237,14 +257,21 @@ impl Cluster {
         lock(&self.shared.counts).connections
     }
 
+    /// What the frames that are under way have of [`Config::frame_bytes_max`].
+    pub fn frame_bytes(&self) -> usize {
+        self.shared.frame_room.taken_bytes()
+    }
+
     /// The brokers' wall clock, in milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         self.shared.now_ms()
     }
 
-    /// Moves the brokers' wall clock on, and ends what is overdue by then: transactions, members of groups.
+    /// Moves the brokers' wall clock on, and ends what is overdue by then: transactions, members of groups, idle
+    /// connections.
     pub fn advance(&self, by: Duration) {
         lock(&self.shared.clock).advance(by);
+        self.shared.clock_moved.send_replace(());
         let now_ms = self.now_ms();
         let mut state = self.shared.state();
         state.tick(now_ms);

@@ -57,6 +57,18 @@ impl Complaints {
         if window.counted == 1 { Telling::Later(window.ends, host.to_owned()) } else { Telling::Counted }
     }
 
+    /// All that is counted and not told yet, by host.
+    pub(crate) fn uncounted(&mut self) -> Vec<(String, u64)> {
+        let mut left: Vec<(String, u64)> = self
+            .hosts
+            .drain()
+            .map(|(host, window)| (host, window.counted))
+            .filter(|(_, more)| *more > 0)
+            .collect();
+        left.sort_unstable();
+        left
+    }
+
     /// Ends a host's window; how many were counted in it.
     pub(crate) fn counted(&mut self, host: &str) -> u64 {
         self.hosts.remove(host).map_or(0, |window| window.counted)

@@ -39,7 +39,7 @@ pub struct Config {
     pub broker_settings: Vec<(String, String)>,
     /// The rack of each broker in turn; none where the list is shorter.
     pub racks: Vec<String>,
-    /// What the cluster calls itself.
+    /// What the cluster calls itself, to clients and in the log.
     pub cluster_id: String,
     /// The first producer id given out.
     pub first_producer_id: i64,
@@ -50,6 +50,9 @@ pub struct Config {
     pub start_ms: Option<i64>,
     /// Fetch sessions a broker keeps (KIP-227); 0 refuses all.
     pub fetch_sessions_max: usize,
+    /// What the frames of all connections may take together, and what they are decoded to. Where it is not enough, the
+    /// connections whose frames began first are closed. A frame may have 100 MiB.
+    pub frame_bytes_max: usize,
     /// Clients must log in. Without it everybody is `User:ANONYMOUS`.
     pub sasl: Option<Sasl>,
     /// There is an authorizer: only these (as `User:ann`), and whom ACLs allow, may do anything. `None`:
@@ -73,6 +76,7 @@ impl Default for Config {
             seed: 1,
             start_ms: None,
             fetch_sessions_max: 1000,
+            frame_bytes_max: 256 << 20,
             sasl: None,
             super_users: None,
         }

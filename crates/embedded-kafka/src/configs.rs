@@ -241,9 +241,10 @@ static TOPIC_SETTINGS: [Setting; 36] = [
 ];
 
 /// Broker settings that are not the synonym of a topic's, as far as a replicator looks at them.
-static BROKER_SETTINGS: [Setting; 26] = [
+static BROKER_SETTINGS: [Setting; 27] = [
     setting("auto.create.topics.enable", Kind::Boolean, "true", &[]),
     setting("broker.rack", Kind::String, "", &[]),
+    setting("connections.max.idle.ms", Kind::Long, "600000", &[]),
     setting("default.replication.factor", Kind::Int, "1", &[]).at_least(1),
     setting("delete.topic.enable", Kind::Boolean, "true", &[]),
     setting("fetch.max.bytes", Kind::Int, "57671680", &[]).since(Profile::V2_8).at_least(1024),

@@ -3,6 +3,7 @@
 use std::io;
 use std::io::IoSlice;
 use std::sync::Weak;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use model::TopicPartition;
@@ -17,6 +18,7 @@ use crate::broker::Signal;
 use crate::cluster::Shared;
 use crate::complaints::Telling;
 use crate::faults::{Departure, Fired};
+use crate::frame_room::{FREE_BYTES, Seat};
 use crate::guard;
 use crate::requests::{self, Answer, Ask, Denials};
 use crate::sasl::Login;
@@ -25,7 +27,9 @@ use crate::stranger;
 /// `socket.request.max.bytes`.
 const FRAME_BYTES_MAX: usize = 100 << 20;
 /// A read asks for at least so much room.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = FREE_BYTES;
+/// What each element of an array takes, once decoded: none is larger, with the entries of its list of unknown tags.
+const ELEMENT_BYTES: usize = 256;
 /// What is left of a frame gets its room at once up to this: most are not copied as they grow.
 const AT_ONCE_BYTES: usize = 1 << 20;
 /// Slices given to the system in one write.
@@ -45,6 +49,13 @@ impl From<io::Error> for End {
     }
 }
 
+/// What is said of a connection.
+struct Spoken {
+    cluster: String,
+    broker: i32,
+    peer: String,
+}
+
 /// Serves a connection until it ends.
 pub(crate) async fn serve(
     broker: i32,
@@ -55,39 +66,96 @@ pub(crate) async fn serve(
 ) {
     let host = peer.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
     let client_host = format!("/{host}");
-    let Some(sasl) = shared.upgrade().map(|shared| shared.sasl.clone()) else { return };
-    let login = Login::new(sasl);
-    let mut connection = Connection { broker, client_host, login, shared, stream, buffer: BytesMut::new() };
+    let Some(up) = shared.upgrade() else { return };
+    let spoken = Spoken { cluster: up.name.clone(), broker, peer };
+    let seat = Seat::new(&up.frame_room);
+    let asked_to_leave = seat.asked_to_leave();
+    let mut connection = Connection {
+        broker,
+        client_host,
+        login: Login::new(up.sasl.clone()),
+        idle: Idle::new(&up),
+        shared,
+        stream,
+        buffer: BytesMut::new(),
+        seat,
+    };
+    drop(up);
     let end = tokio::select! {
         biased;
-        _ = signal.changed() => End::Quietly,
-        end = connection.run() => end,
+        _ = signal.changed() => Some(End::Quietly),
+        () = asked_to_leave.notified() => None,
+        end = connection.run() => Some(end),
     };
+    let end = end.unwrap_or_else(|| connection.made_room());
+    // What it had of the room is free before anything is said about it.
+    let shared = connection.shared.clone();
+    drop(connection);
+    let Spoken { cluster, broker, peer } = &spoken;
     match end {
-        End::Quietly => debug!(broker, peer, "connection closed"),
-        End::Because(reason) => complain(broker, &connection.shared, &peer, &reason),
+        End::Quietly => debug!(cluster, broker, peer, "connection closed"),
+        End::Because(reason) => complain(&spoken, &shared, &reason),
     }
 }
 
 /// Tells why a connection ended, but not without end.
-fn complain(broker: i32, shared: &Weak<Shared>, peer: &str, reason: &str) {
-    let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
+fn complain(spoken: &Spoken, shared: &Weak<Shared>, reason: &str) {
+    let Spoken { cluster, broker, peer } = spoken;
+    let host = peer.rsplit_once(':').map_or(peer.as_str(), |(host, _)| host);
     let Some(telling) = shared.upgrade().map(|shared| shared.complaints().note(Instant::now(), host)) else {
         return;
     };
     match telling {
-        Telling::Now => warn!(broker, peer, reason, "connection closed"),
+        Telling::Now => warn!(cluster, broker, peer, reason, "connection closed"),
         Telling::Later(at, host) => {
-            debug!(broker, peer, reason, "connection closed");
+            debug!(cluster, broker, peer, reason, "connection closed");
             let shared = shared.clone();
             tokio::spawn(async move {
                 tokio::time::sleep_until(at).await;
+                // Where it is gone, it has told the number itself.
                 let Some(shared) = shared.upgrade() else { return };
                 let more = shared.complaints().counted(&host);
-                warn!(host, more, "more connections closed for such reasons in the last minute");
+                let cluster = &shared.name;
+                warn!(cluster, host, more, "more connections closed for such reasons in the last minute");
             });
         }
-        Telling::Counted => debug!(broker, peer, reason, "connection closed"),
+        Telling::Counted => debug!(cluster, broker, peer, reason, "connection closed"),
+    }
+}
+
+/// Since when a connection is idle, by the cluster's clock.
+struct Idle {
+    max_ms: i64,
+    since_ms: i64,
+    clock_moved: watch::Receiver<()>,
+}
+
+impl Idle {
+    fn new(shared: &Shared) -> Idle {
+        let max_ms = shared.state().broker_number("connections.max.idle.ms");
+        Idle { max_ms, since_ms: shared.now_ms(), clock_moved: shared.clock_moved() }
+    }
+
+    /// Something has come or gone.
+    fn ends(&mut self, shared: &Weak<Shared>) {
+        if let Some(shared) = shared.upgrade() {
+            self.since_ms = shared.now_ms();
+        }
+    }
+
+    /// Returns when it has been for too long. Negative is for ever, as in Kafka.
+    async fn for_too_long(&mut self, shared: &Weak<Shared>) {
+        while self.max_ms >= 0 {
+            // Without a cluster there is no time, and the connection ends by its signal.
+            let Some(now_ms) = shared.upgrade().map(|shared| shared.now_ms()) else { break };
+            let left_ms = self.since_ms.saturating_add(self.max_ms).saturating_sub(now_ms);
+            let Some(left) = u64::try_from(left_ms).ok().filter(|left_ms| *left_ms > 0) else { return };
+            let waited = tokio::time::timeout(Duration::from_millis(left), self.clock_moved.changed()).await;
+            if waited.is_ok_and(|moved| moved.is_err()) {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
     }
 }
 
@@ -105,6 +173,8 @@ struct Connection<S> {
     shared: Weak<Shared>,
     stream: S,
     buffer: BytesMut,
+    seat: Seat,
+    idle: Idle,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -114,6 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(frame) => self.serve_frame(frame).await,
                 Err(end) => return end,
             };
+            self.seat.give_back();
             if let Err(end) = served {
                 return end;
             }
@@ -122,6 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The next frame, without its length.
     async fn read_frame(&mut self) -> Result<Bytes, End> {
+        self.idle.ends(&self.shared);
         loop {
             if let Some(prefix) = self.buffer.first_chunk::<LENGTH_BYTES>() {
                 let claimed = i32::from_be_bytes(*prefix);
@@ -134,36 +206,80 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 };
                 if self.buffer.len() >= LENGTH_BYTES + length {
                     self.buffer.advance(LENGTH_BYTES);
-                    return Ok(self.buffer.split_to(length).freeze());
+                    let frame = self.buffer.split_to(length).freeze();
+                    if length > FREE_BYTES {
+                        // What comes after it does not keep the room of all of it.
+                        self.buffer = BytesMut::from(&self.buffer[..]);
+                    }
+                    return Ok(frame);
                 }
-                self.buffer.reserve(room(self.buffer.len(), LENGTH_BYTES + length));
+                let more = room(self.buffer.len(), LENGTH_BYTES + length);
+                if self.buffer.capacity() - self.buffer.len() < more {
+                    self.hold(self.buffer.len() + more).await?;
+                    self.buffer.reserve(more);
+                }
             } else {
                 self.buffer.reserve(READ_BYTES);
             }
-            let read = self.stream.read_buf(&mut self.buffer).await;
+            let read = tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut self.buffer) => read,
+                () = self.idle.for_too_long(&self.shared) => return Err(self.idle_end()),
+            };
             if read.is_ok_and(|bytes| bytes > 0) {
+                self.idle.ends(&self.shared);
                 continue;
             }
-            return Err(self.left_over().map_or(End::Quietly, End::Because));
+            return Err(self.unfinished().map_or(End::Quietly, |(have, want)| {
+                let told =
+                    format!("the peer has left in the middle of a frame, after {have} of {want} bytes");
+                End::Because(told)
+            }));
         }
     }
 
-    /// What there is of a frame that will not be finished.
-    fn left_over(&self) -> Option<String> {
-        let have = self.buffer.len();
+    /// How much there is of a frame that will not be finished, and how much it was to have.
+    fn unfinished(&self) -> Option<(usize, u64)> {
         let want = match self.buffer.first_chunk::<LENGTH_BYTES>() {
             Some(prefix) => u64::from(u32::from_be_bytes(*prefix)) + LENGTH_BYTES as u64,
             None => LENGTH_BYTES as u64,
         };
-        (have > 0)
-            .then(|| format!("the peer has left in the middle of a frame, after {have} of {want} bytes"))
+        Some((self.buffer.len(), want)).filter(|(have, _)| *have > 0)
+    }
+
+    /// As Kafka does it, without a word; but for a frame that was begun.
+    fn idle_end(&self) -> End {
+        let Some((have, want)) = self.unfinished() else { return End::Quietly };
+        let idle_s = self.idle.max_ms / 1000;
+        End::Because(format!("{have} of {want} bytes of a frame, and then nothing for {idle_s} s"))
+    }
+
+    /// Takes so much of the room for the frames of all connections.
+    async fn hold(&mut self, bytes: usize) -> Result<(), End> {
+        self.seat.hold(bytes).await.map_err(|_| {
+            let bytes_max = self.seat.bytes_max();
+            End::Because(format!(
+                "a request takes {bytes} bytes of memory, and all of them may have {bytes_max}"
+            ))
+        })
+    }
+
+    /// Why it was asked to leave.
+    fn made_room(&self) -> End {
+        let (bytes_max, been) = (self.seat.bytes_max(), "had to make room for others");
+        let had = match self.unfinished() {
+            Some((have, want)) => format!("{have} of {want} bytes of a frame"),
+            None => "a request that waits for its answer".to_owned(),
+        };
+        End::Because(format!("{had} {been}: the frames of all connections may have {bytes_max} bytes"))
     }
 
     async fn serve_frame(&mut self, frame: Bytes) -> Result<(), End> {
         if self.login.expects_bare_bytes() {
             return self.serve_bare_bytes(&frame).await;
         }
-        guard::check(&frame).map_err(End::Because)?;
+        let elements = guard::check(&frame).map_err(End::Because)?;
+        self.hold(frame.len().saturating_add(elements.saturating_mul(ELEMENT_BYTES))).await?;
         let request = server::decode_request(frame)
             .map_err(|error| End::Because(format!("not a request that is known here: {error}")))?;
         let (fired, now_ms) = self.prepare(&request)?;

@@ -45,6 +45,7 @@ mod configs;
 mod connection;
 mod direct;
 mod faults;
+mod frame_room;
 mod groups;
 mod guard;
 mod log;

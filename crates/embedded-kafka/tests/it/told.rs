@@ -4,10 +4,13 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use embedded_kafka::{Cluster, Config, Profile};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use embedded_kafka::{Cluster, Config, ErrorCode, Profile};
+use record_batch::{BatchBuilder, Codec};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::subscriber::DefaultGuard;
+
+use crate::client::{Client, NOW_MS};
 
 /// Lines of level WARN and above, of this thread.
 #[derive(Clone, Default)]
@@ -105,4 +108,153 @@ async fn a_host_that_errs_again_and_again_is_told_three_times_and_then_counted()
     tokio::time::resume();
     say(&cluster, b"GET / HTTP/1.1\r\n\r\n").await;
     assert_eq!(lines.take().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_only_counted_is_told_when_the_cluster_ends() {
+    let (lines, _guard) = Lines::collect();
+    let config = Config { cluster_id: "source".to_owned(), ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config).await.unwrap();
+    for _ in 0..50 {
+        say(&cluster, b"GET / HTTP/1.1\r\n\r\n").await;
+    }
+    lines.take();
+    drop(cluster);
+    let told = lines.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("cluster=\"source\" host=\"127.0.0.1\" more=47"), "{told:?}");
+}
+
+#[tokio::test]
+async fn each_line_says_of_which_cluster_it_is() {
+    let (lines, _guard) = Lines::collect();
+    for name in ["source", "destination"] {
+        let config = Config { cluster_id: name.to_owned(), ..Config::new(1, Profile::V4_3) };
+        let cluster = Cluster::start(config).await.unwrap();
+        let peer = say(&cluster, b"GET / HTTP/1.1\r\n\r\n").await;
+        let told = lines.take();
+        assert_eq!(told.len(), 1, "{told:?}");
+        let expected = format!("cluster=\"{name}\" broker=0 peer=\"{peer}\"");
+        assert!(told[0].contains(&expected), "{told:?}");
+    }
+}
+
+/// Whether it is closed, once everybody has done what there is to do at this time.
+async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    tokio::time::timeout(Duration::from_millis(1), stream.read(&mut [0])).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_idle_for_ten_minutes_is_left_and_told_of_where_a_frame_was_begun() {
+    let (lines, _guard) = Lines::collect();
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3).in_memory()).await.unwrap();
+    let mut quiet = cluster.connect(cluster.broker(0).address().port()).unwrap();
+    let mut slow = cluster.connect(cluster.broker(0).address().port()).unwrap();
+    slow.write_all(b"\0\0\0\x24half").await.unwrap();
+    assert!(!is_closed(&mut slow).await);
+    cluster.advance(Duration::from_secs(599));
+    assert!(!is_closed(&mut quiet).await && !is_closed(&mut slow).await);
+    // Each byte is a sign of life.
+    slow.write_all(b" it").await.unwrap();
+    assert!(!is_closed(&mut slow).await);
+    cluster.advance(Duration::from_secs(1));
+    assert!(is_closed(&mut quiet).await && !is_closed(&mut slow).await);
+    assert_eq!(lines.take(), [""; 0]);
+    slow.write_all(b"!").await.unwrap();
+    assert!(!is_closed(&mut slow).await);
+    // By tokio's clock as by ours.
+    tokio::time::sleep(Duration::from_secs(598)).await;
+    assert!(!is_closed(&mut slow).await);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(is_closed(&mut slow).await);
+    let told = lines.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("12 of 40 bytes of a frame, and then nothing for 600 s"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_connection_may_be_idle_is_a_setting() {
+    for (setting, closed) in [("1000", true), ("-1", false)] {
+        let config = Config::new(1, Profile::V4_3).broker_setting("connections.max.idle.ms", setting);
+        let cluster = Cluster::start(config.in_memory()).await.unwrap();
+        let mut quiet = cluster.connect(cluster.broker(0).address().port()).unwrap();
+        assert!(!is_closed(&mut quiet).await);
+        cluster.advance(Duration::from_secs(1_000_000));
+        assert_eq!(is_closed(&mut quiet).await, closed, "{setting}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_frames_that_are_never_finished_make_room_for_those_that_are() {
+    // What a frame of 100 MiB takes when nothing but its length has come.
+    const EACH: usize = (1 << 20) + 4;
+    let (lines, _guard) = Lines::collect();
+    let config = Config { frame_bytes_max: 8 * EACH, ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let mut bystander = Client::in_memory(&cluster, 0).unwrap();
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        let mut stranger = cluster.connect(cluster.broker(0).address().port()).unwrap();
+        stranger.write_all(&(100u32 << 20).to_be_bytes()).await.unwrap();
+        assert!(!is_closed(&mut stranger).await);
+        strangers.push(stranger);
+        assert_eq!(cluster.frame_bytes(), strangers.len().min(8) * EACH);
+    }
+    let mut closed = Vec::new();
+    for stranger in &mut strangers {
+        closed.push(is_closed(stranger).await);
+    }
+    assert_eq!(closed, [[true; 12].as_slice(), &[false; 8]].concat());
+    // A frame of half a megabyte, for which one of them has to go.
+    let large = batch_of_bytes(500_000);
+    assert_eq!(bystander.offer(large).await.0, ErrorCode::NONE);
+    assert_eq!(cluster.frame_bytes(), 7 * EACH);
+    let mut open = 0;
+    for stranger in &mut strangers {
+        open += usize::from(!is_closed(stranger).await);
+    }
+    assert_eq!(open, 7);
+    drop(strangers);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(cluster.frame_bytes(), 0);
+    let told = lines.take();
+    assert_eq!(told.len(), 3, "{told:?}");
+    let expected = "4 of 104857604 bytes of a frame had to make room for others: the frames of all connections may have \
+                    8388640 bytes";
+    assert!(told.iter().all(|line| line.contains(expected)), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_very_many_small_things_is_told_and_not_decoded() {
+    let (lines, _guard) = Lines::collect();
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3).in_memory()).await.unwrap();
+    let ask = |count: u32| {
+        // Metadata of version 1 about topics without a name.
+        let mut frame = b"\0\0\0\0\0\x03\0\x01\0\0\0\x07\xff\xff".to_vec();
+        frame.extend_from_slice(&count.to_be_bytes());
+        frame.resize(frame.len() + 2 * usize::try_from(count).unwrap(), 0);
+        let length = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        frame
+    };
+    // 2 MB of names and 256 bytes for each are as much as 256 MiB, less a little.
+    for (count, refused) in [(1_040_000, false), (1_041_000, true)] {
+        let mut stream = cluster.connect(cluster.broker(0).address().port()).unwrap();
+        stream.write_all(&ask(count)).await.unwrap();
+        let mut length = [0; 4];
+        let answered = stream.read_exact(&mut length).await.is_ok();
+        assert_eq!(answered, !refused, "{count}");
+    }
+    let told = lines.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let expected = "a request takes 268578014 bytes of memory, and all of them may have 268435456";
+    assert!(told[0].contains(expected), "{told:?}");
+}
+
+/// A batch of one record of so many bytes.
+fn batch_of_bytes(bytes: usize) -> bytes::Bytes {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.append(NOW_MS, None, Some(&vec![7; bytes]), &[]);
+    builder.build()
 }
