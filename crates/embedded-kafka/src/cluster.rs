@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) profile: Profile,
     pub(crate) transport: Transport,
     pub(crate) fetch_sessions_max: usize,
+    /// Of one broker.
+    pub(crate) fetch_session_bytes_max: usize,
     pub(crate) sasl: Option<Sasl>,
 }
 
@@ -192,6 +194,7 @@ impl Cluster {
             profile: config.profile,
             transport: config.transport,
             fetch_sessions_max: config.fetch_sessions_max,
+            fetch_session_bytes_max: config.fetch_session_bytes_max / config.brokers.max(1),
             sasl: config.sasl,
         });
         tokio::spawn(keep_time(Arc::downgrade(&shared)));

@@ -50,6 +50,12 @@ pub struct Config {
     pub start_ms: Option<i64>,
     /// Fetch sessions a broker keeps (KIP-227); 0 refuses all.
     pub fetch_sessions_max: usize,
+    /// What the fetch sessions of all brokers may take together. Where it is not enough, those used the longest ago end,
+    /// and one that would take more by itself is none.
+    pub fetch_session_bytes_max: usize,
+    /// How many groups, members, committed offsets and transactional ids are kept, together. More are refused with
+    /// POLICY_VIOLATION.
+    pub names_max: usize,
     /// What the frames of all connections may take together, and what they are decoded to. Where it is not enough, the
     /// connections whose frames began first are closed. A frame may have 100 MiB.
     pub frame_bytes_max: usize,
@@ -76,6 +82,8 @@ impl Default for Config {
             seed: 1,
             start_ms: None,
             fetch_sessions_max: 1000,
+            fetch_session_bytes_max: 128 << 20,
+            names_max: 250_000,
             frame_bytes_max: 256 << 20,
             sasl: None,
             super_users: None,

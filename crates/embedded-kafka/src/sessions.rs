@@ -24,7 +24,14 @@ impl Wanted {
     fn name(&self) -> Name {
         (self.topic.clone(), self.topic_id, self.partition)
     }
+
+    fn bytes(&self) -> usize {
+        PARTITION_BYTES + self.topic.as_ref().map_or(0, |topic| topic.as_str().len())
+    }
 }
+
+/// What a partition takes in a session, beside its topic's name: itself, its turn, and twice its name.
+const PARTITION_BYTES: usize = 400;
 
 /// A partition in a session, and what the consumer was told of it last.
 #[derive(Clone, Debug)]
@@ -54,6 +61,7 @@ struct Session {
     turns: HashMap<Name, u64>,
     next_turn: u64,
     used: u64,
+    bytes: usize,
 }
 
 impl Session {
@@ -64,6 +72,7 @@ impl Session {
             kept.wanted = wanted;
             return;
         }
+        self.bytes += wanted.bytes();
         self.line_up(name, Kept { wanted, told_high_watermark: -1, told_log_start: -1 });
     }
 
@@ -76,6 +85,13 @@ impl Session {
     fn forget(&mut self, name: &Name) -> Option<Kept> {
         self.partitions.remove(&self.turns.remove(name)?)
     }
+
+    /// Wants a partition no more.
+    fn leave_out(&mut self, name: &Name) {
+        if let Some(kept) = self.forget(name) {
+            self.bytes -= kept.wanted.bytes();
+        }
+    }
 }
 
 /// The sessions of one broker.
@@ -84,6 +100,13 @@ pub(crate) struct Sessions {
     by_id: BTreeMap<i32, Session>,
     last_id: i32,
     uses: u64,
+}
+
+/// What the sessions of a broker may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) sessions: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Why a session cannot go on.
@@ -95,16 +118,15 @@ pub(crate) enum SessionError {
 }
 
 impl Sessions {
-    /// Opens a session for the partitions; 0 where there is no room for one. The session used the longest
-    /// ago makes room, as after Kafka's two minutes.
-    pub(crate) fn open(&mut self, wanted: &[Wanted], by_topic_id: bool, sessions_max: usize) -> i32 {
-        if sessions_max == 0 {
+    /// Opens a session for the partitions; 0 where there is no room for one. The sessions used the longest
+    /// ago make room, as after Kafka's two minutes.
+    pub(crate) fn open(&mut self, wanted: &[Wanted], by_topic_id: bool, limits: Limits) -> i32 {
+        let bytes: usize = wanted.iter().map(Wanted::bytes).sum();
+        if limits.sessions == 0 || bytes > limits.bytes {
             return 0;
         }
-        if self.by_id.len() >= sessions_max
-            && let Some(oldest) = self.by_id.iter().min_by_key(|(_, session)| session.used).map(|(id, _)| *id)
-        {
-            self.by_id.remove(&oldest);
+        if self.by_id.len() >= limits.sessions {
+            self.close_oldest();
         }
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         self.uses += 1;
@@ -115,10 +137,28 @@ impl Sessions {
             turns: HashMap::new(),
             next_turn: 0,
             used: self.uses,
+            bytes: 0,
         };
         wanted.iter().for_each(|wanted| session.want(wanted.clone()));
         self.by_id.insert(self.last_id, session);
+        self.make_room(limits);
         self.last_id
+    }
+
+    fn close_oldest(&mut self) {
+        let oldest = self.by_id.iter().min_by_key(|(_, session)| session.used).map(|(id, _)| *id);
+        if let Some(oldest) = oldest {
+            self.by_id.remove(&oldest);
+        }
+    }
+
+    /// Closes sessions until there are few enough bytes.
+    fn make_room(&mut self, limits: Limits) {
+        let mut bytes: usize = self.by_id.values().map(|session| session.bytes).sum();
+        while bytes > limits.bytes && !self.by_id.is_empty() {
+            self.close_oldest();
+            bytes = self.by_id.values().map(|session| session.bytes).sum();
+        }
     }
 
     pub(crate) fn close(&mut self, id: i32) {
@@ -133,6 +173,7 @@ impl Sessions {
         by_topic_id: bool,
         changed: Vec<Wanted>,
         forgotten: &[Wanted],
+        limits: Limits,
     ) -> Result<Vec<Wanted>, SessionError> {
         self.uses += 1;
         let session = self.by_id.get_mut(&id).ok_or(SessionError::NotFound)?;
@@ -146,8 +187,11 @@ impl Sessions {
         session.epoch = session.epoch.checked_add(1).unwrap_or(1);
         changed.into_iter().for_each(|wanted| session.want(wanted));
         for gone in forgotten {
-            session.forget(&gone.name());
+            session.leave_out(&gone.name());
         }
+        self.make_room(limits);
+        // What is too large by itself is gone, and whoever had it starts again.
+        let session = self.by_id.get(&id).ok_or(SessionError::NotFound)?;
         Ok(session.partitions.values().map(|kept| kept.wanted.clone()).collect())
     }
 
@@ -199,26 +243,32 @@ mod tests {
         }
     }
 
+    const MANY: Limits = Limits { sessions: 10, bytes: usize::MAX };
+
+    fn few(sessions: usize) -> Limits {
+        Limits { sessions, ..MANY }
+    }
+
     const QUIET: News =
         News { high_watermark: 5, log_start: 0, has_records: false, is_special: false, is_error: false };
 
     #[test]
     fn a_session_remembers_what_was_wanted_and_tells_only_news() {
         let mut sessions = Sessions::default();
-        let id = sessions.open(&[wanted(0, 0), wanted(1, 0)], false, 10);
+        let id = sessions.open(&[wanted(0, 0), wanted(1, 0)], false, MANY);
         assert!(sessions.tell(id, &wanted(0, 0), QUIET));
         assert!(!sessions.tell(id, &wanted(0, 0), QUIET));
-        let all = sessions.resume(id, 1, false, vec![wanted(1, 9)], &[wanted(0, 0)]);
+        let all = sessions.resume(id, 1, false, vec![wanted(1, 9)], &[wanted(0, 0)], MANY);
         assert_eq!(all, Ok(vec![wanted(1, 9)]));
-        assert_eq!(sessions.resume(id, 1, false, vec![], &[]), Err(SessionError::WrongEpoch));
-        assert_eq!(sessions.resume(id, 2, true, vec![], &[]), Err(SessionError::TopicIdsMixed));
-        assert_eq!(sessions.resume(99, 2, false, vec![], &[]), Err(SessionError::NotFound));
+        assert_eq!(sessions.resume(id, 1, false, vec![], &[], MANY), Err(SessionError::WrongEpoch));
+        assert_eq!(sessions.resume(id, 2, true, vec![], &[], MANY), Err(SessionError::TopicIdsMixed));
+        assert_eq!(sessions.resume(99, 2, false, vec![], &[], MANY), Err(SessionError::NotFound));
     }
 
     #[test]
     fn a_partition_that_was_served_goes_to_the_end_of_the_line() {
         let mut sessions = Sessions::default();
-        let id = sessions.open(&[wanted(0, 0), wanted(1, 0)], false, 10);
+        let id = sessions.open(&[wanted(0, 0), wanted(1, 0)], false, MANY);
         sessions.tell(id, &wanted(0, 0), News { has_records: true, ..QUIET });
         let order: Vec<i32> = sessions.wanted(id).map(|wanted| wanted.partition).collect();
         assert_eq!(order, [1, 0]);
@@ -229,18 +279,46 @@ mod tests {
         let mut sessions = Sessions::default();
         let all: Vec<Wanted> = (0..300_000).map(|partition| wanted(partition, 0)).collect();
         // A walk over all for each would take minutes.
-        let id = sessions.open(&all, false, 10);
+        let id = sessions.open(&all, false, MANY);
         assert!(all.iter().all(|wanted| sessions.tell(id, wanted, News { has_records: true, ..QUIET })));
-        assert_eq!(sessions.resume(id, 1, false, all.clone(), &all), Ok(Vec::new()));
+        assert_eq!(sessions.resume(id, 1, false, all.clone(), &all, MANY), Ok(Vec::new()));
     }
 
     #[test]
     fn without_room_there_is_no_session_or_the_oldest_one_goes() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.open(&[], false, 0), 0);
-        let first = sessions.open(&[], false, 1);
-        let second = sessions.open(&[], false, 1);
-        assert_eq!(sessions.resume(first, 1, false, vec![], &[]), Err(SessionError::NotFound));
-        assert_eq!(sessions.resume(second, 1, false, vec![], &[]), Ok(vec![]));
+        assert_eq!(sessions.open(&[], false, few(0)), 0);
+        let first = sessions.open(&[], false, few(1));
+        let second = sessions.open(&[], false, few(1));
+        assert_eq!(sessions.resume(first, 1, false, vec![], &[], MANY), Err(SessionError::NotFound));
+        assert_eq!(sessions.resume(second, 1, false, vec![], &[], MANY), Ok(vec![]));
+    }
+
+    #[test]
+    fn sessions_share_their_bytes_and_the_ones_used_the_longest_ago_go() {
+        let each = PARTITION_BYTES + 1;
+        let limits = Limits { sessions: 1000, bytes: 10 * each };
+        let partitions = |count| (0..count).map(|partition| wanted(partition, 0)).collect::<Vec<_>>();
+        let mut sessions = Sessions::default();
+        let ids: Vec<i32> = (0..5).map(|_| sessions.open(&partitions(2), false, limits)).collect();
+        let alive =
+            |sessions: &Sessions| ids.iter().map(|id| sessions.by_id.contains_key(id)).collect::<Vec<_>>();
+        assert_eq!(alive(&sessions), [true; 5]);
+        assert!(sessions.resume(ids[0], 1, false, vec![], &[], limits).is_ok());
+        sessions.open(&partitions(3), false, limits);
+        assert_eq!(alive(&sessions), [true, false, false, true, true]);
+        // Growth counts, and what is given up counts no more.
+        let all = sessions.resume(ids[3], 1, false, partitions(4), &partitions(1), limits).unwrap();
+        assert_eq!(all.len(), 3);
+        assert_eq!(alive(&sessions), [true, false, false, true, true]);
+        let all = sessions.resume(ids[3], 2, false, partitions(5), &[], limits).unwrap();
+        assert_eq!(all.len(), 5);
+        assert_eq!(alive(&sessions), [true, false, false, true, false]);
+        // More than there is for all.
+        assert_eq!(sessions.open(&partitions(11), false, limits), 0);
+        assert_eq!(alive(&sessions), [true, false, false, true, false]);
+        let grown = sessions.resume(ids[3], 3, false, partitions(11), &[], limits);
+        assert_eq!(grown, Err(SessionError::NotFound));
+        assert!(sessions.by_id.is_empty());
     }
 }

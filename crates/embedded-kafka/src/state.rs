@@ -13,6 +13,7 @@ use crate::acls::Authorizer;
 use crate::config::Config;
 use crate::configs::{self, AUTO_CREATE, BrokerValues, split_list};
 use crate::groups::{Groups, Rules, TopicSize};
+use crate::kept::{Kept, Size};
 use crate::partition::Partition;
 use crate::profile::Profile;
 use crate::requests::Ask;
@@ -55,6 +56,7 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<TopicName, Topic>,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
+    kept: Kept,
     /// Who may do what; everybody may everything without one.
     pub(crate) authorizer: Option<Authorizer>,
     /// The topic that has an id.
@@ -94,6 +96,7 @@ impl State {
             topics: BTreeMap::new(),
             transactions: Transactions::default(),
             groups: Groups::default(),
+            kept: Kept::new(config.names_max),
             authorizer: config
                 .super_users
                 .as_ref()
@@ -131,6 +134,15 @@ impl State {
         }
         self.check_group_access(ask, group)?;
         if self.coordinator(group) == Some(ask.broker) { Ok(()) } else { Err(ErrorCode::NOT_COORDINATOR) }
+    }
+
+    /// Room for something more that is kept under a client's name: groups, members, offsets, transactional ids.
+    ///
+    /// # Errors
+    /// As [`Kept::take`].
+    pub(crate) fn keep(&mut self, more: Size) -> Result<(), ErrorCode> {
+        let (groups, transactions) = (&mut self.groups, &self.transactions);
+        self.kept.take(more, || groups.recount().map(|of_groups| of_groups + transactions.size()))
     }
 
     /// What groups go by.

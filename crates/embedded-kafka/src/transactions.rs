@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Offset, ProducerId, TopicPartition};
 use protocol::ErrorCode;
 
+use crate::kept::Size;
 use crate::state::State;
 
 /// The last epoch that a producer is given: after it, its id is used up.
@@ -55,6 +56,11 @@ impl Transactions {
         let fenced =
             if knows_fencing { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
         if found.epoch == epoch { Ok(found) } else { Err(fenced) }
+    }
+
+    /// What all transactional ids take. They stay.
+    pub(crate) fn size(&self) -> Size {
+        self.by_id.keys().map(|id| Size::of(id.len())).sum()
     }
 
     /// Whether there is a transactional id.
@@ -114,6 +120,9 @@ impl State {
     ) -> Result<Identity, ErrorCode> {
         if timeout_ms <= 0 || timeout_ms > self.broker_number("transaction.max.timeout.ms") {
             return Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT);
+        }
+        if self.transactions.get(transactional_id).is_none() {
+            self.keep(Size::of(transactional_id.len()))?;
         }
         let Some(found) = self.transactions.by_id.get_mut(transactional_id) else {
             let producer_id = self.allocate_producer_id();

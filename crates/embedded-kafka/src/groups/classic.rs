@@ -17,6 +17,7 @@ use protocol::ErrorCode;
 
 use crate::groups::member::Member;
 use crate::groups::{JoinReply, Reply, Rules, SyncReply, Ticket};
+use crate::kept::Size;
 
 /// How far a group is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +106,12 @@ pub(crate) struct ClassicGroup {
 }
 
 impl ClassicGroup {
+    /// What its members take, and the ids of those that are none yet.
+    pub(crate) fn size(&self) -> Size {
+        let pending = self.pending.iter().map(|(id, _)| Size::of(id.len())).sum::<Size>();
+        pending + self.members.iter().map(Member::size).sum()
+    }
+
     pub(crate) fn member(&self, id: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.id == id)
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::ErrorCode;
 
 use crate::groups::assign::{Assignor, Part, Wish};
+use crate::kept::Size;
 
 /// The epochs that mean something else.
 const JOINING: i32 = 0;
@@ -72,6 +73,15 @@ pub(crate) struct ConsumerMember {
     way: Way,
     session_until_ms: i64,
     give_back_until_ms: Option<i64>,
+}
+
+impl ConsumerMember {
+    /// What it takes.
+    pub(crate) fn size(&self) -> Size {
+        let named = [&self.instance_id, &self.rack_id].into_iter().flatten().map(String::len).sum::<usize>();
+        let topics = self.topics.iter().map(String::len).sum::<usize>();
+        Size::of(self.id.len() + self.client_id.len() + named + topics)
+    }
 }
 
 /// A group whose members the broker assigns.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::groups::Ticket;
+use crate::kept::Size;
 
 /// A member, as the coordinator knows it.
 #[derive(Clone, Debug)]
@@ -32,6 +33,14 @@ impl Member {
 
     pub(crate) fn heard_of(&mut self, now_ms: i64) {
         self.deadline_ms = Some(now_ms.saturating_add(self.session_timeout_ms));
+    }
+
+    /// What it takes.
+    pub(crate) fn size(&self) -> Size {
+        let protocols =
+            self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum::<usize>();
+        let names = self.id.len() + self.client_id.len() + self.instance_id.as_deref().map_or(0, str::len);
+        Size::of(protocols + names + self.assignment.len())
     }
 
     /// What it said for the protocol that was chosen; nothing where there is none.

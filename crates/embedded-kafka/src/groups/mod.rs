@@ -19,6 +19,7 @@ use model::TopicPartition;
 use protocol::ErrorCode;
 use tokio::sync::{Notify, oneshot};
 
+use crate::kept::Size;
 use crate::profile::Profile;
 use crate::state::mix;
 
@@ -187,6 +188,14 @@ impl Group {
         }
     }
 
+    fn size(&self) -> Size {
+        let members: Size = match &self.members {
+            Members::Classic(group) => group.size(),
+            Members::Consumer(group) => group.members.iter().map(ConsumerMember::size).sum(),
+        };
+        members + self.offsets.iter().map(|(at, offset)| offset.size(0, at)).sum()
+    }
+
     fn next_deadline_ms(&self, rules: &Rules) -> Option<i64> {
         match &self.members {
             Members::Classic(group) => group.next_deadline_ms(rules),
@@ -205,6 +214,8 @@ pub(crate) struct Groups {
     ids_given: u64,
     /// Told when there is something to wait for that was not there before.
     changed: Arc<Notify>,
+    /// Something may have gone since it was last counted what there is.
+    may_be_less: bool,
 }
 
 impl Groups {
@@ -222,6 +233,33 @@ impl Groups {
 
     pub(crate) fn delete(&mut self, group: &str) {
         self.by_id.remove(group);
+        self.may_be_less = true;
+    }
+
+    /// What a group itself takes more than it does, which is nothing where there is one.
+    fn group_size(&self, group: &str) -> Size {
+        if self.exists(group) { Size::default() } else { Size::of(group.len()) }
+    }
+
+    /// What a member takes more than it does, with its group, if it is to take `size`.
+    pub(crate) fn member_size(&self, group: &str, member_id: &str, size: Size) -> Size {
+        let before = self.by_id.get(group).and_then(|found| match &found.members {
+            Members::Classic(found) => found.member(member_id).map(Member::size),
+            Members::Consumer(found) => {
+                let mut members = found.members.iter();
+                members.find(|member| member.id == member_id).map(ConsumerMember::size)
+            }
+        });
+        self.group_size(group) + size.instead_of(before)
+    }
+
+    /// All groups with what is in them, if it may be less than when it was asked last.
+    pub(crate) fn recount(&mut self) -> Option<Size> {
+        std::mem::take(&mut self.may_be_less).then(|| {
+            let pending = self.pending.values().flatten();
+            let pending: Size = pending.map(|(group, at, offset)| offset.size(group.len(), at)).sum();
+            self.by_id.iter().map(|(id, group)| Size::of(id.len()) + group.size()).sum::<Size>() + pending
+        })
     }
 
     /// The classic group with this id, if there is one.
@@ -321,6 +359,7 @@ impl Groups {
             self.deliver(ticket, reply);
         }
         self.waiting.retain(|_, waiting| !waiting.is_closed());
+        self.may_be_less = true;
         self.changed.notify_one();
     }
 

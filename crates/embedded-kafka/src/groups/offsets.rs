@@ -6,6 +6,7 @@ use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
 
 use crate::groups::{Claim, Group, Groups, Members, Rules};
+use crate::kept::Size;
 
 /// One committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,13 @@ pub(crate) struct Committed {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,
+}
+
+impl Committed {
+    /// What it takes, under a name of so many bytes and a partition.
+    pub(crate) fn size(&self, name_bytes: usize, at: &TopicPartition) -> Size {
+        Size::of(name_bytes + at.topic.as_str().len() + self.metadata.len())
+    }
 }
 
 /// Offsets that wait for the end of a transaction, by producer id.
@@ -70,7 +78,14 @@ impl Groups {
     }
 
     pub(crate) fn commit(&mut self, group: &str, at: TopicPartition, committed: Committed) {
-        self.by_id.entry(group.to_owned()).or_default().offsets.insert(at, committed);
+        let before = self.by_id.entry(group.to_owned()).or_default().offsets.insert(at, committed);
+        self.may_be_less |= before.is_some();
+    }
+
+    /// What an offset takes more than there is for its partition, with its group.
+    pub(crate) fn offset_size(&self, group: &str, at: &TopicPartition, offset: &Committed) -> Size {
+        let before = self.committed(group, at).map(|before| before.size(group.len(), at));
+        self.group_size(group) + offset.size(group.len(), at).instead_of(before)
     }
 
     pub(crate) fn committed(&self, group: &str, at: &TopicPartition) -> Option<&Committed> {
@@ -85,6 +100,7 @@ impl Groups {
     pub(crate) fn forget_offset(&mut self, group: &str, at: &TopicPartition) {
         if let Some(group) = self.by_id.get_mut(group) {
             group.offsets.remove(at);
+            self.may_be_less = true;
         }
     }
 
@@ -93,6 +109,7 @@ impl Groups {
         let is_bare = |group: &Group| group.is_empty() && group.offsets.is_empty();
         if !rules.is_new_coordinator && self.by_id.get(group).is_some_and(is_bare) {
             self.by_id.remove(group);
+            self.may_be_less = true;
         }
     }
 
@@ -116,6 +133,7 @@ impl Groups {
 
     /// The transaction of `producer_id` is over.
     pub(crate) fn transaction_ended(&mut self, producer_id: i64, committed: bool) {
+        self.may_be_less = true;
         for (group, at, offset) in self.pending.remove(&producer_id).unwrap_or_default() {
             if committed {
                 self.commit(&group, at, offset);
@@ -125,6 +143,7 @@ impl Groups {
 
     pub(crate) fn forget_topic(&mut self, topic: &str) {
         let gone = TopicName::from(topic);
+        self.may_be_less = true;
         for group in self.by_id.values_mut() {
             group.offsets.retain(|at, _| at.topic != gone);
         }

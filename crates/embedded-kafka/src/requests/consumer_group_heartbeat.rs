@@ -9,6 +9,7 @@ use protocol::messages::consumer_group_heartbeat_response::{
 };
 
 use crate::groups::{Assignor, Beat, Beaten, Pace, Part};
+use crate::kept::Size;
 use crate::profile::Profile;
 use crate::requests::{Ask, text, wire_id};
 use crate::state::{State, topic_size};
@@ -81,6 +82,12 @@ fn beat(state: &mut State, ask: &Ask, request: ConsumerGroupHeartbeatRequest) ->
         session_timeout_ms: state.broker_number("group.consumer.session.timeout.ms"),
         assignment_interval_ms: state.broker_number("group.consumer.assignment.interval.ms"),
     };
+    if epoch == 0 || beat.topics.is_some() {
+        let topics = beat.topics.iter().flatten().map(String::len).sum::<usize>();
+        let member = Size::of(beat.member_id.len() + beat.client_id.len() + topics);
+        let more = state.groups.member_size(&group, &beat.member_id, member);
+        state.keep(more).map_err(|code| (code, String::new()))?;
+    }
     let found = if epoch == 0 { state.groups.consumer_or_new(&group) } else { state.groups.consumer(&group) };
     let missing = || (ErrorCode::GROUP_ID_NOT_FOUND, format!("Group {group} is not a consumer group."));
     let found = found.ok_or_else(missing)?;

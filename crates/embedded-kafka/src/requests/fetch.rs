@@ -14,7 +14,7 @@ use crate::cluster::Shared;
 use crate::partition::{AbortedTransaction, Partition};
 use crate::requests::fetch_reply::{self, Elsewhere, Reply};
 use crate::requests::{Answer, Ask};
-use crate::sessions::{News, SessionError, Wanted};
+use crate::sessions::{Limits, News, SessionError, Wanted};
 use crate::state::State;
 
 /// The session epochs that mean something else: no session, and a new one.
@@ -87,8 +87,8 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: &FetchReq
     let deadline = Instant::now() + wait;
     let plan = {
         let Some(shared) = cluster.upgrade() else { return Answer::Gone };
-        let sessions_max = shared.fetch_sessions_max;
-        match plan(&mut shared.state(), ask, request, sessions_max) {
+        let limits = Limits { sessions: shared.fetch_sessions_max, bytes: shared.fetch_session_bytes_max };
+        match plan(&mut shared.state(), ask, request, limits) {
             Ok(plan) => plan,
             Err(code) => return fetch_reply::refused(ask, code),
         }
@@ -117,12 +117,7 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: &FetchReq
 }
 
 /// Finds out what is wanted: of this request, and of the session it goes on with.
-fn plan(
-    state: &mut State,
-    ask: &Ask,
-    request: &FetchRequest,
-    sessions_max: usize,
-) -> Result<Plan, ErrorCode> {
+fn plan(state: &mut State, ask: &Ask, request: &FetchRequest, limits: Limits) -> Result<Plan, ErrorCode> {
     if let Some(code) = ask.fails_whole().filter(|_| ask.version >= 7 && is_about_sessions(ask)) {
         return Err(code);
     }
@@ -152,16 +147,18 @@ fn plan(
         NO_SESSION | NEW_SESSION => {
             sessions.close(id);
             if epoch == NEW_SESSION {
-                plan.session = sessions.open(&asked, by_topic_id, sessions_max);
+                plan.session = sessions.open(&asked, by_topic_id, limits);
             }
             plan.wanted = asked;
         }
         _ => {
             plan.wanted =
-                sessions.resume(id, epoch, by_topic_id, asked, &forgotten).map_err(|error| match error {
-                    SessionError::NotFound => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
-                    SessionError::WrongEpoch => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
-                    SessionError::TopicIdsMixed => ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
+                sessions.resume(id, epoch, by_topic_id, asked, &forgotten, limits).map_err(|error| {
+                    match error {
+                        SessionError::NotFound => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+                        SessionError::WrongEpoch => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+                        SessionError::TopicIdsMixed => ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
+                    }
                 })?;
             if plan.wanted.is_empty() {
                 // Nothing is left of it: it is closed and the answer is that of no session.

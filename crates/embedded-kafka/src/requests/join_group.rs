@@ -2,12 +2,14 @@
 
 use std::sync::Weak;
 
+use bytes::Bytes;
 use protocol::ErrorCode;
 use protocol::messages::join_group_request::JoinGroupRequest;
 use protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
 
 use crate::cluster::Shared;
 use crate::groups::{JoinReply, Joining, Reply};
+use crate::kept::Size;
 use crate::requests::{Answer, Ask, text};
 use crate::state::State;
 
@@ -35,13 +37,17 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: JoinGroup
     }
 }
 
-fn check(state: &State, ask: &Ask, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
+fn check(state: &mut State, ask: &Ask, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
     state.check_group(ask, &request.group_id.0, ErrorCode::INVALID_GROUP_ID)?;
     let (shortest, longest) = state.group_rules().session_timeout_ms;
     if !(shortest..=longest).contains(&i64::from(request.session_timeout_ms)) {
         return Err(ErrorCode::INVALID_SESSION_TIMEOUT);
     }
-    Ok(())
+    let protocols = request.protocols.iter();
+    let metadata = protocols.map(|protocol| protocol.name.len() + protocol.metadata.len()).sum::<usize>();
+    let instance = request.group_instance_id.as_ref().map_or(0, |id| id.len());
+    let member = Size::of(metadata + instance + ask.client_id.len());
+    state.keep(state.groups.member_size(&request.group_id.0, &request.member_id, member))
 }
 
 fn join(state: &mut State, ask: &Ask, request: JoinGroupRequest) -> Joining {
@@ -62,7 +68,10 @@ fn join(state: &mut State, ask: &Ask, request: JoinGroupRequest) -> Joining {
         session_timeout_ms,
         rebalance_timeout_ms,
         protocol_type: request.protocol_type.to_string(),
-        protocols: protocols.map(|protocol| (protocol.name.to_string(), protocol.metadata)).collect(),
+        protocols: protocols
+            // Of its own, so that not the whole frame is kept.
+            .map(|protocol| (protocol.name.to_string(), Bytes::copy_from_slice(&protocol.metadata)))
+            .collect(),
         fresh_id,
     }
 }

@@ -29,8 +29,14 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: OffsetCommitRequest)
                 ErrorCode::OFFSET_METADATA_TOO_LARGE
             } else {
                 let (offset, leader_epoch) = (asked.committed_offset, asked.committed_leader_epoch);
-                state.groups.commit(group, at, Committed { offset, leader_epoch, metadata });
-                ErrorCode::NONE
+                let committed = Committed { offset, leader_epoch, metadata };
+                match state.keep(state.groups.offset_size(group, &at, &committed)) {
+                    Ok(()) => {
+                        state.groups.commit(group, at, committed);
+                        ErrorCode::NONE
+                    }
+                    Err(code) => code,
+                }
             };
             let partition =
                 OffsetCommitResponsePartition::default().with_partition_index(asked.partition_index);

@@ -2,12 +2,14 @@
 
 use std::sync::Weak;
 
+use bytes::Bytes;
 use protocol::ErrorCode;
 use protocol::messages::sync_group_request::SyncGroupRequest;
 use protocol::messages::sync_group_response::SyncGroupResponse;
 
 use crate::cluster::Shared;
 use crate::groups::{Reply, SyncReply, Syncing};
+use crate::kept::Size;
 use crate::requests::{Answer, Ask, text};
 
 pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: SyncGroupRequest) -> Answer {
@@ -23,6 +25,10 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: SyncGroup
             let code = ErrorCode::INCONSISTENT_GROUP_PROTOCOL;
             return encode(ask, SyncReply { code, ..SyncReply::default() });
         }
+        let assigned: usize = request.assignments.iter().map(|assigned| assigned.assignment.len()).sum();
+        if let Err(code) = state.keep(Size { things: 0, bytes: assigned }) {
+            return encode(ask, SyncReply { code, ..SyncReply::default() });
+        }
         let (ticket, waiting) = state.groups.open();
         let group = request.group_id.0.to_string();
         let assignments = request.assignments.into_iter();
@@ -33,7 +39,10 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: SyncGroup
             protocol_type: request.protocol_type.map(|text| text.to_string()),
             protocol_name: request.protocol_name.map(|text| text.to_string()),
             assignments: assignments
-                .map(|assigned| (assigned.member_id.to_string(), assigned.assignment))
+                // Of its own, so that not the whole frame is kept.
+                .map(|assigned| {
+                    (assigned.member_id.to_string(), Bytes::copy_from_slice(&assigned.assignment))
+                })
                 .collect(),
         };
         let rules = state.group_rules();

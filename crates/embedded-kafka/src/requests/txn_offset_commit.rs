@@ -33,8 +33,14 @@ pub(super) fn answer(
                     leader_epoch: asked.committed_leader_epoch,
                     metadata: asked.committed_metadata.as_ref().map(ToString::to_string).unwrap_or_default(),
                 };
-                state.groups.commit_later(request.producer_id.0, group, at, committed);
-                ErrorCode::NONE
+                // It waits beside what is committed.
+                match state.keep(committed.size(group.len(), &at)) {
+                    Ok(()) => {
+                        state.groups.commit_later(request.producer_id.0, group, at, committed);
+                        ErrorCode::NONE
+                    }
+                    Err(code) => code,
+                }
             };
             told.partitions.push(
                 TxnOffsetCommitResponsePartition::default()

@@ -1,13 +1,21 @@
 //! What one client may ask for, so that it does not take the memory or the time of all.
 
-use embedded_kafka::{ApiKey, ErrorCode, Profile};
+use std::time::Duration;
+
+use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use protocol::messages::create_partitions_response::CreatePartitionsResponse;
 use protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use protocol::messages::create_topics_response::CreateTopicsResponse;
+use protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use protocol::messages::{
+    DeleteGroupsRequest, DeleteGroupsResponse, GroupId, InitProducerIdRequest, InitProducerIdResponse,
+    JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest, OffsetCommitResponse, TransactionalId,
+};
 use record_batch::{BatchBuilder, Codec};
 
-use crate::client::{Client, NOW_MS, batch, produce_request, single, topic};
+use crate::client::{Client, NOW_MS, batch, produce_request, single, text, topic};
 
 /// Asks for topics `{prefix}0`, `{prefix}1`, … of so many partitions each; what each was answered.
 async fn create(
@@ -117,4 +125,73 @@ async fn batches_that_become_huge_together_are_refused_from_some_on() {
     let taken = told.iter().filter(|told| told.error_code == 0).count();
     assert_eq!(taken, 10);
     assert!(told[taken..].iter().all(|told| told.error_code == ErrorCode::MESSAGE_TOO_LARGE.0));
+}
+
+async fn commit(client: &mut Client, group: &str, offset: i64) -> ErrorCode {
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
+    let asked = OffsetCommitRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![asked]);
+    let response: OffsetCommitResponse = client.call(ApiKey::OffsetCommit, 2, &request).await;
+    ErrorCode(response.topics[0].partitions[0].error_code)
+}
+
+async fn init(client: &mut Client, id: &str) -> ErrorCode {
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(TransactionalId(text(id))))
+        .with_transaction_timeout_ms(1000);
+    let response: InitProducerIdResponse = client.call(ApiKey::InitProducerId, 0, &request).await;
+    ErrorCode(response.error_code)
+}
+
+async fn join(client: &mut Client, group: &str, member: &str) -> (ErrorCode, String) {
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("p"));
+    let request = JoinGroupRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_session_timeout_ms(10_000)
+        .with_rebalance_timeout_ms(10_000)
+        .with_member_id(text(member))
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol]);
+    let response: JoinGroupResponse = client.call(ApiKey::JoinGroup, 2, &request).await;
+    (ErrorCode(response.error_code), response.member_id.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_members_offsets_and_transactional_ids_share_how_many_there_may_be() {
+    let config = Config { names_max: 10, ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    // A group and a member, a group and an offset each, and two transactional ids.
+    let (code, member) = join(&mut client, "members", "").await;
+    assert_eq!(code, ErrorCode::NONE);
+    for group in ["a", "b", "c"] {
+        assert_eq!(commit(&mut client, group, 1).await, ErrorCode::NONE);
+    }
+    assert_eq!(init(&mut client, "x").await, ErrorCode::NONE);
+    assert_eq!(init(&mut client, "y").await, ErrorCode::NONE);
+    // That is all; the same again is no more.
+    assert_eq!(commit(&mut client, "d", 1).await, ErrorCode::POLICY_VIOLATION);
+    assert_eq!(init(&mut client, "z").await, ErrorCode::POLICY_VIOLATION);
+    assert_eq!(join(&mut client, "more", "").await.0, ErrorCode::POLICY_VIOLATION);
+    assert_eq!(join(&mut client, "members", "").await.0, ErrorCode::POLICY_VIOLATION);
+    for offset in 2..50 {
+        assert_eq!(commit(&mut client, "a", offset).await, ErrorCode::NONE);
+        assert_eq!(init(&mut client, "x").await, ErrorCode::NONE);
+        assert_eq!(join(&mut client, "members", &member).await, (ErrorCode::NONE, member.clone()));
+    }
+    assert_eq!(cluster.committed_offset("a", "t", 0), Some(49));
+    // What has gone makes room.
+    let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text("b"))]);
+    let response: DeleteGroupsResponse = client.call(ApiKey::DeleteGroups, 0, &request).await;
+    assert_eq!(response.results[0].error_code, 0);
+    assert_eq!(init(&mut client, "z").await, ErrorCode::NONE);
+    // A member that is missed for its session's time does so, too.
+    cluster.advance(Duration::from_secs(11));
+    assert_eq!(init(&mut client, "w").await, ErrorCode::NONE);
+    assert_eq!(init(&mut client, "v").await, ErrorCode::NONE);
+    assert_eq!(init(&mut client, "u").await, ErrorCode::POLICY_VIOLATION);
 }

@@ -139,12 +139,17 @@ async fn a_session_tells_what_is_new_and_keeps_what_it_was_told() {
 
 #[tokio::test]
 async fn without_room_for_sessions_a_broker_answers_without_one() {
-    let cluster = Cluster::start(Config { fetch_sessions_max: 0, ..Config::default() }).await.unwrap();
-    cluster.create_topic("t", 1, &[]);
-    let mut client = Client::connect(&cluster, 0).await;
-    let response = client.fetch_with(&fetch_request(0).with_session_epoch(0)).await;
-    assert_eq!(response.session_id, 0);
-    assert_eq!(response.responses.len(), 1);
+    let none = Config { fetch_sessions_max: 0, ..Config::default() };
+    // A partition of `t` takes 401 bytes of one broker's share.
+    let small = Config { fetch_session_bytes_max: 800, ..Config::new(2, Profile::V4_3) };
+    for config in [none, small] {
+        let cluster = Cluster::start(config).await.unwrap();
+        cluster.create_topic("t", 1, &[]);
+        let mut client = Client::connect(&cluster, 0).await;
+        let response = client.fetch_with(&fetch_request(0).with_session_epoch(0)).await;
+        assert_eq!(response.session_id, 0);
+        assert_eq!(response.responses.len(), 1);
+    }
 }
 
 #[tokio::test]
