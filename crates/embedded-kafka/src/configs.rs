@@ -146,11 +146,25 @@ impl Setting {
                 Ok(_) => refuse("Value must be no more than 1".to_owned()),
                 Err(_) => refuse("Not a number of type DOUBLE".to_owned()),
             },
-            // 1.1 does not look at it.
-            Kind::String if self.name == "message.timestamp.type" && profile < Profile::V2_8 => Ok(()),
             Kind::String => word(value.trim()),
             Kind::List => split_list(value).try_for_each(word),
         }
+    }
+
+    /// The same for a topic: of one thing 1.1 takes any word.
+    pub(crate) fn check_of_topic(&self, profile: Profile, value: &str) -> Result<(), String> {
+        let any_word = self.name == "message.timestamp.type" && profile < Profile::V2_8;
+        if any_word { Ok(()) } else { self.check(profile, value) }
+    }
+
+    /// The same for a broker, which has no bounds for two things that topics have them for.
+    fn check_of_broker(&self, profile: Profile, value: &str) -> Result<(), String> {
+        let unbounded = self.name == "retention.ms"
+            || (self.name == "min.cleanable.dirty.ratio" && profile < Profile::V3_9);
+        if unbounded && value.trim().parse::<f64>().is_ok_and(f64::is_finite) {
+            return Ok(());
+        }
+        self.check(profile, value)
     }
 }
 
@@ -296,18 +310,70 @@ pub(crate) fn broker_setting(profile: Profile, name: &str) -> Option<(&'static S
         .map(|(_, setting)| (setting, setting.default(profile)))
 }
 
-/// Whether brokers take another value while they run: the synonyms of topic settings, and one more (KIP-226).
+/// Whether brokers take another value while they run: the synonyms of topic settings but one, and two more (KIP-226).
 pub(crate) fn changes_at_run_time(profile: Profile, name: &str) -> bool {
+    if name == "log.message.format.version" {
+        return false;
+    }
     name == "producer.id.expiration.ms"
+        || (name == "group.consumer.assignment.interval.ms" && profile >= Profile::V4_3)
         || topic_settings(profile).any(|setting| setting.synonyms.first() == Some(&name))
 }
 
-/// Refuses what brokers do not take while they run, as Kafka does.
-pub(crate) fn check_run_time(profile: Profile, name: &str) -> Result<(), (ErrorCode, String)> {
-    if broker_setting(profile, name).is_none() || changes_at_run_time(profile, name) {
-        return Ok(());
+/// What the brokers' file may say beside the settings here, and nobody may change at run time: a name, and the first
+/// and last version that describes it as read only. Measured.
+const READ_ONLY: &str = include_str!("configs/read_only.txt");
+
+fn is_read_only(profile: Profile, name: &str) -> bool {
+    if broker_setting(profile, name).is_some() {
+        return !changes_at_run_time(profile, name);
     }
-    Err((ErrorCode::INVALID_REQUEST, format!("Cannot update these configs dynamically: Set({name})")))
+    let all = [Profile::V1_1, Profile::V2_8, Profile::V3_9, Profile::V4_3];
+    let version = |text: &str| all.into_iter().find(|profile| profile.name() == text);
+    READ_ONLY.lines().any(|line| {
+        let mut words = line.split(' ');
+        words.next() == Some(name)
+            && words.next().and_then(version) <= Some(profile)
+            && words.next().and_then(version) >= Some(profile)
+    })
+}
+
+/// Refuses what brokers do not take while they run, as Kafka does. Names that they do not know they take.
+pub(crate) fn check_at_run_time<'a>(
+    profile: Profile,
+    values: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> Result<(), (ErrorCode, String)> {
+    let refused = |message| (ErrorCode::INVALID_REQUEST, message);
+    if let Some((name, _)) = values.clone().find(|(name, _)| is_read_only(profile, name)) {
+        return Err(refused(format!("Cannot update these configs dynamically: Set({name})")));
+    }
+    for (name, value) in values {
+        if let Some((setting, _)) = broker_setting(profile, name) {
+            setting.check_of_broker(profile, value).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+/// The one setting that is the cluster's own where leaders may come from outside the in-sync set (KIP-966).
+const OF_THE_CLUSTER: &str = "min.insync.replicas";
+
+/// Refuses to take it away from the cluster, and to give one broker another, or none. `broker` is -1 for all of them,
+/// `named` is what a request changes, and `after` what would be set.
+pub(crate) fn check_eligible_leaders<'a>(
+    profile: Profile,
+    broker: i32,
+    mut named: impl Iterator<Item = &'a str>,
+    after: &BTreeMap<String, String>,
+) -> Result<(), (ErrorCode, String)> {
+    let (level, done) = match broker {
+        _ if profile < Profile::V4_3 => return Ok(()),
+        -1 if !after.contains_key(OF_THE_CLUSTER) => ("Cluster", "removed"),
+        0.. if named.any(|name| name == OF_THE_CLUSTER) => ("Broker", "altered"),
+        _ => return Ok(()),
+    };
+    let message = format!("{level}-level {OF_THE_CLUSTER} cannot be {done} while ELR is enabled.");
+    Err((ErrorCode::INVALID_CONFIG, message))
 }
 
 /// The names of all broker settings that a version has, sorted.

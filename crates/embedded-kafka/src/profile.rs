@@ -124,6 +124,16 @@ impl Profile {
         if self.is_kraft() { ErrorCode::INVALID_CONFIG } else { ErrorCode::INVALID_REQUEST }
     }
 
+    /// What a change of settings is called that nobody thought of: brokers with ZooKeeper trip over it.
+    pub(crate) fn senseless_change(self) -> ErrorCode {
+        if self.is_kraft() { ErrorCode::INVALID_REQUEST } else { ErrorCode::UNKNOWN_SERVER_ERROR }
+    }
+
+    /// What it is called to add to a list that no broker knows: they trip over it until 4.0.
+    pub(crate) fn change_of_unknown_list(self) -> ErrorCode {
+        if self >= Profile::V4_3 { ErrorCode::INVALID_CONFIG } else { ErrorCode::UNKNOWN_SERVER_ERROR }
+    }
+
     /// Requests about topics and partitions that do not exist are refused one by one, and names are checked;
     /// 1.1 is more careless about both.
     pub(crate) fn looks_closely(self) -> bool {

@@ -275,6 +275,16 @@ impl State {
         }
     }
 
+    /// What is set at run time for a broker, -1 for all of them, is this from now on.
+    pub(crate) fn set_at_run_time(&mut self, broker: i32, values: BTreeMap<String, String>) {
+        match broker {
+            -1 => self.values.for_all = values,
+            broker => {
+                self.values.for_one.insert(broker, values);
+            }
+        }
+    }
+
     pub(crate) fn allows_unclean_election(&self, topic: &Topic) -> bool {
         self.topic_value(&topic.overrides, "unclean.leader.election.enable").as_deref() == Some("true")
     }
@@ -416,7 +426,9 @@ impl State {
         wrong_value: ErrorCode,
     ) -> Result<(), Denied> {
         overrides.iter().try_for_each(|(name, value)| match configs::topic_setting(self.profile, name) {
-            Some(setting) => setting.check(self.profile, value).map_err(|message| (wrong_value, message)),
+            Some(setting) => {
+                setting.check_of_topic(self.profile, value).map_err(|message| (wrong_value, message))
+            }
             None => Err((ErrorCode::INVALID_CONFIG, format!("Unknown topic config name: {name}"))),
         })
     }

@@ -7,6 +7,7 @@ use protocol::messages::alter_configs_request::{AlterConfigsRequest, AlterConfig
 use protocol::messages::alter_configs_response::{AlterConfigsResourceResponse, AlterConfigsResponse};
 
 use crate::configs;
+use crate::profile::Profile;
 use crate::requests::describe_configs::{BROKER, TOPIC, broker_id};
 use crate::requests::{Ask, text};
 use crate::state::{Denied, State};
@@ -33,15 +34,22 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: AlterConfigsRequest)
 }
 
 fn replace(state: &mut State, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), Denied> {
+    let name = resource.resource_name.as_str();
+    if state.profile == Profile::V1_1 && resource.resource_type == BROKER {
+        // Where others look at the values first.
+        broker_id(state, name)?;
+    }
     let mut values = BTreeMap::new();
     for config in &resource.configs {
         let Some(value) = &config.value else {
             let message = format!("Null value not supported for : {}", config.name);
-            return Err((ErrorCode::INVALID_REQUEST, message));
+            return Err((state.profile.senseless_change(), message));
         };
-        values.insert(config.name.to_string(), value.to_string());
+        let twice = values.insert(config.name.to_string(), value.to_string()).is_some();
+        if twice && state.profile.is_kraft() {
+            return Err((ErrorCode::INVALID_REQUEST, "Error due to duplicate config keys".to_owned()));
+        }
     }
-    let name = resource.resource_name.as_str();
     match resource.resource_type {
         TOPIC => {
             if !state.topics.contains_key(name) {
@@ -54,14 +62,18 @@ fn replace(state: &mut State, resource: &AlterConfigsResource, validate_only: bo
         }
         BROKER => {
             let broker = broker_id(state, name)?;
-            values.keys().try_for_each(|name| configs::check_run_time(state.profile, name))?;
+            let all = values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            configs::check_at_run_time(state.profile, all)?;
+            // What is not known here has no effect.
+            values.retain(|name, _| configs::broker_setting(state.profile, name).is_some());
+            configs::check_eligible_leaders(
+                state.profile,
+                broker,
+                values.keys().map(String::as_str),
+                &values,
+            )?;
             if !validate_only {
-                match broker {
-                    -1 => state.values.for_all = values,
-                    broker => {
-                        state.values.for_one.insert(broker, values);
-                    }
-                }
+                state.set_at_run_time(broker, values);
             }
         }
         other => return Err((ErrorCode::INVALID_REQUEST, format!("Unexpected resource type {other}"))),

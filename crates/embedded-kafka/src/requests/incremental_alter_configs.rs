@@ -63,6 +63,9 @@ fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool
             let mut values = topic.overrides.clone();
             for config in &resource.configs {
                 let setting = configs::topic_setting(profile, config.name.as_str());
+                if setting.is_none() && !profile.is_kraft() && config.config_operation >= APPEND {
+                    return Err((ErrorCode::UNKNOWN_SERVER_ERROR, String::new()));
+                }
                 change(
                     profile,
                     &mut values,
@@ -83,29 +86,34 @@ fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool
                 broker => state.values.for_one.get(&broker).cloned().unwrap_or_default(),
             };
             for config in &resource.configs {
-                if config.config_operation != DELETE {
-                    configs::check_run_time(profile, config.name.as_str())?;
-                }
                 let found = configs::broker_setting(profile, config.name.as_str());
-                change(
-                    profile,
-                    &mut values,
-                    found.map(|(setting, _)| setting),
-                    found.map_or("", |(_, default)| default),
-                    config,
-                )?;
-                if let (Some((setting, _)), Some(value)) = (found, values.get(config.name.as_str())) {
-                    // What does not start with a number at a wrong size is INVALID_REQUEST for brokers.
-                    setting.check(profile, value).map_err(|message| (ErrorCode::INVALID_REQUEST, message))?;
+                let default = found.map_or("", |(_, default)| default);
+                let operation = config.config_operation;
+                if !(SET..=SUBTRACT).contains(&operation) {
+                    return Err((profile.senseless_change(), format!("Unknown operation type {operation}")));
+                }
+                match found {
+                    // What is not known here is taken, and has no effect.
+                    None if operation == DELETE => {}
+                    None if operation == SET && config.value.is_some() => {}
+                    None if operation >= APPEND && config.value.is_some() => {
+                        let message = format!("Unknown config name: {}", config.name);
+                        return Err((profile.change_of_unknown_list(), message));
+                    }
+                    _ => change(profile, &mut values, found.map(|(setting, _)| setting), default, config)?,
                 }
             }
+            let named = resource.configs.iter().filter(|config| config.config_operation != DELETE);
+            let set = named.filter_map(|config| {
+                let name = config.name.as_str();
+                let value = values.get(name).map(String::as_str).or(config.value.as_deref())?;
+                Some((name, value))
+            });
+            configs::check_at_run_time(profile, set)?;
+            let named = resource.configs.iter().map(|config| config.name.as_str());
+            configs::check_eligible_leaders(profile, broker, named, &values)?;
             if !validate_only {
-                match broker {
-                    -1 => state.values.for_all = values,
-                    broker => {
-                        state.values.for_one.insert(broker, values);
-                    }
-                }
+                state.set_at_run_time(broker, values);
             }
         }
         other => return Err((ErrorCode::INVALID_REQUEST, format!("Unexpected resource type {other}"))),
@@ -152,7 +160,8 @@ fn change(
             let message = format!("Can't {what} to key {name} because its type is not LIST.");
             return Err((profile.wrong_change(), message));
         }
-        other => return Err((ErrorCode::INVALID_REQUEST, format!("Unknown operation type {other}"))),
+        // Of a topic, that is; see above for brokers.
+        other => return Err((ErrorCode::UNKNOWN_SERVER_ERROR, format!("Unknown operation type {other}"))),
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod logs;
 mod people;
 mod producers;
 mod secure;
+mod settings;
 mod topics;
 mod transactions;
 
@@ -41,10 +42,10 @@ const GROUP_SETTINGS: [(&str, &str); 4] = [
 /// How many checks there are, so that none is lost unseen: of what everybody may ask, and of logins and access.
 fn checks_min(profile: Profile) -> (usize, usize) {
     match profile {
-        Profile::V1_1 => (520, 54),
-        Profile::V2_8 => (777, 202),
-        Profile::V3_9 => (878, 202),
-        Profile::V4_3 => (974, 202),
+        Profile::V1_1 => (683, 54),
+        Profile::V2_8 => (1156, 202),
+        Profile::V3_9 => (1257, 202),
+        Profile::V4_3 => (1352, 202),
     }
 }
 
@@ -58,6 +59,7 @@ async fn suite(peer: Peer, profile: Profile) -> Vec<Line> {
     admin::check(&mut desk).await;
     groups::check(&mut desk).await;
     consumers::check(&mut desk).await;
+    settings::check(&mut desk).await;
     desk.lines
 }
 

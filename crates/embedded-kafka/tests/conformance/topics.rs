@@ -216,6 +216,8 @@ async fn changing(desk: &mut Desk) {
         ("replace", whole(vec![config("segment.ms", Some("60000"))])),
         ("replace with nonsense", whole(vec![config("no.such", Some("1"))])),
         ("replace with a wrong value", whole(vec![config("retention.ms", Some("x"))])),
+        ("replace by null", whole(vec![config("retention.ms", None)])),
+        ("replace twice", whole(vec![config("retention.ms", Some("5")), config("retention.ms", Some("6"))])),
         ("replace, only validated", whole(vec![config("retention.ms", Some("5"))]).with_validate_only(true)),
     ] {
         let response: AlterConfigsResponse = desk.client.call(ApiKey::AlterConfigs, 0, &request).await;
@@ -225,7 +227,7 @@ async fn changing(desk: &mut Desk) {
     if desk.profile == Profile::V1_1 {
         return;
     }
-    let cases: [(&str, &[Change<'_>]); 11] = [
+    let cases: [(&str, &[Change<'_>]); 13] = [
         ("set", &[("retention.ms", 0, Some("99"))]),
         ("append", &[("cleanup.policy", 2, Some("compact"))]),
         ("subtract", &[("cleanup.policy", 3, Some("delete"))]),
@@ -235,6 +237,8 @@ async fn changing(desk: &mut Desk) {
         ("set a wrong value", &[("retention.ms", 0, Some("x"))]),
         ("set one right, one wrong", &[("segment.ms", 0, Some("70000")), ("retention.ms", 0, Some("x"))]),
         ("set twice", &[("retention.ms", 0, Some("1")), ("retention.ms", 0, Some("2"))]),
+        ("append to nonsense", &[("no.such", 2, Some("1"))]),
+        ("do what nobody can", &[("retention.ms", 9, Some("1"))]),
         ("unset", &[("retention.ms", 1, None)]),
         ("unset what is not set", &[("flush.ms", 1, None)]),
     ];

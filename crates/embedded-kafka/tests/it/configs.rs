@@ -165,6 +165,58 @@ async fn whether_topics_are_created_by_asking_is_described_as_it_is_done_and_doe
     }
 }
 
+async fn replace(client: &mut Client, broker: &str, settings: &[(&str, Option<&str>)]) -> E {
+    let configs = settings.iter().map(|(name, value)| {
+        full::AlterableConfig::default().with_name(text(name)).with_value(value.map(text))
+    });
+    let resource = full::AlterConfigsResource::default()
+        .with_resource_type(4)
+        .with_resource_name(text(broker))
+        .with_configs(configs.collect());
+    let request = full::AlterConfigsRequest::default().with_resources(vec![resource]);
+    let response: AlterConfigsResponse = client.call(ApiKey::AlterConfigs, 1, &request).await;
+    E(response.responses[0].error_code)
+}
+
+#[tokio::test]
+async fn brokers_take_names_that_they_do_not_know_and_nothing_that_is_wrong() {
+    for profile in [Profile::V2_8, Profile::V3_9, Profile::V4_3] {
+        let (_cluster, mut client) = single(profile).await;
+        assert_eq!(replace(&mut client, "0", &[("no.such", Some("1"))]).await, E::NONE);
+        assert_eq!(change(&mut client, 4, "0", &[("no.such", 0, Some("1"))]).await, E::NONE);
+        for (name, value) in [
+            // Read only, whether it has a meaning here or not.
+            ("num.partitions", "3"),
+            ("broker.id", "0"),
+            ("log.dirs", "/nowhere"),
+            // Wrong.
+            ("log.retention.ms", "soon"),
+            ("log.segment.bytes", "1"),
+            ("log.cleanup.policy", "keep"),
+        ] {
+            let both = [("message.max.bytes", Some("7")), (name, Some(value))];
+            assert_eq!(replace(&mut client, "0", &both).await, E::INVALID_REQUEST, "{name}");
+            let both = [("message.max.bytes", 0, Some("7")), (name, 0, Some(value))];
+            assert_eq!(change(&mut client, 4, "0", &both).await, E::INVALID_REQUEST, "{name}");
+        }
+        let (_, configs) = describe(&mut client, 4, "0").await;
+        assert_eq!(value(&configs, "message.max.bytes").unwrap().1, 5, "nothing of it is set");
+        assert_eq!(value(&configs, "no.such"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_its_least_in_sync_replicas_where_leaders_may_come_from_elsewhere() {
+    let (_cluster, mut client) = single(Profile::V4_3).await;
+    let name = "min.insync.replicas";
+    assert_eq!(replace(&mut client, "", &[("log.retention.ms", Some("9"))]).await, E::INVALID_CONFIG);
+    assert_eq!(change(&mut client, 4, "", &[(name, 1, None)]).await, E::INVALID_CONFIG);
+    assert_eq!(change(&mut client, 4, "0", &[(name, 0, Some("2"))]).await, E::INVALID_CONFIG);
+    assert_eq!(change(&mut client, 4, "", &[(name, 0, Some("2"))]).await, E::NONE);
+    let (_, configs) = describe(&mut client, 4, "0").await;
+    assert_eq!(value(&configs, name), Some(("2".to_owned(), 3)));
+}
+
 #[tokio::test]
 async fn the_old_way_replaces_everything() {
     let (cluster, mut client) = single(Profile::V1_1).await;
