@@ -84,6 +84,7 @@ const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const PERFORMANCE: &str = "org.apache.kafka.tools.ProducerPerformance";
+const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
 
 fn console_producer(kafka: &Distribution) -> &'static str {
@@ -91,6 +92,14 @@ fn console_producer(kafka: &Distribution) -> &'static str {
         "org.apache.kafka.tools.ConsoleProducer"
     } else {
         "kafka.tools.ConsoleProducer"
+    }
+}
+
+fn access(kafka: &Distribution) -> &'static str {
+    if kafka.version().is_at_least(4, 0) {
+        "org.apache.kafka.tools.AclCommand"
+    } else {
+        "kafka.admin.AclCommand"
     }
 }
 
@@ -193,6 +202,78 @@ fn tools_of_3_9_write_read_and_administer_1_1() {
 fn tools_change_settings_one_by_one() {
     configs(&distribution("4.3.1"), &Served::start(Profile::V4_3));
     configs(&distribution("3.9.2"), &Served::start(Profile::V2_8));
+}
+
+/// A member reads as far as it is told, and the next one goes on from there; the group is described, moved and deleted.
+fn groups(kafka: &Distribution, served: &Served, protocols: &[&str]) {
+    for protocol in protocols {
+        let topic = format!("of-{protocol}");
+        served.cluster.create_topic(&topic, 1, &[]);
+        let produce = format!("--bootstrap-server SERVERS --topic {topic}");
+        let consume = |count: usize| {
+            // Versions before 4.0 do not know the property, and there is one protocol then.
+            let chosen = if kafka.version().is_at_least(4, 0) {
+                format!("--consumer-property group.protocol={protocol}")
+            } else {
+                String::new()
+            };
+            let arguments = format!(
+                "--bootstrap-server SERVERS --topic {topic} --group {protocol} --from-beginning --max-messages {count} \
+                 --timeout-ms 20000 --consumer-property enable.auto.commit=true {chosen}"
+            );
+            Job::new(CONSUMER, &arguments).says(format!("Processed a total of {count} messages"))
+        };
+        let about = |what: &str| {
+            Job::new(
+                GROUPS,
+                &format!("--bootstrap-server SERVERS {what}")
+                    .replace("GROUP", &format!("--group {protocol}")),
+            )
+        };
+        let jobs = [
+            Job::new(console_producer(kafka), &produce).input(numbered("record", 10)),
+            consume(4).says("record-0\nrecord-1\nrecord-2\nrecord-3\n"),
+            // Another member, which goes on from the commit.
+            consume(6).says("record-4\nrecord-5\nrecord-6\nrecord-7\nrecord-8\nrecord-9\n"),
+            about("--list").says(*protocol),
+            about("--describe GROUP --state").says("Empty"),
+            about("--describe GROUP").says(topic.clone()).says("10              10              0"),
+            about(&format!("--reset-offsets GROUP --topic {topic} --to-offset 7 --execute")).says("7"),
+            consume(3).says("record-7\nrecord-8\nrecord-9\n"),
+            about("--delete GROUP").says("was successful"),
+        ];
+        check(kafka, served, &jobs);
+        assert_eq!(served.cluster.committed_offset(protocol, &topic, 0), None);
+    }
+}
+
+#[test]
+fn tools_join_groups_go_on_from_what_was_committed_and_administer_them() {
+    groups(&distribution("4.3.1"), &Served::start(Profile::V4_3), &["classic", "consumer"]);
+    groups(&distribution("4.3.1"), &Served::start(Profile::V2_8), &["classic"]);
+    groups(&distribution("3.9.2"), &Served::start(Profile::V3_9), &["classic"]);
+    groups(&distribution("3.9.2"), &Served::start(Profile::V1_1), &["classic"]);
+}
+
+#[test]
+fn tools_create_list_and_delete_access_rules() {
+    for (version, profile) in [("4.3.1", Profile::V4_3), ("4.3.1", Profile::V2_8), ("3.9.2", Profile::V3_9)] {
+        let kafka = distribution(version);
+        let job = |what: &str| Job::new(access(&kafka), &format!("--bootstrap-server SERVERS {what}"));
+        let jobs = [
+            job("--add --allow-principal User:ann --producer --topic t").says("Adding ACLs for resource"),
+            job(
+                "--add --deny-principal User:bob --operation Read --topic p --resource-pattern-type prefixed",
+            ),
+            job("--list").says("principal=User:ann").says("operation=WRITE").says("permissionType=DENY"),
+            job("--list --topic t").says("operation=CREATE"),
+            job("--remove --topic t --force"),
+            job("--list").says("principal=User:bob"),
+            job("--remove --topic p --resource-pattern-type prefixed --force"),
+        ];
+        let served = Served::start(profile);
+        check(&kafka, &served, &jobs);
+    }
 }
 
 #[test]

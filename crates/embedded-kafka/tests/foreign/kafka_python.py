@@ -72,8 +72,7 @@ def groups():
         write(producer, "shared", [b"old"] * 25, partition)
 
     def member():
-        return KafkaConsumer(
-            "shared",
+        consumer = KafkaConsumer(
             **SERVERS,
             group_id="group",
             auto_offset_reset="earliest",
@@ -82,6 +81,10 @@ def groups():
             session_timeout_ms=6000,
             fetch_max_wait_ms=10,
         )
+        # As leader 3.0.12 may assign before it has heard of the topic, and does not look again.
+        assert consumer.partitions_for_topic("shared") == {0, 1, 2, 3}
+        consumer.subscribe(["shared"])
+        return consumer
 
     seen = {}
 
@@ -90,7 +93,8 @@ def groups():
         while not reached():
             assert time.monotonic() < deadline, f"{what}: {[one.assignment() for one in members]}, {seen}"
             for one in members:
-                for records in one.poll(20).values():
+                # A short poll that ends while a member joins leaves 3.0.12 waiting for good.
+                for records in one.poll(500).values():
                     for record in records:
                         seen[record.value] = seen.get(record.value, 0) + 1
 

@@ -107,6 +107,26 @@ fn commits_a_transaction_and_reads_committed_only() {
 }
 
 #[test]
+fn joins_a_group_and_goes_on_from_what_it_has_committed() {
+    require();
+    for (profile, version) in PROFILES {
+        let served = Served::start(profile);
+        served.cluster.create_topic("t", 1, &[]);
+        let consume = |count: &str| {
+            let settings = ["-X", "auto.offset.reset=earliest", "-X", "heartbeat.interval.ms=100"];
+            let arguments = [&["-G", "g", "-c", count, "-q"], &settings[..], &["t"]].concat();
+            succeed(kcat(&served, &arguments), "", WITHIN)
+        };
+        succeed(kcat(&served, &["-P", "-t", "t", "-p", "0"]), &lines("old", 10), WITHIN);
+        assert_eq!(consume("10"), lines("old", 10), "{version}");
+        assert_eq!(served.cluster.committed_offset("g", "t", 0), Some(10), "{version}");
+        succeed(kcat(&served, &["-P", "-t", "t", "-p", "0"]), &lines("new", 5), WITHIN);
+        assert_eq!(consume("5"), lines("new", 5), "{version}");
+        assert_eq!(served.cluster.committed_offset("g", "t", 0), Some(15), "{version}");
+    }
+}
+
+#[test]
 fn is_told_what_is_wrong() {
     require();
     let served = Served::start(PROFILES[3].0);

@@ -86,11 +86,11 @@ def codecs():
 
 
 def groups():
-    create("shared", 4)
     client = producer()
-    for partition in range(4):
-        write(client, "shared", [b"%d" % partition] * 25, partition)
     for protocol in ["classic"] + (["consumer"] if KAFKA >= (4, 0) else []):
+        create(f"shared-{protocol}", 4)
+        for partition in range(4):
+            write(client, f"shared-{protocol}", [b"%d" % partition] * 25, partition)
         members_share(protocol)
 
 
@@ -108,7 +108,7 @@ class Member:
             | more
         )
         self.seen = 0
-        self.client.subscribe(["shared"])
+        self.client.subscribe([f"shared-{protocol}"])
 
     def partitions(self):
         return {at.partition for at in self.client.assignment()}
@@ -140,10 +140,10 @@ def members_share(protocol):
     first.client.close()
     until([second], lambda: len(second.partitions()) == 4, "the one that stays has all again")
     # Committed offsets are gone on from: only what is new comes.
-    write(producer(), "shared", [b"new"] * 5)
+    write(producer(), f"shared-{protocol}", [b"new"] * 5)
     until([second], lambda: second.seen >= 5, "what is new comes")
     second.client.commit(asynchronous=False)
-    at = [TopicPartition("shared", partition) for partition in range(4)]
+    at = [TopicPartition(f"shared-{protocol}", partition) for partition in range(4)]
     committed = sum(offset.offset for offset in second.client.committed(at, timeout=DEADLINE_S))
     expected = sum(second.client.get_watermark_offsets(one, timeout=DEADLINE_S)[1] for one in at)
     assert (committed, second.seen) == (expected, 5), f"{committed} committed of {expected}, {second.seen} seen"

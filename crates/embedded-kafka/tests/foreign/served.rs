@@ -25,6 +25,8 @@ impl Served {
             .try_init();
         // As a real one for tests: nobody waits three seconds for the first member of a group to have company.
         let config = Config::new(3, profile).broker_setting("group.initial.rebalance.delay.ms", "0");
+        // There are access rules to be asked for, and everybody may do everything.
+        let config = Config { super_users: Some(vec!["User:ANONYMOUS".to_owned()]), ..config };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let cluster = runtime.block_on(Cluster::start(config)).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
