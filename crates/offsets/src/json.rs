@@ -105,6 +105,11 @@ pub fn replace(entries: &mut Vec<Entry>, flow: &str, stored: &Stored) {
     merge(entries, flow, stored);
 }
 
+/// Whether `key` is one that [`flow`] reads of the flow named `flow`, and [`merge`] and [`replace`] write.
+pub fn is_of(key: &[u8], flow: &str) -> bool {
+    place(key, flow).is_some()
+}
+
 /// What a key of the flow is about.
 pub(crate) enum Place {
     Lane(TopicPartition),
@@ -112,9 +117,16 @@ pub(crate) enum Place {
 }
 
 fn place(key: &[u8], flow: &str) -> Option<Place> {
+    place_of(&source_partition(key, flow)?)
+}
+
+/// The second part of a key of the flow, which Connect calls the source partition.
+pub(crate) fn source_partition(key: &[u8], flow: &str) -> Option<Map<String, Value>> {
     let Ok(Value::Array(parts)) = serde_json::from_slice(key) else { return None };
-    let [Value::String(name), Value::Object(members)] = &parts[..] else { return None };
-    if name != flow { None } else { place_of(members) }
+    match <[Value; 2]>::try_from(parts) {
+        Ok([Value::String(name), Value::Object(members)]) if name == flow => Some(members),
+        _ => None,
+    }
 }
 
 /// What the second part of a key is about, which Connect calls the source partition.

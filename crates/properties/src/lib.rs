@@ -25,5 +25,6 @@ pub use report::{Problem, Report, Severity};
 pub use run_options::RunOptions;
 pub use settings::{
     ClusterSettings, ConnectorSettings, LimitSettings, OFFSET_FILE_DEFAULT, OffsetSettings, OffsetStart,
-    ReadingSettings, SelectionSettings, Settings, TimestampType, TopicSettings, WorkerSettings,
+    OffsetStorage, OffsetTopicSettings, ReadingSettings, SelectionSettings, Settings, TimestampType,
+    TopicSettings, WorkerSettings,
 };

@@ -76,7 +76,13 @@ impl Settings {
                 ),
             }
         }
-        if !worker.iter().any(|entry| entry.key == "offset.storage.file.filename") && !worker.is_empty() {
+        let given = |key: &str| worker.iter().any(|entry| entry.key == key);
+        if given("offset.storage.topic") {
+            if !given("bootstrap.servers") {
+                let place = Place::new("--destination", 0);
+                worker.insert(0, Entry::new("bootstrap.servers", &options.destination, &place));
+            }
+        } else if !given("offset.storage.file.filename") && !worker.is_empty() {
             worker.insert(0, default_offset_file(&Place::new("--set", 0)));
         }
         let (settings, mut report) = load(&worker, &[connector]);
@@ -122,7 +128,7 @@ fn holds_bare_comma(pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::OffsetStorage;
 
     fn options(topics: &str, sets: &[&str]) -> RunOptions {
         RunOptions {
@@ -160,10 +166,21 @@ mod tests {
         let settings = settings.expect("loads");
         assert_eq!(report.to_string(), "");
         assert_eq!(settings.worker.offset_flush_interval.as_millis(), 1000);
-        assert_eq!(settings.worker.offset_file, Path::new("paralog.offsets"));
+        assert_eq!(settings.worker.offset_storage, OffsetStorage::File("paralog.offsets".into()));
         let connector = &settings.connectors[0];
         assert_eq!((&*connector.name, connector.selection.regex.as_deref()), ("x", Some("a=b")));
         assert_eq!(connector.reading.rack.as_deref(), Some("r1"));
+    }
+
+    #[test]
+    fn progress_goes_to_a_topic_of_the_destination_where_one_is_set() {
+        let (settings, report) = Settings::from_options(&options("a", &["offset.storage.topic=progress"]));
+        assert_eq!(report.to_string(), "");
+        let OffsetStorage::Topic(topic) = settings.expect("loads").worker.offset_storage else { panic!() };
+        assert_eq!(
+            (topic.topic.as_str(), &topic.cluster.bootstrap[..]),
+            ("progress", &["localhost:9092".into()][..])
+        );
     }
 
     #[test]

@@ -25,14 +25,38 @@ pub struct Settings {
 /// The process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerSettings {
-    /// The file that keeps progress: `offset.storage.file.filename`.
-    pub offset_file: PathBuf,
+    /// Where progress is kept.
+    pub offset_storage: OffsetStorage,
     /// How often progress is written: `offset.flush.interval.ms`.
     pub offset_flush_interval: Duration,
     /// How long writing it may take: `offset.flush.timeout.ms`.
     pub offset_flush_timeout: Duration,
     /// How long a stop waits for what is under way: `task.shutdown.graceful.timeout.ms`.
     pub shutdown_timeout: Duration,
+}
+
+/// Where progress is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OffsetStorage {
+    /// In a file, as a standalone Connect worker does: `offset.storage.file.filename`.
+    File(PathBuf),
+    /// In a topic, as a distributed one does: `offset.storage.topic`.
+    Topic(OffsetTopicSettings),
+}
+
+/// The topic that keeps progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetTopicSettings {
+    /// How to reach its cluster, the worker's own: `bootstrap.servers`.
+    pub cluster: ClusterSettings,
+    /// Its name: `offset.storage.topic`.
+    pub topic: TopicName,
+    /// Its partitions where it is created, `-1` for the broker's default: `offset.storage.partitions`.
+    pub partitions: i32,
+    /// The copies of each, `-1` for the broker's default: `offset.storage.replication.factor`.
+    pub replication_factor: i16,
+    /// Its other settings where it is created: `offset.storage.*`, without the prefix.
+    pub configs: BTreeMap<String, String>,
 }
 
 /// One flow.

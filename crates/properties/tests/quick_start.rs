@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use properties::{Entry, Report, Settings, kind_of, load, parse, split_executable, table::FileKind};
+use properties::{
+    Entry, OffsetStorage, Report, Settings, kind_of, load, parse, split_executable, table::FileKind,
+};
 
 fn read(name: &str) -> Vec<Entry> {
     let path = format!("{}/tests/files/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -38,7 +40,7 @@ fn the_quick_start_with_zookeeper_loads_and_copies_to_where_the_worker_points() 
          not needed); {OF_ITS_CONVERTERS}; {OF_THE_WORKER}\n"
     );
     let settings = loads(load(&worker, &[connector]), &expected);
-    assert_eq!(settings.worker.offset_file.to_str(), Some("/tmp/connect.offsets"));
+    assert_eq!(settings.worker.offset_storage, OffsetStorage::File("/tmp/connect.offsets".into()));
     assert_eq!(settings.worker.offset_flush_interval, Duration::from_secs(10));
     assert_eq!(topics(&settings), ["test-topic"]);
     let connector = &settings.connectors[0];
@@ -109,9 +111,11 @@ fn the_executables_files_load_but_for_the_provenance_header() {
         "warning: executable-producer.properties:3: `producer.override.group.id` is no known property and is ignored\n\
          hint: did you mean `src.consumer.group.id`?\n\
          warning: recognised, but not built yet, so without effect: `listeners`, `rest.extension.classes` (the REST \
-         interface); `config.storage.replication.factor`, `config.storage.topic`, `offset.storage.replication.factor`, \
-         `offset.storage.topic`, `status.storage.replication.factor`, `status.storage.topic` (sharing work among \
-         workers, with progress in a topic)\n\
+         interface); `config.storage.replication.factor`, `config.storage.topic`, `status.storage.replication.factor`, \
+         `status.storage.topic` (sharing work among workers)\n\
+         warning: executable-replication.properties:4: `offset.storage.topic` has no effect: progress is kept in \
+         `offset.storage.file.filename`, as by a standalone worker\n\
+         hint: to keep it in the topic, remove `offset.storage.file.filename`\n\
          info: accepted, though without meaning here: `confluent.topic.replication.factor` (no licence is needed)\n",
     );
     let connector = &settings.connectors[0];
@@ -137,8 +141,7 @@ fn the_executables_smallest_file_loads() {
          warning: executable-smallest.properties:9: `topic.preserve.partitions` is `false`: topics at the destination \
          are not grown, but spreading records anew is not built yet, and each keeps its partition\n\
          warning: recognised, but not built yet, so without effect: `config.storage.replication.factor`, \
-         `offset.storage.replication.factor`, `status.storage.replication.factor` (sharing work among workers, with \
-         progress in a topic)\n\
+         `status.storage.replication.factor` (sharing work among workers)\n\
          info: accepted, though without meaning here: `confluent.topic.replication.factor` (no licence is needed)\n",
     );
     assert!(!settings.connectors[0].topics.auto_create);

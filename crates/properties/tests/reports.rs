@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use properties::table::{FileKind, names};
-use properties::{Entry, Place, Report, load, parse, parse_bytes, split_executable};
+use properties::{Entry, OffsetStorage, Place, Report, load, parse, parse_bytes, split_executable};
 
 fn read(name: &str, report: &mut Report) -> Vec<Entry> {
     let path = format!("{}/tests/files/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -94,8 +94,8 @@ fn what_is_missing_is_told_with_where_to_write_it() {
     says(
         "plugin.path=/x",
         "connector.class=paralog",
-        "error: w: `offset.storage.file.filename` is missing\n\
-         hint: name the file in which progress is kept\n\
+        "error: w: neither `offset.storage.file.filename` nor `offset.storage.topic` is given\n\
+         hint: name the file, or the topic, in which progress is kept\n\
          error: c: `name` is missing\n\
          hint: name the connector: its progress is kept under that name\n\
          error: c: `src.kafka.bootstrap.servers` is missing\n\
@@ -106,6 +106,54 @@ fn what_is_missing_is_told_with_where_to_write_it() {
          warning: c: no topic is selected: nothing is copied\n\
          hint: list topics in `topic.whitelist`, or give a pattern in `topic.regex`\n\
          info: accepted, though without meaning here: `plugin.path` (no Java classes are loaded)\n",
+    );
+}
+
+/// A distributed worker's file, as Kafka ships it, but for what is not about progress.
+const DISTRIBUTED: &str = "bootstrap.servers=b:1\noffset.storage.topic=connect-offsets\n\
+    offset.storage.replication.factor=1\noffset.storage.segment.bytes=1048576\n";
+
+#[test]
+fn progress_in_a_topic_is_that_of_a_distributed_worker_and_a_file_wins_over_it() {
+    let (settings, report) = load(&parse("w", DISTRIBUTED).0, &[parse("c", CONNECTOR).0]);
+    assert_eq!(report.to_string(), "");
+    let OffsetStorage::Topic(topic) = settings.expect("loads").worker.offset_storage else { panic!() };
+    assert_eq!(
+        (topic.topic.as_str(), topic.partitions, topic.replication_factor),
+        ("connect-offsets", 25, 1)
+    );
+    assert_eq!(topic.cluster.bootstrap, ["b:1"]);
+    let configs: Vec<_> = topic.configs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(configs, [("cleanup.policy", "compact"), ("segment.bytes", "1048576")]);
+
+    says(
+        &format!("{DISTRIBUTED}offset.storage.file.filename=/f"),
+        CONNECTOR,
+        "warning: w:2: `offset.storage.topic` has no effect: progress is kept in `offset.storage.file.filename`, as by a \
+         standalone worker\n\
+         hint: to keep it in the topic, remove `offset.storage.file.filename`\n",
+    );
+    says(
+        &format!("{DISTRIBUTED}group.id=x\nconfig.storage.topic=c\nstatus.storage.topic=s"),
+        CONNECTOR,
+        "warning: recognised, but not built yet, so without effect: `config.storage.topic`, `group.id`, \
+         `status.storage.topic` (sharing work among workers)\n",
+    );
+    says(
+        "offset.storage.topic=a b\noffset.storage.partitions=0\noffset.storage.cleanup.policy=delete",
+        CONNECTOR,
+        "error: w: `bootstrap.servers` is missing, the cluster of `offset.storage.topic`\n\
+         hint: write `host:port` of one or more of its brokers\n\
+         error: w:1: `offset.storage.topic` is `a b`, which no topic can be called\n\
+         error: w:2: `offset.storage.partitions` is 0\n\
+         hint: it takes 1 or more, or -1 for the broker's default\n\
+         warning: w:3: `offset.storage.cleanup.policy` is ignored: the topic is compacted in any case\n",
+    );
+    says(
+        &format!("{DISTRIBUTED}security.protocol=SSL"),
+        &format!("{CONNECTOR}dest.kafka.security.protocol=PLAINTEXT"),
+        "error: w:5: `security.protocol` is `SSL`: TLS and SASL are not built yet, the cluster of \
+         `offset.storage.topic` can only be reached in plaintext\n",
     );
 }
 

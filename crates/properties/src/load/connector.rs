@@ -166,6 +166,12 @@ fn read_destination<'a>(
     read_cluster(chain, bootstrap, || format!("connector-producer-{name}-0"))
 }
 
+/// The cluster that the worker itself uses; `None` where no broker is given.
+pub(super) fn read_worker_cluster(worker: &File<'_>) -> Option<ClusterSettings> {
+    let chain: &[Link<'_, '_>] = &[(worker, &[""])];
+    read_cluster(chain, worker.list("bootstrap.servers"), || "paralog-offsets".to_owned())
+}
+
 fn read_cluster(
     chain: &[Link<'_, '_>],
     bootstrap: Vec<String>,

@@ -29,6 +29,11 @@ pub(super) fn check_destination(connector: Option<&File<'_>>, worker: &File<'_>,
     check(&chain, "destination", prefix, report);
 }
 
+/// The worker's own cluster, which keeps its progress.
+pub(super) fn check_worker(worker: &File<'_>, report: &mut Report) {
+    check(&given(worker, FileKind::Worker, &[""]), "cluster of `offset.storage.topic`", "", report);
+}
+
 /// A security property that is given: its name without the prefix, and its entry.
 type Given<'a> = (&'a str, &'a Entry);
 

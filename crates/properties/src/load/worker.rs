@@ -1,32 +1,105 @@
 //! The worker's settings.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::TopicName;
+
+use super::connector::{is_topic_name, read_worker_cluster};
 use super::file::File;
+use super::secured;
 use crate::report::{Problem, Report};
-use crate::settings::{OFFSET_FILE_DEFAULT, WorkerSettings};
+use crate::settings::{OFFSET_FILE_DEFAULT, OffsetStorage, OffsetTopicSettings, WorkerSettings};
 
 const OFFSET_FILE: &str = "offset.storage.file.filename";
+const OFFSET_TOPIC: &str = "offset.storage.topic";
+const OFFSET_PARTITIONS: &str = "offset.storage.partitions";
+const OFFSET_REPLICATION: &str = "offset.storage.replication.factor";
+const OFFSET_PREFIX: &str = "offset.storage.";
 
 /// The shortest interval that is followed: less would only turn in circles.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 pub(super) fn read(file: &File<'_>, report: &mut Report) -> WorkerSettings {
-    let offset_file = file.text(OFFSET_FILE);
-    if offset_file.is_none() && !file.is_empty() {
-        let hint = match file.entry("offset.storage.topic") {
-            Some(_) => "progress in a topic is not built yet; name a file in which to keep it",
-            None => "name the file in which progress is kept",
-        };
-        report.push(Problem::error(file.whole(), format!("`{OFFSET_FILE}` is missing")).with_hint(hint));
-    }
     WorkerSettings {
-        offset_file: offset_file.map_or_else(|| PathBuf::from(OFFSET_FILE_DEFAULT), PathBuf::from),
+        offset_storage: read_offset_storage(file, report),
         offset_flush_interval: interval(file, "offset.flush.interval.ms", report),
         offset_flush_timeout: file.millis_or_default("offset.flush.timeout.ms"),
         shutdown_timeout: file.millis_or_default("task.shutdown.graceful.timeout.ms"),
     }
+}
+
+/// The file where one is named, as a standalone worker keeps progress; else the topic, as a distributed one does.
+fn read_offset_storage(file: &File<'_>, report: &mut Report) -> OffsetStorage {
+    let topic = file.text(OFFSET_TOPIC);
+    if let Some(path) = file.text(OFFSET_FILE) {
+        if topic.is_some() {
+            let message = format!(
+                "`{OFFSET_TOPIC}` has no effect: progress is kept in `{OFFSET_FILE}`, as by a standalone worker"
+            );
+            let hint = format!("to keep it in the topic, remove `{OFFSET_FILE}`");
+            report.push(Problem::warning(file.place(OFFSET_TOPIC), message).with_hint(hint));
+        }
+        return OffsetStorage::File(PathBuf::from(path));
+    }
+    if let Some(topic) = topic.and_then(|topic| read_offset_topic(file, topic, report)) {
+        return OffsetStorage::Topic(topic);
+    }
+    if file.text(OFFSET_TOPIC).is_none() && !file.is_empty() {
+        let message = format!("neither `{OFFSET_FILE}` nor `{OFFSET_TOPIC}` is given");
+        let problem = Problem::error(file.whole(), message);
+        report.push(problem.with_hint("name the file, or the topic, in which progress is kept"));
+    }
+    OffsetStorage::File(PathBuf::from(OFFSET_FILE_DEFAULT))
+}
+
+/// `None` where what it needs is missing, which is told.
+fn read_offset_topic(file: &File<'_>, topic: String, report: &mut Report) -> Option<OffsetTopicSettings> {
+    let name = is_topic_name(&topic);
+    if !name {
+        let message = format!("`{OFFSET_TOPIC}` is `{topic}`, which no topic can be called");
+        report.push(Problem::error(file.place(OFFSET_TOPIC), message));
+    }
+    for (key, number) in [
+        (OFFSET_PARTITIONS, file.whole_number_or_default(OFFSET_PARTITIONS)),
+        (OFFSET_REPLICATION, file.whole_number_or_default(OFFSET_REPLICATION)),
+    ] {
+        if number == 0 {
+            let problem = Problem::error(file.place(key), format!("`{key}` is 0"));
+            report.push(problem.with_hint("it takes 1 or more, or -1 for the broker's default"));
+        }
+    }
+    secured::check_worker(file, report);
+    let cluster = read_worker_cluster(file);
+    if cluster.is_none() && file.entry("bootstrap.servers").is_none() {
+        let message = format!("`bootstrap.servers` is missing, the cluster of `{OFFSET_TOPIC}`");
+        let problem = Problem::error(file.whole(), message);
+        report.push(problem.with_hint("write `host:port` of one or more of its brokers"));
+    }
+    let mut configs = BTreeMap::new();
+    for entry in file.entries() {
+        let Some(key) = entry.key.strip_prefix(OFFSET_PREFIX) else { continue };
+        match key {
+            "topic" | "partitions" | "replication.factor" | "file.filename" => {}
+            // As Connect does: it would lose progress.
+            "cleanup.policy" if entry.value.trim() != "compact" => {
+                let message = format!("`{}` is ignored: the topic is compacted in any case", entry.key);
+                report.push(Problem::warning(entry.place(), message));
+            }
+            _ => {
+                configs.insert(key.to_owned(), entry.value.trim().to_owned());
+            }
+        }
+    }
+    configs.insert("cleanup.policy".to_owned(), "compact".to_owned());
+    Some(OffsetTopicSettings {
+        cluster: cluster.filter(|_| name)?,
+        topic: TopicName::from(topic),
+        partitions: i32::try_from(file.whole_number_or_default(OFFSET_PARTITIONS)).unwrap_or(-1),
+        replication_factor: i16::try_from(file.whole_number_or_default(OFFSET_REPLICATION)).unwrap_or(-1),
+        configs,
+    })
 }
 
 /// An interval, lifted to [`INTERVAL_MIN`] with a warning.

@@ -146,7 +146,7 @@ phrases! {
         /// HTTP.
         Rest = "the REST interface",
         /// Several workers as one.
-        Distributed = "sharing work among workers, with progress in a topic",
+        Distributed = "sharing work among workers",
         /// `${file:…}` and its like.
         Providers = "config providers",
         /// Java code that sees each record.

@@ -28,7 +28,7 @@ const WORKER_PROPERTIES: &[Property] = &[
         "offset.storage.file.filename",
         Kind::Text,
         "",
-        "the file that keeps progress, in Kafka Connect's own format; needed in a worker's file",
+        "the file that keeps progress, in Kafka Connect's own format; needed in a worker's file that names no `offset.storage.topic`, and wins over one",
     ),
     used("offset.flush.interval.ms", Kind::long_millis(0), "60000", "how often progress is written"),
     used(
@@ -152,7 +152,24 @@ const REST_PROPERTIES: &[Property] = &[
 
 const DISTRIBUTED_PROPERTIES: &[Property] = &[
     later("group.id", Kind::Text, "", Feature::Distributed, "the group of workers that share connectors"),
-    later("offset.storage.topic", Kind::Text, "", Feature::Distributed, "the topic that keeps progress"),
+    used(
+        "offset.storage.topic",
+        Kind::Text,
+        "",
+        "the topic that keeps progress, in Kafka Connect's own format, on the cluster of the worker's `bootstrap.servers`; created where it is missing",
+    ),
+    used(
+        "offset.storage.partitions",
+        Kind::Whole { unit: Unit::Count, min: -1, max: 2_147_483_647 },
+        "25",
+        "the partitions of that topic where it is created; -1 leaves them to the broker",
+    ),
+    used(
+        "offset.storage.replication.factor",
+        Kind::Whole { unit: Unit::Count, min: -1, max: 32767 },
+        "3",
+        "the copies of each of them; -1 leaves them to the broker",
+    ),
     later(
         "config.storage.topic",
         Kind::Text,
@@ -161,7 +178,12 @@ const DISTRIBUTED_PROPERTIES: &[Property] = &[
         "the topic that keeps connectors' settings",
     ),
     later("status.storage.topic", Kind::Text, "", Feature::Distributed, "the topic that keeps their states"),
-    later("offset.storage.*", Kind::Text, "", Feature::Distributed, "how the topic of progress is created"),
+    used(
+        "offset.storage.*",
+        Kind::Text,
+        "",
+        "further settings of that topic where it is created, such as `segment.bytes`",
+    ),
     later("config.storage.*", Kind::Text, "", Feature::Distributed, "how the topic of settings is created"),
     later("status.storage.*", Kind::Text, "", Feature::Distributed, "how the topic of states is created"),
     later(
