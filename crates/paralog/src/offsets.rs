@@ -18,13 +18,14 @@ pub(crate) fn offsets(asked: &Offsets) -> Result<(), Failure> {
         Offsets::Import(asked) => import(asked),
         Offsets::Alter(asked) => alter(asked),
         Offsets::Reset(asked) => {
-            print(&progress::reset(&prepared(&asked.connectors)?, &asked.chosen).map_err(failed)?)
+            let prepared = prepared(&asked.connectors)?;
+            print(&run_to_end(progress::reset(&prepared, &asked.chosen))?)
         }
     }
 }
 
 fn export(asked: &Export) -> Result<(), Failure> {
-    let document = progress::export(&prepared(&asked.connectors)?).map_err(failed)?;
+    let document = run_to_end(progress::export(&prepared(&asked.connectors)?))?;
     let written = match &asked.output {
         Some(path) => {
             std::fs::write(path, document).with_context(|| format!("cannot write `{}`", path.display()))
@@ -43,19 +44,17 @@ fn import(asked: &Import) -> Result<(), Failure> {
     };
     read.with_context(|| format!("cannot read `{}`", asked.from.display()))
         .map_err(|error| Failure::start(&error))?;
-    print(&[progress::import(&prepared, &document, asked.replace).map_err(failed)?])
+    print(&[run_to_end(progress::import(&prepared, &document, asked.replace))?])
 }
 
 fn alter(asked: &Alter) -> Result<(), Failure> {
     let prepared = prepared(&asked.connectors)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the runtime").map_err(|error| Failure::start(&error))?;
     let to = match (asked.to_offset, asked.to_latest) {
         (Some(offset), _) => To::Offset(offset),
         (None, true) => To::Latest,
         (None, false) => To::Earliest,
     };
-    let done = runtime.block_on(async {
+    let done = run_to_end(async {
         match asked.producer_id {
             Some(id) => {
                 progress::set_producer(&prepared, (id, asked.producer_epoch)).await.map(|done| vec![done])
@@ -63,8 +62,15 @@ fn alter(asked: &Alter) -> Result<(), Failure> {
             None => progress::alter(&prepared, &asked.chosen, to).await,
         }
     });
+    print(&done?)
+}
+
+fn run_to_end<T>(work: impl Future<Output = Result<T, ProgressError>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the runtime").map_err(|error| Failure::start(&error))?;
+    let done = runtime.block_on(work);
     runtime.shutdown_background();
-    print(&done.map_err(failed)?)
+    done.map_err(|error| Failure::progress(&error))
 }
 
 fn prepared(connectors: &Connectors) -> Result<worker::Prepared, Failure> {
@@ -78,11 +84,6 @@ fn prepared(connectors: &Connectors) -> Result<worker::Prepared, Failure> {
         }
         None => Err(Failure::settings(&report)),
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "that is how errors are handed over")]
-fn failed(error: ProgressError) -> Failure {
-    Failure::progress(&error)
 }
 
 fn print(lines: &[String]) -> Result<(), Failure> {

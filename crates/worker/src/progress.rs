@@ -2,20 +2,21 @@
 //!
 //! The words are those of Connect (export what `GET …/offsets` gives, alter, reset; KIP-875) and of
 //! `kafka-consumer-groups` (to an offset, to the earliest, to the latest). All but the export need the offsets
-//! file for themselves: what a running worker knows would be written over the change.
+//! file for themselves: what a running worker knows would be written over the change. An offsets topic they take from it:
+//! it stores nothing there any more, and says so.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use client::{CallError, Cluster, ErrorCode, OffsetSpec, Wanted};
 use model::{BrokerId, Offset, ProducerId, TopicName, TopicPartition};
 use offsets::export::{self, ExportError};
 use offsets::{Producer, Stored, StoredLane};
-use pipeline::{Isolation, OffsetStore, StoreError};
+use pipeline::{Isolation, StoreError};
+use properties::OffsetStorage;
 
 use crate::connector::{Connector, Prepared};
 use crate::start_up::{ReachError, reach};
-use crate::stores::offset::OffsetFile;
+use crate::stores::{Storage, place_name, place_property};
 
 /// Partitions of the source, as an operator names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub enum ProgressError {
     /// The settings name several connectors, or none.
     #[error("the settings name {0} connectors, and progress is that of one")]
     NotOne(usize),
-    /// The offsets file cannot be used.
+    /// The offsets file or topic cannot be used.
     #[error(transparent)]
     Store(StoreError),
     /// A cluster cannot be reached.
@@ -60,12 +61,12 @@ pub enum ProgressError {
     #[error("the {0} cluster cannot be asked")]
     Call(&'static str, #[source] CallError),
     /// Nothing is stored.
-    #[error("nothing is stored of connector `{connector}` in `{}`", path.display())]
+    #[error("nothing is stored of connector `{connector}` in {}", place_name(place))]
     Nothing {
         /// Its name.
         connector: String,
-        /// The offsets file.
-        path: PathBuf,
+        /// The offsets file or topic.
+        place: OffsetStorage,
     },
     /// The document cannot be imported.
     #[error("cannot import it")]
@@ -130,9 +131,12 @@ impl ProgressError {
         Some(match self {
             ProgressError::NotOne(_) => String::from("name the worker's file and that of one connector"),
             ProgressError::Reach(error) => return Some(error.hint()),
-            ProgressError::Nothing { .. } => String::from(
-                "progress is kept under the connector's name in offset.storage.file.filename: check both",
-            ),
+            ProgressError::Nothing { place, .. } => {
+                format!(
+                    "progress is kept under the connector's name in {}: check both",
+                    place_property(place)
+                )
+            }
             ProgressError::Export(ExportError::OtherFlow { .. }) => String::from(
                 "an export belongs to the connector that it names; one that was renamed keeps its old name",
             ),
@@ -152,12 +156,12 @@ impl ProgressError {
 ///
 /// # Errors
 /// [`ProgressError`] if it cannot be read, or there is none.
-pub fn export(prepared: &Prepared) -> Result<String, ProgressError> {
+pub async fn export(prepared: &Prepared) -> Result<String, ProgressError> {
     let connector = one(prepared)?;
-    let path = &prepared.worker.offset_file;
-    let stored = OffsetFile::peek(path, &connector.name).map_err(ProgressError::Store)?;
+    let (place, patience) = (&prepared.worker.offset_storage, prepared.worker.offset_flush_timeout);
+    let stored = Storage::peek(place, patience, &connector.name).await.map_err(ProgressError::Store)?;
     if stored == Stored::default() {
-        return Err(ProgressError::Nothing { connector: connector.name.clone(), path: path.clone() });
+        return Err(ProgressError::Nothing { connector: connector.name.clone(), place: place.clone() });
     }
     Ok(export::write(&connector.name, &stored))
 }
@@ -167,11 +171,11 @@ pub fn export(prepared: &Prepared) -> Result<String, ProgressError> {
 ///
 /// # Errors
 /// [`ProgressError`]; what is stored is then as before.
-pub fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Result<String, ProgressError> {
+pub async fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Result<String, ProgressError> {
     let connector = one(prepared)?;
     let name = &connector.name;
     let mut new = export::read(document, name).map_err(ProgressError::Export)?;
-    let (file, present) = open(prepared, connector)?;
+    let (storage, present) = open(prepared, connector).await?;
     if present != Stored::default() && present != new {
         if !replace {
             return Err(ProgressError::Present { connector: name.clone(), present: words(&present) });
@@ -184,7 +188,7 @@ pub fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Result<Str
         // It may be older than what was sent since, and what is still under way.
         producer.stopped_cleanly = false;
     }
-    file.replace(name, &new).map_err(ProgressError::Store)?;
+    storage.replace(name, &new).await.map_err(ProgressError::Store)?;
     Ok(format!("connector `{name}`: {}", words(&new)))
 }
 
@@ -195,7 +199,7 @@ pub fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Result<Str
 /// [`ProgressError`]; what is stored is then as before.
 pub async fn alter(prepared: &Prepared, chosen: &[Chosen], to: To) -> Result<Vec<String>, ProgressError> {
     let connector = one(prepared)?;
-    let (file, mut stored) = open(prepared, connector)?;
+    let (storage, mut stored) = open(prepared, connector).await?;
     let source = Cluster::new(connector.source.clone());
     reach(&source, &connector.source_end).await.map_err(reach_error)?;
     let mut done = Vec::new();
@@ -212,7 +216,7 @@ pub async fn alter(prepared: &Prepared, chosen: &[Chosen], to: To) -> Result<Vec
         done.push(format!("{partition}: next source offset {next} (was {was})"));
         stored.lanes.insert(partition, StoredLane::Foreign { last_copied: Offset(next.0 - 1) });
     }
-    file.replace(&connector.name, &stored).map_err(ProgressError::Store)?;
+    storage.replace(&connector.name, &stored).await.map_err(ProgressError::Store)?;
     Ok(done)
 }
 
@@ -227,7 +231,7 @@ pub async fn set_producer(
 ) -> Result<String, ProgressError> {
     let connector = one(prepared)?;
     let producer_id = ProducerId(producer_id);
-    let (file, mut stored) = open(prepared, connector)?;
+    let (storage, mut stored) = open(prepared, connector).await?;
     same_producer(&stored, producer_id)?;
     let destination = Cluster::new(connector.destination.clone());
     let metadata = reach(&destination, &connector.destination_end).await.map_err(reach_error)?;
@@ -243,7 +247,7 @@ pub async fn set_producer(
         // Nobody knows what the process left under way that wrote last.
         stopped_cleanly: false,
     });
-    file.replace(&connector.name, &stored).map_err(ProgressError::Store)?;
+    storage.replace(&connector.name, &stored).await.map_err(ProgressError::Store)?;
     Ok(done)
 }
 
@@ -252,9 +256,9 @@ pub async fn set_producer(
 ///
 /// # Errors
 /// [`ProgressError`]; what is stored is then as before.
-pub fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>, ProgressError> {
+pub async fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>, ProgressError> {
     let connector = one(prepared)?;
-    let (file, mut stored) = open(prepared, connector)?;
+    let (storage, mut stored) = open(prepared, connector).await?;
     let mut done = Vec::new();
     stored.lanes.retain(|partition, lane| {
         let goes = chosen.is_empty() || chosen.iter().any(|chosen| chosen.includes(partition));
@@ -264,10 +268,10 @@ pub fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>, Prog
         !goes
     });
     if done.is_empty() {
-        let path = prepared.worker.offset_file.clone();
-        return Err(ProgressError::Nothing { connector: connector.name.clone(), path });
+        let place = prepared.worker.offset_storage.clone();
+        return Err(ProgressError::Nothing { connector: connector.name.clone(), place });
     }
-    file.replace(&connector.name, &stored).map_err(ProgressError::Store)?;
+    storage.replace(&connector.name, &stored).await.map_err(ProgressError::Store)?;
     Ok(done)
 }
 
@@ -278,10 +282,11 @@ fn one(prepared: &Prepared) -> Result<&Connector, ProgressError> {
     }
 }
 
-fn open(prepared: &Prepared, connector: &Connector) -> Result<(OffsetFile, Stored), ProgressError> {
-    let file = OffsetFile::open(&prepared.worker.offset_file).map_err(ProgressError::Store)?;
-    let stored = file.store(&connector.name).load().map_err(ProgressError::Store)?;
-    Ok((file, stored))
+async fn open(prepared: &Prepared, connector: &Connector) -> Result<(Storage, Stored), ProgressError> {
+    let (place, patience) = (&prepared.worker.offset_storage, prepared.worker.offset_flush_timeout);
+    let storage = Storage::open(place, patience).await.map_err(ProgressError::Store)?;
+    let stored = storage.look(&connector.name).await.map_err(ProgressError::Store)?;
+    Ok((storage, stored))
 }
 
 fn reach_error(error: ReachError) -> ProgressError {

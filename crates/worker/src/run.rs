@@ -1,8 +1,8 @@
 //! A worker from start to stop.
 //!
 //! ```text
-//! offsets file ─▶ both clusters reached ─▶ control and pipeline of each connector ─▶ watched ─▶ stopped
-//!    locked         or one clear error            started                         until told, or
+//! progress opened ─▶ both clusters reached ─▶ control and pipeline of each connector ─▶ watched ─▶ stopped
+//!  file or topic       or one clear error           started                         until told, or
 //!                                                                                 caught up
 //! ```
 //!
@@ -16,7 +16,7 @@ use std::time::Duration;
 use client::Cluster;
 use control::{Control, ControlStatus};
 use model::Routes;
-use pipeline::{OffsetStore, Pipeline, PipelineError, StoreError};
+use pipeline::{Pipeline, PipelineError, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use topology::NotCopiedReason;
@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use crate::connector::{Connector, Prepared};
 use crate::start_up::{ReachError, chain, reach};
 use crate::status::{FlowView, Routed, Verdict, WorkerStatus};
-use crate::stores::offset::OffsetFile;
+use crate::stores::{Storage, place_name};
 
 /// How often the connectors are looked at. A lane's own state changes no more often.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ pub enum Outcome {
 /// Why a run did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The offsets file cannot be used. Nothing was started.
+    /// The offsets file or topic cannot be used. Nothing was started.
     #[error(transparent)]
     Offsets(StoreError),
     /// A cluster cannot be used. Nothing was started.
@@ -152,12 +152,15 @@ pub async fn run(
     status: watch::Sender<Arc<WorkerStatus>>,
 ) -> Result<Outcome, RunError> {
     tokio::pin!(shutdown);
-    let path = &prepared.worker.offset_file;
-    let file = OffsetFile::open(path).map_err(RunError::Offsets)?;
-    info!(path = %file.path().display(), "progress is kept here");
+    let place = &prepared.worker.offset_storage;
+    let storage = tokio::select! {
+        storage = Storage::open(place, prepared.worker.offset_flush_timeout) => storage.map_err(RunError::Offsets)?,
+        () = &mut shutdown => return Ok(Outcome::Stopped),
+    };
+    info!(place = place_name(place), "progress is kept here");
 
     let mut flows = tokio::select! {
-        started = start(&prepared.connectors, &file) => started?,
+        started = start(&prepared.connectors, &storage) => started?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
     let verdict = tokio::select! {
@@ -175,16 +178,16 @@ pub async fn run(
 
 /// Both clusters of every connector, then its two planes. Clusters first: a wrong address of the last
 /// connector is told before the first one has copied anything.
-async fn start(connectors: &[Connector], file: &OffsetFile) -> Result<Vec<Flow>, RunError> {
+async fn start(connectors: &[Connector], storage: &Storage) -> Result<Vec<Flow>, RunError> {
     let mut reached = Vec::new();
     for connector in connectors {
-        reached.push(reach_both(connector, file).await?);
+        reached.push(reach_both(connector, storage).await?);
     }
     let mut flows = Vec::new();
     for (connector, (source, destination)) in connectors.iter().zip(reached) {
         let control = Control::start(source.clone(), destination.clone(), connector.control.clone());
         let routes = control.routes();
-        let store = Box::new(file.store(&connector.name));
+        let store = storage.store(&connector.name);
         let pipeline =
             Pipeline::start(source, destination, store, connector.pipeline.clone(), routes.clone()).await;
         match pipeline {
@@ -203,7 +206,7 @@ async fn start(connectors: &[Connector], file: &OffsetFile) -> Result<Vec<Flow>,
     Ok(flows)
 }
 
-async fn reach_both(connector: &Connector, file: &OffsetFile) -> Result<(Cluster, Cluster), RunError> {
+async fn reach_both(connector: &Connector, storage: &Storage) -> Result<(Cluster, Cluster), RunError> {
     let source = Cluster::new(connector.source.clone());
     let destination = Cluster::new(connector.destination.clone());
     let (at_source, at_destination) = tokio::try_join!(
@@ -222,7 +225,7 @@ async fn reach_both(connector: &Connector, file: &OffsetFile) -> Result<(Cluster
         "clusters reached"
     );
     // Before topics are created there. A store that cannot be read is told of by the data plane.
-    let stored = file.store(&connector.name).load().ok().and_then(|stored| stored.producer);
+    let stored = storage.look(&connector.name).await.ok().and_then(|stored| stored.producer);
     if let (Some(stored), Some(present)) =
         (stored.and_then(|producer| producer.destination_cluster_id), &at_destination.cluster_id)
         && stored != *present

@@ -13,12 +13,23 @@ pub(crate) fn prepared(
     name: &str,
     lines: &str,
 ) -> Prepared {
+    let storage = format!("offset.storage.file.filename={}\n", offsets.display());
+    prepared_with(source, destination, &storage, name, lines)
+}
+
+/// The same with other lines in the worker's file that say where progress is kept.
+pub(crate) fn prepared_with(
+    source: &Cluster,
+    destination: &Cluster,
+    storage: &str,
+    name: &str,
+    lines: &str,
+) -> Prepared {
     let worker = format!(
-        "bootstrap.servers={}\noffset.storage.file.filename={}\noffset.flush.interval.ms=100\n\
+        "bootstrap.servers={}\n{storage}offset.flush.interval.ms=100\n\
          key.converter=org.apache.kafka.connect.json.JsonConverter\n\
          value.converter=org.apache.kafka.connect.json.JsonConverter\n",
         destination.bootstrap_servers(),
-        offsets.display()
     );
     let connector = format!(
         "name={name}\nconnector.class=io.confluent.connect.replicator.ReplicatorSourceConnector\n\

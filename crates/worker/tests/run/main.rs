@@ -6,6 +6,7 @@
 #[path = "../prepared/mod.rs"]
 mod prepared;
 mod progress;
+mod topic;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -33,6 +34,8 @@ struct Desk {
     destination: Cluster,
     /// Lines of the connector's file, beside those that every one has.
     connector: String,
+    /// Lines of the worker's file that say where progress is kept, if that is not the offsets file.
+    storage: Option<String>,
 }
 
 impl Desk {
@@ -45,6 +48,7 @@ impl Desk {
             source: start(source, "east").await.unwrap(),
             destination: start(destination, "west").await.unwrap(),
             connector: "topic.whitelist=test-topic\ntopic.rename.format=${topic}.replica\n".into(),
+            storage: None,
         }
     }
 
@@ -54,7 +58,11 @@ impl Desk {
 
     fn prepared(&self) -> worker::Prepared {
         let lines = format!("topic.poll.interval.ms=200\n{}", self.connector);
-        prepared::prepared(&self.source, &self.destination, &self.offsets(), "replicator-source", &lines)
+        let (source, destination, name) = (&self.source, &self.destination, "replicator-source");
+        match &self.storage {
+            Some(storage) => prepared::prepared_with(source, destination, storage, name, &lines),
+            None => prepared::prepared(source, destination, &self.offsets(), name, &lines),
+        }
     }
 
     /// Copies what is there, then stops.

@@ -37,7 +37,7 @@ impl Desk {
 #[tokio::test]
 async fn an_export_is_a_copy_of_the_progress_that_another_worker_goes_on_with() {
     let desk = copied(Profile::V4_3).await;
-    let document = progress::export(&desk.prepared()).unwrap();
+    let document = progress::export(&desk.prepared()).await.unwrap();
     desk.fill("test-topic", 0, 50..70);
     // It may be older than what was copied since.
     desk.catch_up().await.unwrap();
@@ -45,7 +45,7 @@ async fn an_export_is_a_copy_of_the_progress_that_another_worker_goes_on_with() 
 
     // Not another connector's.
     let other = document.replace("replicator-source", "other");
-    let error = progress::import(&desk.prepared(), other.as_bytes(), false).unwrap_err();
+    let error = progress::import(&desk.prepared(), other.as_bytes(), false).await.unwrap_err();
     let message = worker::chain(&error);
     assert!(
         message.ends_with("it is the progress of connector `other`, not of `replicator-source`"),
@@ -54,10 +54,10 @@ async fn an_export_is_a_copy_of_the_progress_that_another_worker_goes_on_with() 
 
     // Not half of it.
     let half = &document.as_bytes()[..document.len() / 2];
-    assert!(matches!(progress::import(&desk.prepared(), half, true), Err(ProgressError::Export(_))));
+    assert!(matches!(progress::import(&desk.prepared(), half, true).await, Err(ProgressError::Export(_))));
     assert!(!exists(&desk.offsets()));
 
-    let done = progress::import(&desk.prepared(), document.as_bytes(), false).unwrap();
+    let done = progress::import(&desk.prepared(), document.as_bytes(), false).await.unwrap();
     let producer = &document[document.find("producer_id\":").unwrap() + 13..][..4];
     assert_eq!(
         done,
@@ -65,7 +65,7 @@ async fn an_export_is_a_copy_of_the_progress_that_another_worker_goes_on_with() 
     );
     // But for one thing: what the last process left under way is not known from an old copy.
     let unclean = document.replace("\"stopped_cleanly\":true", "\"stopped_cleanly\":false");
-    assert_eq!(progress::export(&desk.prepared()).unwrap(), unclean);
+    assert_eq!(progress::export(&desk.prepared()).await.unwrap(), unclean);
     desk.fill("test-topic", 0, 70..100);
     desk.catch_up().await.unwrap();
     assert_eq!(desk.copied(TO, 0), up_to(100));
@@ -74,12 +74,12 @@ async fn an_export_is_a_copy_of_the_progress_that_another_worker_goes_on_with() 
 #[tokio::test]
 async fn progress_that_is_there_is_replaced_only_at_an_operators_word() {
     let desk = copied(Profile::V4_3).await;
-    let old = progress::export(&desk.prepared()).unwrap();
-    progress::import(&desk.prepared(), old.as_bytes(), false).unwrap(); // it says the same
+    let old = progress::export(&desk.prepared()).await.unwrap();
+    progress::import(&desk.prepared(), old.as_bytes(), false).await.unwrap(); // it says the same
     desk.fill("test-topic", 0, 50..60);
     desk.catch_up().await.unwrap();
     let present = std::fs::read(desk.offsets()).unwrap();
-    let error = progress::import(&desk.prepared(), old.as_bytes(), false).unwrap_err();
+    let error = progress::import(&desk.prepared(), old.as_bytes(), false).await.unwrap_err();
     assert!(
         error.to_string().starts_with("connector `replicator-source` has progress already: producer id ")
     );
@@ -89,12 +89,12 @@ async fn progress_that_is_there_is_replaced_only_at_an_operators_word() {
     // Nor under another producer id, which cannot tell what was copied since.
     let at = old.find("producer_id\":").unwrap() + 13;
     let other = format!("{}9{}", &old[..at], &old[at..]);
-    let error = progress::import(&desk.prepared(), other.as_bytes(), true).unwrap_err();
+    let error = progress::import(&desk.prepared(), other.as_bytes(), true).await.unwrap_err();
     assert!(matches!(error, ProgressError::OtherProducer { partitions: 1, .. }), "{error}");
     assert!(error.hint().unwrap().contains("paralog offsets reset"));
     assert_eq!(std::fs::read(desk.offsets()).unwrap(), present);
 
-    progress::import(&desk.prepared(), old.as_bytes(), true).unwrap();
+    progress::import(&desk.prepared(), old.as_bytes(), true).await.unwrap();
     desk.catch_up().await.unwrap();
     assert_eq!(desk.copied(TO, 0), up_to(60));
 }
@@ -102,25 +102,20 @@ async fn progress_that_is_there_is_replaced_only_at_an_operators_word() {
 #[tokio::test]
 async fn progress_is_exported_and_not_changed_while_a_worker_runs() {
     let desk = copied(Profile::V4_3).await;
-    let kept = progress::export(&desk.prepared()).unwrap();
-    let running = desk.run_until(|status| {
-        if status.flows.iter().any(|flow| flow.is_settled) {
-            let prepared = desk.prepared();
-            progress::export(&prepared).unwrap();
-            for error in [
-                progress::import(&prepared, kept.as_bytes(), true).unwrap_err(),
-                progress::reset(&prepared, &[]).unwrap_err(),
-            ] {
-                assert!(
-                    error.is_out_of_reach() && error.to_string().contains("is in use by another process")
-                );
-            }
-            return true;
+    let kept = progress::export(&desk.prepared()).await.unwrap();
+    desk.run_while(async |status| {
+        wait_until(|| status.borrow().flows.iter().any(|flow| flow.is_settled)).await;
+        let prepared = desk.prepared();
+        progress::export(&prepared).await.unwrap();
+        for error in [
+            progress::import(&prepared, kept.as_bytes(), true).await.unwrap_err(),
+            progress::reset(&prepared, &[]).await.unwrap_err(),
+        ] {
+            assert!(error.is_out_of_reach() && error.to_string().contains("is in use by another process"));
         }
-        false
-    });
-    running.await;
-    assert_eq!(progress::export(&desk.prepared()).unwrap(), kept);
+    })
+    .await;
+    assert_eq!(progress::export(&desk.prepared()).await.unwrap(), kept);
 }
 
 #[tokio::test]
@@ -130,7 +125,7 @@ async fn an_operator_says_where_partitions_go_on() {
     for partition in 0..3 {
         desk.fill("test-topic", partition, 0..50);
     }
-    let error = progress::export(&desk.prepared()).unwrap_err();
+    let error = progress::export(&desk.prepared()).await.unwrap_err();
     assert!(error.to_string().starts_with("nothing is stored of connector `replicator-source`"), "{error}");
     let done = progress::alter(&desk.prepared(), &chosen("test-topic", &[0]), To::Offset(20)).await.unwrap();
     assert_eq!(done, ["test-topic-0: next source offset 20 (was nothing)"]);
@@ -160,10 +155,10 @@ async fn an_operator_says_where_partitions_go_on() {
     assert_eq!(desk.copied(TO, 1), up_to(50));
     assert_eq!(desk.copied(TO, 2), (0..50).chain(0..50).collect::<Vec<_>>());
 
-    let done = progress::reset(&desk.prepared(), &chosen("test-topic", &[1, 2])).unwrap();
+    let done = progress::reset(&desk.prepared(), &chosen("test-topic", &[1, 2])).await.unwrap();
     assert_eq!(done, ["test-topic-1: forgotten (was 50)", "test-topic-2: forgotten (was 50)"]);
-    assert!(progress::reset(&desk.prepared(), &chosen("test-topic", &[1])).is_err());
-    assert!(progress::export(&desk.prepared()).unwrap().contains("\"producer_id\""));
+    assert!(progress::reset(&desk.prepared(), &chosen("test-topic", &[1])).await.is_err());
+    assert!(progress::export(&desk.prepared()).await.unwrap().contains("\"producer_id\""));
 
     // One has the source's records in their order, the other has not.
     for partition in 0..3 {
@@ -182,7 +177,7 @@ async fn an_operator_says_where_partitions_go_on() {
 #[tokio::test]
 async fn a_forgotten_position_is_found_where_the_copy_ends() {
     let desk = copied(Profile::V4_3).await;
-    progress::reset(&desk.prepared(), &[]).unwrap();
+    progress::reset(&desk.prepared(), &[]).await.unwrap();
     desk.fill("test-topic", 0, 50..65);
     desk.catch_up().await.unwrap();
     assert_eq!(desk.copied(TO, 0), up_to(65));
@@ -195,7 +190,7 @@ async fn a_forgotten_position_is_found_where_the_copy_ends() {
     desk.destination.create_topic(TO, 1, &[]);
     let producer = r#"{"partition":{"paralog":"producer"},"offset":{"paralog":1,"producer_id":9,"producer_epoch":20001}}"#;
     let document = format!("{{\"paralog\":1,\"connector\":\"replicator-source\",\"offsets\":[{producer}]}}");
-    progress::import(&desk.prepared(), document.as_bytes(), false).unwrap();
+    progress::import(&desk.prepared(), document.as_bytes(), false).await.unwrap();
     desk.fill("test-topic", 0, 0..40);
     stamped(&desk.destination, 0..7, 9, 20_001);
     desk.catch_up().await.unwrap();
@@ -215,7 +210,7 @@ fn stamped(cluster: &Cluster, numbers: std::ops::Range<usize>, id: i64, epoch: i
 #[tokio::test]
 async fn a_position_that_two_places_could_be_is_left_to_an_operator() {
     let desk = copied(Profile::V4_3).await;
-    progress::reset(&desk.prepared(), &[]).unwrap();
+    progress::reset(&desk.prepared(), &[]).await.unwrap();
     // The same records again, times and all.
     desk.fill("test-topic", 0, 0..50);
     let reasons = desk.refused().await;
@@ -232,7 +227,7 @@ async fn a_position_that_two_places_could_be_is_left_to_an_operator() {
 #[tokio::test]
 async fn lost_progress_is_refused_with_the_producer_id_that_finds_it_again() {
     let desk = copied(Profile::V4_3).await;
-    let document = progress::export(&desk.prepared()).unwrap();
+    let document = progress::export(&desk.prepared()).await.unwrap();
     std::fs::remove_file(desk.offsets()).unwrap();
     desk.fill("test-topic", 0, 50..80);
     let reasons = desk.refused().await;
@@ -322,7 +317,7 @@ async fn another_cluster_in_the_destinations_place_is_not_written_to() {
     assert_eq!(std::fs::read(desk.offsets()).unwrap(), before);
 
     // At an operator's word it may be.
-    progress::reset(&desk.prepared(), &[]).unwrap();
+    progress::reset(&desk.prepared(), &[]).await.unwrap();
     progress::set_producer(&desk.prepared(), (9, 20_001)).await.unwrap();
     desk.catch_up().await.unwrap();
     assert_eq!(desk.copied(TO, 0), up_to(50));

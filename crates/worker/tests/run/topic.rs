@@ -1,0 +1,542 @@
+//! Progress in a topic: as exact as in a file, whatever happens to the topic, its brokers and the requests to them.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use offsets::{Stored, connect_file::Entry as OffsetEntry};
+use pipeline::StoreError;
+use properties::{ClusterSettings, OffsetTopicSettings};
+use worker::progress::{self, Chosen, To};
+use worker::stores::topic::{OffsetTopic, TopicStore};
+
+const NAME: &str = "replicator-source";
+const OFFSETS: &str = "connect-offsets";
+const TO: &str = "test-topic.replica";
+
+/// Two clusters, and the worker of a distributed Connect on the destination.
+async fn desk(source: Profile, destination: Profile) -> Desk {
+    let mut desk = Desk::new(source, destination).await;
+    desk.storage = Some(format!(
+        "offset.storage.topic={OFFSETS}\noffset.storage.replication.factor=1\ngroup.id=connect\n"
+    ));
+    // The source is not to remember what the topic must.
+    desk.connector.push_str("offset.topic.commit=false\n");
+    desk
+}
+
+async fn filled(destination: Profile, records: usize) -> Desk {
+    let desk = desk(Profile::V4_3, destination).await;
+    desk.source.create_topic("test-topic", 1, &[]);
+    desk.fill("test-topic", 0, 0..records);
+    desk
+}
+
+fn settings(cluster: &Cluster, partitions: i32) -> OffsetTopicSettings {
+    OffsetTopicSettings {
+        cluster: ClusterSettings {
+            bootstrap: cluster.bootstrap(),
+            client_id: String::from("offsets"),
+            request_timeout: None,
+            connect_timeout: None,
+        },
+        topic: OFFSETS.into(),
+        partitions,
+        replication_factor: 1,
+        configs: [("cleanup.policy".to_owned(), "compact".to_owned())].into(),
+    }
+}
+
+async fn open(cluster: &Cluster, partitions: i32) -> OffsetTopic {
+    OffsetTopic::open(&settings(cluster, partitions), Duration::from_secs(5)).await.unwrap()
+}
+
+/// The store's calls block, so they are made from a thread that may.
+async fn load(mut store: TopicStore) -> (TopicStore, Result<Stored, StoreError>) {
+    tokio::task::spawn_blocking(move || {
+        let loaded = store.load();
+        (store, loaded)
+    })
+    .await
+    .unwrap()
+}
+
+async fn save(mut store: TopicStore, changes: Stored) -> (TopicStore, Result<(), StoreError>) {
+    tokio::task::spawn_blocking(move || {
+        let saved = store.save(&changes);
+        (store, saved)
+    })
+    .await
+    .unwrap()
+}
+
+/// Positions of partitions, as Connect stores them.
+fn positions(positions: impl IntoIterator<Item = (i32, i64)>) -> Stored {
+    let lane = |(partition, last)| {
+        (TopicPartition::new("t", partition), StoredLane::Foreign { last_copied: Offset(last) })
+    };
+    Stored { producer: None, lanes: positions.into_iter().map(lane).collect() }
+}
+
+/// What a consumer of the topic that keeps the last record of each key knows in the end.
+fn table(cluster: &Cluster) -> BTreeMap<String, Option<String>> {
+    let mut table = BTreeMap::new();
+    for partition in 0..cluster.partitions(OFFSETS) {
+        for bytes in cluster.log(OFFSETS, partition).unwrap() {
+            for record in &records(&Entry::Batch(Batch::read(bytes).unwrap()), 1 << 20).unwrap() {
+                let record = record.unwrap();
+                let text = |field: &[u8]| String::from_utf8(field.to_vec()).unwrap();
+                table.insert(text(record.key.unwrap()), record.value.map(text));
+            }
+        }
+    }
+    table
+}
+
+/// Another program writes a record, as Connect's producer does.
+fn put(cluster: &Cluster, key: &str, value: Option<&str>) {
+    let partition = offsets::partitioner::partition_of(key.as_bytes(), cluster.partitions(OFFSETS));
+    let base = Offset(cluster.end_offset(OFFSETS, partition).unwrap());
+    let mut batch = BatchBuilder::new(Codec::Gzip).base_offset(base);
+    batch.append(*NOW_MS, Some(key.as_bytes()), value.map(str::as_bytes), &[]);
+    cluster.append(OFFSETS, partition, batch.build()).unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_goes_on_from_the_topic_exactly_where_it_was() {
+    for destination in [Profile::V4_3, Profile::V2_8, Profile::V1_1] {
+        let desk = filled(destination, 1000).await;
+        for end in [1, 300, 700] {
+            desk.run_until(|_| desk.copied(TO, 0).len() >= end).await;
+        }
+        desk.catch_up().await.unwrap();
+        assert_eq!(desk.copied(TO, 0), up_to(1000));
+        desk.fill("test-topic", 0, 1000..1500);
+        desk.catch_up().await.unwrap();
+        assert_eq!(desk.copied(TO, 0), up_to(1500));
+        assert!(!exists(&desk.offsets()));
+
+        // Created as Connect creates it, and saying what Connect reads.
+        assert_eq!(desk.destination.partitions(OFFSETS), 25);
+        assert_eq!(desk.destination.topic_configs(OFFSETS)["cleanup.policy"], "compact");
+        let table = table(&desk.destination);
+        let value =
+            table[r#"["replicator-source",{"topic":"test-topic","partition":0}]"#].as_deref().unwrap();
+        assert!(value.starts_with(r#"{"offset":1499,"paralog":1,"#), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn connects_progress_is_taken_over_and_others_keys_stay_as_they_are() {
+    let desk = filled(Profile::V4_3, 50).await;
+    desk.destination.create_topic(OFFSETS, 5, &[("cleanup.policy", "compact")]);
+    let foreign = [
+        (r#"["local-file-source",{"filename":"x"}]"#, Some(r#"{"position":7}"#)),
+        (r#"["replicator-source",{"cluster":"east","topic":"test-topic","partition":0}]"#, Some("{}")),
+        (r#"["other",{"topic":"test-topic","partition":0}]"#, Some("not json")),
+        ("not json", Some("x")),
+        (r#"["other",{"topic":"test-topic","partition":1}]"#, None),
+    ];
+    for (key, value) in foreign {
+        put(&desk.destination, key, value);
+    }
+    // As a Java map orders its members, and superseded.
+    let ours = r#"["replicator-source",{"partition":0,"topic":"test-topic"}]"#;
+    put(&desk.destination, ours, Some(r#"{"offset":3}"#));
+    put(&desk.destination, ours, Some(r#"{"offset":19}"#));
+    desk.catch_up().await.unwrap();
+    assert_eq!(desk.copied(TO, 0), (20..50).collect::<Vec<_>>());
+    let table = table(&desk.destination);
+    for (key, value) in foreign {
+        assert_eq!(table[key].as_deref(), value, "{key}");
+    }
+    // Under the very bytes of its key, so that it supersedes.
+    assert!(table[ours].as_deref().unwrap().starts_with(r#"{"offset":49,"#));
+
+    // Connect goes on, and then we from where it left.
+    put(&desk.destination, ours, Some(r#"{"offset":59}"#));
+    desk.fill("test-topic", 0, 50..70);
+    desk.catch_up().await.unwrap();
+    assert_eq!(desk.copied(TO, 0), (20..50).chain(60..70).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_topic_that_does_not_keep_or_cannot_be_created_is_refused_with_what_to_do() {
+    let mut desk = filled(Profile::V4_3, 10).await;
+    desk.storage = Some(format!("offset.storage.topic={OFFSETS}\n"));
+    let refused = async |desk: &Desk| {
+        let error = desk.catch_up().await.unwrap_err();
+        assert!(error.is_at_start(), "{error:?}");
+        worker::chain(&error)
+    };
+    let message = refused(&desk).await;
+    assert!(message.contains("INVALID_REPLICATION_FACTOR"), "{message}");
+    assert!(message.contains("set offset.storage.replication.factor"), "{message}");
+
+    for policy in ["delete", "compact,delete"] {
+        desk.destination.create_topic(OFFSETS, 1, &[("cleanup.policy", policy)]);
+        let message = refused(&desk).await;
+        let expected = format!(
+            "offsets topic `connect-offsets`: its cleanup.policy is `{policy}`, which would lose progress"
+        );
+        assert!(message.starts_with(&expected), "{message}");
+        desk.destination.delete_topic(OFFSETS);
+    }
+
+    desk.destination.create_topic(OFFSETS, 3, &[("cleanup.policy", "compact")]);
+    let key = r#"["replicator-source",{"topic":"test-topic","partition":0}]"#;
+    put(&desk.destination, key, Some(r#"{"offset":"#));
+    let message = refused(&desk).await;
+    let partition = offsets::partitioner::partition_of(key.as_bytes(), 3);
+    assert!(
+        message.contains(&format!(
+            "`connect-offsets`, partition {partition}, offset 0: cannot use the value of {key}"
+        )),
+        "{message}"
+    );
+    assert_eq!(desk.copied(TO, 0), up_to(0));
+}
+
+#[tokio::test]
+async fn a_topic_that_cannot_be_written_is_told_and_copying_goes_on_and_it_is_written_once_it_can_be() {
+    let desk = filled(Profile::V4_3, 50).await;
+    desk.run_while(async |status| {
+        let trouble =
+            || status.borrow().flows.first().and_then(|flow| flow.trouble.clone()).unwrap_or_default();
+        wait_until(|| desk.copied(TO, 0).len() == 50).await;
+        for error in [ErrorCode::TOPIC_AUTHORIZATION_FAILED, ErrorCode::MESSAGE_TOO_LARGE] {
+            let fault = desk.destination.on(ApiKey::Produce).topic(OFFSETS).always().fail(error);
+            let copied = desk.copied(TO, 0).len();
+            desk.fill("test-topic", 0, copied..copied + 50);
+            wait_until(|| {
+                trouble().starts_with("progress cannot be stored: offsets topic `connect-offsets`: ")
+            })
+            .await;
+            assert!(trouble().contains(&error.to_string()), "{}", trouble());
+            wait_until(|| desk.copied(TO, 0).len() == copied + 50).await;
+            fault.clear();
+            wait_until(|| trouble().is_empty()).await;
+        }
+    })
+    .await;
+    desk.catch_up().await.unwrap();
+    assert_eq!(desk.copied(TO, 0), up_to(150));
+}
+
+#[tokio::test]
+async fn a_save_whose_answer_is_lost_is_written_once() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
+    let (mut store, loaded) = load(open(&cluster, 3).await.store(NAME)).await;
+    assert_eq!(loaded, Ok(Stored::default()));
+    let ends = || (0..3).map(|at| cluster.end_offset(OFFSETS, at).unwrap()).sum::<i64>();
+    for last in 0..5 {
+        let before = ends();
+        let lost = cluster.on(ApiKey::Produce).topic(OFFSETS).drop_reply();
+        let saved;
+        (store, saved) = save(store, positions([(0, last)])).await;
+        assert_eq!((saved, lost.hits(), ends()), (Ok(()), 1, before + 1));
+    }
+    assert_eq!(open(&cluster, 3).await.peek(NAME).await, Ok(positions([(0, 4)])));
+}
+
+#[tokio::test]
+async fn what_a_process_sent_before_another_began_arrives_no_more() {
+    for profile in [Profile::V4_3, Profile::V1_1] {
+        let cluster = Cluster::start(Config::new(1, profile)).await.unwrap();
+        let first = OffsetTopic::open(&settings(&cluster, 3), Duration::from_millis(300)).await.unwrap();
+        let (store, loaded) = load(first.store(NAME)).await;
+        loaded.unwrap();
+        let (store, saved) = save(store, positions([(0, 10), (1, 10)])).await;
+        saved.unwrap();
+        // Under way while the process is given up, its request not.
+        let held = cluster.on(ApiKey::Produce).topic(OFFSETS).always().hold();
+        let (store, saved) = save(store, positions([(0, 11)])).await;
+        assert!(saved.unwrap_err().to_string().contains("connect-offsets"));
+        held.fault.clear();
+
+        let (second, loaded) = load(open(&cluster, 3).await.store(NAME)).await;
+        assert_eq!(loaded, Ok(positions([(0, 10), (1, 10)])));
+        let (_second, saved) = save(second, positions([(0, 9)])).await;
+        saved.unwrap();
+        let before: i64 = (0..3).map(|at| cluster.end_offset(OFFSETS, at).unwrap()).sum();
+        held.release();
+        // What was held goes on only now, and the first process, which lives, says what became of it.
+        let (store, saved) = save(store, positions([(0, 12)])).await;
+        let message = saved.unwrap_err().to_string();
+        assert!(
+            message.contains("another process has taken over the progress of connector `replicator-source`"),
+            "{message}"
+        );
+        let (_store, saved) = save(store, positions([(1, 12)])).await;
+        assert_eq!(saved.unwrap_err().to_string(), message);
+        assert_eq!((0..3).map(|at| cluster.end_offset(OFFSETS, at).unwrap()).sum::<i64>(), before);
+        assert_eq!(open(&cluster, 3).await.peek(NAME).await, Ok(positions([(0, 9), (1, 10)])));
+    }
+}
+
+#[tokio::test]
+async fn of_processes_that_start_at_the_same_time_one_holds_the_topic() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
+    cluster.create_topic(OFFSETS, 3, &[("cleanup.policy", "compact")]);
+    for round in 0..5 {
+        let mut starting = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let topic = open(&cluster, 3).await;
+            starting.spawn(async move { load(topic.store(NAME)).await });
+        }
+        let mut stores = Vec::new();
+        while let Some(started) = starting.join_next().await {
+            let (store, loaded) = started.unwrap();
+            if loaded.is_ok() {
+                stores.push(store);
+            }
+        }
+        let mut holding = 0;
+        for (number, store) in (0..).zip(stores) {
+            let (_, saved) = save(store, positions([(0, round * 10 + number)])).await;
+            if saved.is_ok() {
+                holding += 1;
+                assert_eq!(
+                    open(&cluster, 3).await.peek(NAME).await,
+                    Ok(positions([(0, round * 10 + number)]))
+                );
+            }
+        }
+        assert_eq!(holding, 1, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_deleted_created_anew_or_shortened_is_written_again_in_full() {
+    for profile in [Profile::V4_3, Profile::V1_1] {
+        let cluster = Cluster::start(Config::new(1, profile)).await.unwrap();
+        let (mut store, loaded) = load(open(&cluster, 3).await.store(NAME)).await;
+        loaded.unwrap();
+        let mut expected = BTreeMap::new();
+        type Harm = fn(&Cluster);
+        let harms: [Harm; 5] = [
+            |cluster| cluster.delete_topic(OFFSETS),
+            |cluster| cluster.recreate_topic(OFFSETS),
+            |cluster| {
+                cluster.delete_topic(OFFSETS);
+                cluster.create_topic(OFFSETS, 7, &[("cleanup.policy", "compact")]);
+            },
+            |cluster| cluster.add_partitions(OFFSETS, 11),
+            |cluster| (0..3).for_each(|at| cluster.truncate(OFFSETS, at, 1)),
+        ];
+        for (number, harm) in (0..).zip(harms) {
+            for partition in 0..10 {
+                expected.insert(partition, number * 100 + i64::from(partition));
+            }
+            let saved;
+            (store, saved) = save(store, positions(expected.clone())).await;
+            saved.unwrap();
+            harm(&cluster);
+            expected.insert(3, number * 100 + 50);
+            let saved;
+            (store, saved) = save(store, positions([(3, number * 100 + 50)])).await;
+            saved.unwrap();
+            assert_eq!(
+                open(&cluster, 3).await.peek(NAME).await,
+                Ok(positions(expected.clone())),
+                "harm {number}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn compaction_and_a_forgotten_producer_do_no_harm() {
+    for profile in [Profile::V4_3, Profile::V2_8, Profile::V1_1] {
+        let cluster = Cluster::start(Config::new(1, profile)).await.unwrap();
+        let (mut store, loaded) = load(open(&cluster, 2).await.store(NAME)).await;
+        loaded.unwrap();
+        for last in 0..6 {
+            let saved;
+            (store, saved) = save(store, positions((0..5).map(|partition| (partition, last)))).await;
+            saved.unwrap();
+            for partition in 0..2 {
+                cluster.compact(OFFSETS, partition);
+                if last == 3 {
+                    cluster.forget_producers(OFFSETS, partition);
+                }
+            }
+        }
+        let expected = positions((0..5).map(|partition| (partition, 5)));
+        assert_eq!(open(&cluster, 2).await.peek(NAME).await, Ok(expected.clone()));
+        let (_, loaded) = load(open(&cluster, 2).await.store(NAME)).await;
+        assert_eq!(loaded, Ok(expected));
+    }
+}
+
+/// Whatever becomes of requests and processes: a load gives what was saved last, or what was being saved.
+#[tokio::test]
+async fn whatever_happens_to_requests_a_load_gives_what_was_saved_last() {
+    let seeds = match std::env::var("PARALOG_TOPIC_SEED") {
+        Ok(seed) => {
+            let seed: u64 = seed.parse().unwrap();
+            seed..seed + 1
+        }
+        Err(_) => 0..12,
+    };
+    for seed in seeds {
+        println!("PARALOG_TOPIC_SEED={seed}");
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut draw = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        let profile = [Profile::V4_3, Profile::V2_8, Profile::V1_1][usize::try_from(seed % 3).unwrap()];
+        let cluster = Cluster::start(Config::new(2, profile)).await.unwrap();
+        cluster.create_topic(OFFSETS, 4, &[("cleanup.policy", "compact")]);
+        // What each partition may say: the last that was acknowledged, and those after it.
+        let mut allowed: BTreeMap<i32, Vec<Option<i64>>> = (0..8).map(|at| (at, vec![None])).collect();
+        let mut held = Vec::new();
+        let mut next = 0;
+        let patience = Duration::from_millis(400);
+        for _ in 0..5 {
+            let topic = OffsetTopic::open(&settings(&cluster, 4), patience).await.unwrap();
+            let (mut store, loaded) = load(topic.store(NAME)).await;
+            let loaded = loaded.unwrap();
+            for (at, allowed) in &mut allowed {
+                let found = loaded.lanes.get(&TopicPartition::new("t", *at)).map(|lane| match lane {
+                    StoredLane::Foreign { last_copied } => last_copied.0,
+                    StoredLane::Ours(_) => panic!("{lane:?}"),
+                });
+                assert!(
+                    allowed.contains(&found),
+                    "seed {seed}: partition {at} says {found:?} of {allowed:?}"
+                );
+                *allowed = vec![found];
+            }
+            for _ in 0..4 {
+                let on = || cluster.on(ApiKey::Produce).topic(OFFSETS).times(1 + seed % 2);
+                match draw(7) {
+                    0 => drop(on().drop_reply()),
+                    1 => drop(on().refuse()),
+                    2 => drop(on().fail_applied(ErrorCode::REQUEST_TIMED_OUT)),
+                    3 => drop(on().fail(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+                    4 => held.push(on().hold()),
+                    5 => held.drain(..).for_each(embedded_kafka::Held::release),
+                    _ => {}
+                }
+                let changes: BTreeMap<i32, i64> = (0..=draw(4))
+                    .map(|_| {
+                        (i32::try_from(draw(8)).unwrap(), {
+                            next += 1;
+                            next
+                        })
+                    })
+                    .collect();
+                let saved;
+                (store, saved) = save(store, positions(changes.clone())).await;
+                for (at, value) in changes {
+                    let allowed = allowed.get_mut(&at).unwrap();
+                    if saved.is_ok() {
+                        allowed.clear();
+                    }
+                    allowed.push(Some(value));
+                }
+                if saved.is_ok() {
+                    // An earlier save's values were part of it.
+                    allowed.values_mut().for_each(|allowed| *allowed = vec![*allowed.last().unwrap()]);
+                }
+            }
+            // The process ends here, whatever it has under way.
+            drop(store);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_dropped_anywhere_loses_and_doubles_nothing() {
+    let desk = filled(Profile::V4_3, 3000).await;
+    for round in 0_u64..12 {
+        let (status, _kept) = watch::channel(Arc::new(WorkerStatus::default()));
+        // At some request to the topic: its answer is lost, or it never got there, and the worker with it.
+        let on = desk.destination.on(ApiKey::Produce).topic(OFFSETS).after(1 + round * 5 % 7);
+        let end = if round % 2 == 0 { on.drop_reply() } else { on.refuse() };
+        let run = worker::run(desk.prepared(), false, std::future::pending(), status);
+        tokio::select! {
+            outcome = run => panic!("{outcome:?}"),
+            () = end.happened() => {}
+            () = wait_until(|| desk.copied(TO, 0).len() == 3000) => {}
+        }
+        end.clear();
+    }
+    desk.catch_up().await.unwrap();
+    assert_eq!(desk.copied(TO, 0), up_to(3000));
+}
+
+#[tokio::test]
+async fn progress_in_the_topic_is_exported_imported_altered_and_reset() {
+    let desk = filled(Profile::V4_3, 50).await;
+    let error = progress::export(&desk.prepared()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "nothing is stored of connector `replicator-source` in offsets topic `connect-offsets`"
+    );
+    assert!(error.hint().unwrap().contains("offset.storage.topic"));
+    desk.catch_up().await.unwrap();
+    let kept = progress::export(&desk.prepared()).await.unwrap();
+
+    let all: Vec<Chosen> = Vec::new();
+    let done = progress::reset(&desk.prepared(), &all).await.unwrap();
+    assert_eq!(done, ["test-topic-0: forgotten (was 50)"]);
+    let key = r#"["replicator-source",{"topic":"test-topic","partition":0}]"#;
+    assert_eq!(table(&desk.destination)[key], None);
+    progress::import(&desk.prepared(), kept.as_bytes(), true).await.unwrap();
+    let unclean = kept.replace("\"stopped_cleanly\":true", "\"stopped_cleanly\":false");
+    assert_eq!(progress::export(&desk.prepared()).await.unwrap(), unclean);
+
+    let chosen = [Chosen { topic: "test-topic".into(), partitions: vec![0] }];
+    progress::alter(&desk.prepared(), &chosen, To::Offset(40)).await.unwrap();
+    desk.catch_up().await.unwrap();
+    assert_eq!(desk.copied(TO, 0), (0..50).chain(40..50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_running_worker_is_told_that_its_progress_was_changed_and_does_not_write_over_it() {
+    let desk = filled(Profile::V4_3, 50).await;
+    desk.run_while(async |status| {
+        wait_until(|| desk.copied(TO, 0).len() == 50).await;
+        let trouble =
+            || status.borrow().flows.first().and_then(|flow| flow.trouble.clone()).unwrap_or_default();
+        let chosen = [Chosen { topic: "test-topic".into(), partitions: vec![0] }];
+        progress::alter(&desk.prepared(), &chosen, To::Offset(7)).await.unwrap();
+        desk.fill("test-topic", 0, 50..60);
+        wait_until(|| trouble().contains("another process has taken over the progress")).await;
+        wait_until(|| desk.copied(TO, 0).len() == 60).await;
+    })
+    .await;
+    let key = r#"["replicator-source",{"topic":"test-topic","partition":0}]"#;
+    assert_eq!(table(&desk.destination)[key].as_deref(), Some(r#"{"offset":6}"#));
+}
+
+#[tokio::test]
+async fn an_open_transaction_of_another_producer_is_waited_for_and_told() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
+    cluster.create_topic(OFFSETS, 1, &[("cleanup.policy", "compact")]);
+    let (id, epoch) = cluster.allocate_producer_id();
+    let stamp = record_batch::ProducerStamp {
+        producer_id: model::ProducerId(id),
+        producer_epoch: epoch,
+        base_sequence: 0,
+    };
+    let mut batch = BatchBuilder::new(Codec::None).stamp(stamp).transactional();
+    let entry = OffsetEntry {
+        key: Some(br#"["replicator-source",{"topic":"t","partition":0}]"#.as_slice().into()),
+        value: Some(br#"{"offset":5}"#.as_slice().into()),
+    };
+    batch.append(*NOW_MS, entry.key.as_deref(), entry.value.as_deref(), &[]);
+    cluster.append(OFFSETS, 0, batch.build()).unwrap();
+    let loading = tokio::spawn(load(open(&cluster, 1).await.store(NAME)));
+    // It asks again and again, and the answer has nothing.
+    let asked = cluster.on(ApiKey::Fetch).always().look(|_| {});
+    asked.happened_times(3).await;
+    let marker = record_batch::control_batch(Offset(1), model::ProducerId(id), epoch, true, *NOW_MS);
+    cluster.append(OFFSETS, 0, marker).unwrap();
+    let (_, loaded) = loading.await.unwrap();
+    assert_eq!(loaded, Ok(positions([(0, 5)])));
+}
