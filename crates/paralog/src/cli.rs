@@ -31,8 +31,8 @@ Examples:
   Keep how far a connector is, producer id and all, beside your backups:
     paralog offsets export connect-standalone.properties quickstart-replicator.properties
 
-Exit codes: 0 done, 1 wrong arguments, 2 wrong settings, 3 cannot start (a cluster or the offsets
-file is out of reach), 4 stopped before everything was copied.";
+Exit codes: 0 done, 1 wrong arguments, 2 wrong settings, 3 cannot start (a cluster, or the offsets
+file or topic, is out of reach), 4 stopped before everything was copied.";
 
 const RUN_USAGE: &str = "\
 paralog run [OPTIONS] WORKER.properties CONNECTOR.properties...
@@ -44,7 +44,7 @@ or say with --source, --destination and --topics what to copy.
 
 It goes on where the last run ended, also after a crash: the offsets file remembers where that was, and the \
 destination is asked. That file is offset.storage.file.filename of the worker's file or of --set, else \
-./paralog.offsets; what it remembers is kept under the connector's name, or under the addresses and --rename.
+./paralog.offsets, or the topic offset.storage.topic; what it remembers is kept under the connector's name, or under the addresses and --rename.
 
 SIGINT (Ctrl-C) or SIGTERM stops it cleanly; a second one at once.
 

@@ -183,7 +183,7 @@ impl Trouble {
             | Trouble::NoAnswer(..) => return None,
             Trouble::OtherDestination { .. } => {
                 "point the worker at the cluster it copied to before, or give this copy another connector name or \
-                 another offset.storage.file.filename; if this is the same cluster, restored, say so with `paralog \
+                 another offset.storage.file.filename or offset.storage.topic; if this is the same cluster, restored, say so with `paralog \
                  offsets alter --producer-id`"
             }
             Trouble::DestinationNotEmpty { .. } => {

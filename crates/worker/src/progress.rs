@@ -66,7 +66,7 @@ pub enum ProgressError {
         /// Its name.
         connector: String,
         /// The offsets file or topic.
-        place: OffsetStorage,
+        place: Box<OffsetStorage>,
     },
     /// The document cannot be imported.
     #[error("cannot import it")]
@@ -161,7 +161,10 @@ pub async fn export(prepared: &Prepared) -> Result<String, ProgressError> {
     let (place, patience) = (&prepared.worker.offset_storage, prepared.worker.offset_flush_timeout);
     let stored = Storage::peek(place, patience, &connector.name).await.map_err(ProgressError::Store)?;
     if stored == Stored::default() {
-        return Err(ProgressError::Nothing { connector: connector.name.clone(), place: place.clone() });
+        return Err(ProgressError::Nothing {
+            connector: connector.name.clone(),
+            place: Box::new(place.clone()),
+        });
     }
     Ok(export::write(&connector.name, &stored))
 }
@@ -268,7 +271,7 @@ pub async fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>
         !goes
     });
     if done.is_empty() {
-        let place = prepared.worker.offset_storage.clone();
+        let place = Box::new(prepared.worker.offset_storage.clone());
         return Err(ProgressError::Nothing { connector: connector.name.clone(), place });
     }
     storage.replace(&connector.name, &stored).await.map_err(ProgressError::Store)?;

@@ -155,7 +155,7 @@ impl Topic {
         let described = self.cluster.describe_topic_configs(std::slice::from_ref(&name)).await;
         let described = match described {
             Ok(described) => described,
-            Err(error) if matches!(error, CallError::Unsupported { .. }) => return Ok(()),
+            Err(CallError::Unsupported { .. }) => return Ok(()),
             Err(error) => return Err(self.failed(&error)),
         };
         for (_, configs) in described {
