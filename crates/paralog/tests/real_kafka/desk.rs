@@ -100,6 +100,15 @@ impl Desk {
         desk
     }
 
+    /// From now on the worker's file is that of a distributed worker, which keeps progress in this topic.
+    pub(crate) fn keep_progress_in(&self, topic: &str) {
+        let storage =
+            format!("offset.storage.topic={topic}\noffset.storage.replication.factor=1\ngroup.id=connect");
+        let interval = "offset.flush.interval.ms=1000";
+        let worker = WORKER.replace("offset.storage.file.filename=OFFSETS", &storage);
+        self.write("worker.properties", &worker.replace("offset.flush.interval.ms=10000", interval));
+    }
+
     /// Writes a file, with the addresses put in.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let file = self.folder.join(name);

@@ -14,6 +14,7 @@ mod faithful;
 mod faults;
 mod formats;
 mod offset_file;
+mod offset_topic;
 mod pair;
 mod quick_start;
 mod restart;

@@ -14,7 +14,7 @@ use std::{
 const PARTITIONS: u32 = 4;
 
 #[derive(Clone, Copy)]
-enum End {
+pub(crate) enum End {
     Stop,
     Kill,
 }
@@ -22,11 +22,16 @@ enum End {
 /// Copies a topic that is being written, ending the program again and again as soon as it has copied anything.
 fn ended_often(name: &str, source_version: &str, destination_version: &str, end: impl Fn(usize) -> End) {
     let pair = Pair::shared(source_version, destination_version);
+    let desk = Desk::new(name, &pair.source.bootstrap, &pair.destination.bootstrap);
+    ended_often_at(&desk, &pair, name, end);
+}
+
+/// The same at a desk, whose worker keeps progress as it likes.
+pub(crate) fn ended_often_at(desk: &Desk, pair: &Pair, name: &str, end: impl Fn(usize) -> End) {
     let (source, destination) = (&pair.source, &pair.destination);
     let mut session = destination.session();
     let mut writing = source.session();
     writing.create_topic(&source.bootstrap, name, PARTITIONS, 1, &[]).unwrap();
-    let desk = Desk::new(name, &source.bootstrap, &destination.bootstrap);
     let connector = desk.connector(name, name, "");
 
     let written = AtomicBool::new(false);
