@@ -242,7 +242,7 @@ fn progress_is_moved_as_a_document() {
         offsets("export", &[]),
         4,
         "",
-        &["error: nothing is stored of connector `replicator-source` in `", "hint: "],
+        &["error: nothing is stored of connector `replicator-source` in offsets file `", "hint: "],
     );
     let file = folder.path().join("progress.json");
     std::fs::write(&file, &DOCUMENT[..100]).unwrap();

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use crate::connector::{Connector, Prepared};
 use crate::start_up::{ReachError, chain, reach};
 use crate::status::{FlowView, Routed, Verdict, WorkerStatus};
-use crate::stores::{Storage, place_name};
+use crate::stores::Storage;
 
 /// How often the connectors are looked at. A lane's own state changes no more often.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -157,7 +157,7 @@ pub async fn run(
         storage = Storage::open(place, prepared.worker.offset_flush_timeout) => storage.map_err(RunError::Offsets)?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
-    info!(place = place_name(place), "progress is kept here");
+    info!(place = storage.name(), "progress is kept here");
 
     let mut flows = tokio::select! {
         started = start(&prepared.connectors, &storage) => started?,

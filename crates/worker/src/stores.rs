@@ -66,6 +66,14 @@ impl Storage {
         }
     }
 
+    /// The place as messages name it.
+    pub fn name(&self) -> String {
+        match self {
+            Storage::File(file) => format!("offsets file `{}`", file.path().display()),
+            Storage::Topic(topic) => format!("offsets topic `{}`", topic.name()),
+        }
+    }
+
     /// The part of it that belongs to the flow named `flow`.
     pub fn store(&self, flow: &str) -> Box<dyn OffsetStore> {
         match self {
