@@ -17,7 +17,8 @@ pub trait OffsetStore: Send {
     ///
     /// # Errors
     /// [`StoreError`] where nothing is promised about what is stored, except that [`OffsetStore::load`]
-    /// gives either the old or the new state.
+    /// gives of each lane, and of the producer, either the old or the new state; and that nothing of it is stored after
+    /// a later save, or a later process's load, has returned.
     fn save(&mut self, changes: &Stored) -> Result<(), StoreError>;
 }
 

@@ -156,8 +156,10 @@ impl World {
             Action::Save { changes, not_after } => {
                 let too_late = not_after.is_some_and(|at| self.now().instant >= at);
                 let fails = too_late || self.faults_on && self.rng.chance(5);
-                if !too_late && (!fails || self.rng.chance(50)) {
-                    let store = self.processes[index].store;
+                let store = self.processes[index].store;
+                if !too_late && fails {
+                    self.keep_some(store, changes);
+                } else if !too_late {
                     self.keep(store, changes);
                 }
                 if fails {

@@ -292,14 +292,26 @@ impl World {
         for action in std::mem::take(&mut self.processes[index].waiting) {
             if let Action::Save { changes, not_after } = action
                 && not_after.is_none_or(|at| self.now().instant < at)
-                && self.rng.chance(50)
             {
-                self.keep(store, changes);
+                self.keep_some(store, changes);
             }
         }
         self.processes.remove(index);
         self.start_process(store);
         // The order matters to nobody but the lease, whose holder is the last.
+    }
+
+    /// What becomes of a save that fails, or whose process dies: nothing, all, or what some partitions of a topic took.
+    pub(super) fn keep_some(&mut self, store: usize, mut changes: Stored) {
+        match self.rng.below(4) {
+            0 => return,
+            1 => {}
+            _ => {
+                changes.producer = changes.producer.filter(|_| self.rng.chance(50));
+                changes.lanes.retain(|_, _| self.rng.chance(50));
+            }
+        }
+        self.keep(store, changes);
     }
 
     pub(super) fn keep(&mut self, store: usize, changes: Stored) {
