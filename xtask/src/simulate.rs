@@ -345,7 +345,8 @@ fn simulation(root: &Path, target: Option<&Path>, first: u64, seeds: u64) -> Com
     command.current_dir(root).env("RUST_BACKTRACE", "0");
     command.env("PARALOG_SIM_FIRST", first.to_string()).env("PARALOG_SIM_SEEDS", seeds.to_string());
     if let Some(target) = target {
-        command.env("CARGO_TARGET_DIR", target);
+        // Nearly as quick as a release, and built in a third of its time.
+        command.env("CARGO_TARGET_DIR", target).env("CARGO_PROFILE_DEV_OPT_LEVEL", "3");
     }
     command
 }

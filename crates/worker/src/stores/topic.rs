@@ -14,7 +14,7 @@
 //! destination; but after a step back, an `offsets reset` or a new producer id it is not old, it is wrong. So batches are
 //! those of an idempotent producer: within a process one whose outcome is unknown goes again as it was, before any newer
 //! one to its partition, and is taken once. Between processes each start claims the producer id that the last one wrote
-//! under, in the next epoch, with a record in every partition ([`hold`]); brokers refuse from then on whatever the last
+//! under, in the next epoch, with a record in every partition (`hold`); brokers refuse from then on whatever the last
 //! one sent, and what is read after that is final. Reading back alone would not do: what is late may be later than
 //! that. Nor is a transaction needed, whose coordinator asks for rights of its own.
 //!
