@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::Instant,
 };
@@ -40,7 +40,7 @@ const MUTATIONS: [Mutation; 47] = [
     mutation(
         "a memory that stays ahead of an empty log is waited for without end",
         "engine/opening.rs",
-        "&& (is_known || instant >= lane.doubt_at + self.options.replica_lag_max)",
+        "&& (is_known || asked_at >= lane.doubt_at + self.options.replica_lag_max)",
         "&& false",
     ),
     mutation(
@@ -70,8 +70,8 @@ const MUTATIONS: [Mutation; 47] = [
     mutation(
         "what was sent before a compacted source was cleaned is not waited for",
         "lane/sending.rs",
-        "|| self.may_be_others()",
-        "",
+        "aged || self.may_be_others()",
+        "aged",
     ),
     mutation(
         "a batch that was read in part is not known again by its leader epoch",
@@ -148,8 +148,8 @@ const MUTATIONS: [Mutation; 47] = [
     mutation(
         "aged records do not wait for what may still arrive",
         "lane/sending.rs",
-        "self.quiet_until.filter(|until| waits && self.placed_at < *until)",
-        "None::<Instant>",
+        "late.max(lags).filter(|until| self.placed_at < *until)",
+        "late.max(lags).filter(|_| false)",
     ),
     mutation(
         "what may still arrive is forgotten at the next look",
@@ -365,20 +365,16 @@ fn mutate(words: &[&str]) -> anyhow::Result<ExitCode> {
         fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))?;
     }
     copy_workspace(&tree)?;
+    for mutation in &meant {
+        find(mutation, &tree)?;
+    }
     ensure!(
         simulation(&tree, Some(&target), 1, SEEDS_PER_MUTATION).stderr(Stdio::null()).status()?.success(),
         "a seed that fails without any mistake would be taken for one that catches it"
     );
     let mut survivors = Vec::new();
     for mutation in &meant {
-        let file = tree.join("crates/pipeline/src").join(mutation.file);
-        let right = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        ensure!(
-            right.matches(mutation.from).count() == 1,
-            "`{}`: its place is not there, or not there once, in {}",
-            mutation.what,
-            mutation.file
-        );
+        let (file, right) = find(mutation, &tree)?;
         fs::write(&file, right.replace(mutation.from, mutation.to))?;
         let outcome = try_mutation(&tree, &target);
         fs::write(&file, right)?;
@@ -392,6 +388,19 @@ fn mutate(words: &[&str]) -> anyhow::Result<ExitCode> {
     }
     println!("{} of {} mistakes caught", meant.len() - survivors.len(), meant.len());
     Ok(if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The file that a mistake is made in, and what is in it now.
+fn find(mutation: &Mutation, tree: &Path) -> anyhow::Result<(PathBuf, String)> {
+    let file = tree.join("crates/pipeline/src").join(mutation.file);
+    let right = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    ensure!(
+        right.matches(mutation.from).count() == 1,
+        "`{}`: its place is not there, or not there once, in {}",
+        mutation.what,
+        mutation.file
+    );
+    Ok((file, right))
 }
 
 /// The seeds that show the mistake in the tree, if any does.

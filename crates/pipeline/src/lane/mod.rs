@@ -181,6 +181,8 @@ pub(crate) struct Lane {
     /// refuses what is late; it can forget what is aged between any two batches, so those wait, and leave
     /// only after a look that was made later than this. So do those of a compacted source.
     pub(crate) quiet_until: Option<Instant>,
+    /// Until when the destination's leader may show an end before what was acknowledged.
+    end_lags_until: Option<Instant>,
     /// The broker that it was sent to, if it was one and is known.
     late_at: Option<BrokerId>,
     /// When the destination was last looked at.
@@ -377,6 +379,7 @@ impl Lane {
             standing_by: None,
             refusals: 0,
             quiet_until: None,
+            end_lags_until: None,
             late_at: None,
             placed_at: now,
             acked_aged: false,
@@ -463,8 +466,7 @@ impl Lane {
         if end_may_lag && self.placed_leader != Some((leader, connection)) {
             // Before KIP-207 (2.2) a new leader shows an end before what was acknowledged, until its followers
             // have told how far they are.
-            self.quiet_until = self.quiet_until.max(Some(now + late_for));
-            self.late_at = None;
+            self.end_lags_until = Some(now + late_for);
         }
         self.placed_leader = Some((leader, connection));
         self.placed_at = self.asked_at;

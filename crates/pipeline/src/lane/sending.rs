@@ -23,8 +23,10 @@ impl Lane {
     pub(crate) fn quiet(&self, rules: &SendRules) -> Option<Instant> {
         match self.queue.front() {
             Some(Item::Ready(held)) if self.to_skip == 0 => {
-                let waits = self.is_aged(held, rules.aged_before_ms) || self.may_be_others();
-                self.quiet_until.filter(|until| waits && self.placed_at < *until)
+                let aged = self.is_aged(held, rules.aged_before_ms);
+                let late = self.quiet_until.filter(|_| aged || self.may_be_others());
+                let lags = self.end_lags_until.filter(|_| aged || self.route.rule.source_compacted);
+                late.max(lags).filter(|until| self.placed_at < *until)
             }
             _ => None,
         }
