@@ -164,6 +164,9 @@ pub(crate) struct Lane {
     pub(crate) fresh: bool,
     /// Another program copied this partition before: its records are at the destination.
     pub(crate) taken_over: bool,
+    /// Nothing was sent yet since an operator set the position, or since it was taken over: what was sent before under the
+    /// same sequences was something else.
+    pub(crate) repositioned: bool,
     /// `acked` is newer than what is stored.
     pub(crate) dirty: bool,
     /// The source's bounds were compared with the position since the start, or since they were in doubt.
@@ -372,6 +375,7 @@ impl Lane {
             acked,
             fresh,
             taken_over,
+            repositioned: taken_over,
             dirty: false,
             source_checked: false,
             unsettled: false,
