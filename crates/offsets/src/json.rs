@@ -95,14 +95,19 @@ pub fn merge(entries: &mut Vec<Entry>, flow: &str, changes: &Stored) {
     }
 }
 
-/// Makes `entries` say of the flow named `flow` what `stored` says and nothing else.
+/// Makes `entries` say of the flow named `flow` what `stored` says and nothing else. What says so already stays to the
+/// byte.
 pub fn replace(entries: &mut Vec<Entry>, flow: &str, stored: &Stored) {
     entries.retain(|entry| match entry.key.as_deref().and_then(|key| place(key, flow)) {
         Some(Place::Producer) => stored.producer.is_some(),
         Some(Place::Lane(partition)) => stored.lanes.contains_key(&partition),
         None => true,
     });
-    merge(entries, flow, stored);
+    let present = self::flow(entries, flow).unwrap_or_default();
+    let mut changes = stored.clone();
+    changes.producer = changes.producer.filter(|producer| present.producer.as_ref() != Some(producer));
+    changes.lanes.retain(|partition, lane| present.lanes.get(partition) != Some(lane));
+    merge(entries, flow, &changes);
 }
 
 /// Whether `key` is one that [`flow`] reads of the flow named `flow`, and [`merge`] and [`replace`] write.

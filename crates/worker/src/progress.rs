@@ -179,18 +179,13 @@ pub async fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Resu
     let name = &connector.name;
     let mut new = export::read(document, name).map_err(ProgressError::Export)?;
     let (storage, present) = open(prepared, connector).await?;
-    if present != Stored::default() && present != new {
-        if !replace {
-            return Err(ProgressError::Present { connector: name.clone(), present: words(&present) });
-        }
-        if let Some(producer) = &new.producer {
-            same_producer(&present, producer.producer_id)?;
-        }
-    }
+    replaceable(name, &present, &new, replace)?;
     if let Some(producer) = &mut new.producer {
         // It may be older than what was sent since, and what is still under way.
         producer.stopped_cleanly = false;
     }
+    let claimed = storage.claim(name).await.map_err(ProgressError::Store)?;
+    replaceable(name, &claimed, &new, replace)?;
     storage.replace(name, &new).await.map_err(ProgressError::Store)?;
     Ok(format!("connector `{name}`: {}", words(&new)))
 }
@@ -202,10 +197,10 @@ pub async fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Resu
 /// [`ProgressError`]; what is stored is then as before.
 pub async fn alter(prepared: &Prepared, chosen: &[Chosen], to: To) -> Result<Vec<String>, ProgressError> {
     let connector = one(prepared)?;
-    let (storage, mut stored) = open(prepared, connector).await?;
+    let (storage, _) = open(prepared, connector).await?;
     let source = Cluster::new(connector.source.clone());
     reach(&source, &connector.source_end).await.map_err(reach_error)?;
-    let mut done = Vec::new();
+    let mut lanes = BTreeMap::new();
     for (partition, (earliest, latest)) in bounds(&source, connector, chosen).await? {
         let next = match to {
             To::Earliest => earliest,
@@ -215,6 +210,11 @@ pub async fn alter(prepared: &Prepared, chosen: &[Chosen], to: To) -> Result<Vec
                 return Err(ProgressError::OutOfRange { partition, wanted, earliest, latest });
             }
         };
+        lanes.insert(partition, next);
+    }
+    let mut stored = storage.claim(&connector.name).await.map_err(ProgressError::Store)?;
+    let mut done = Vec::new();
+    for (partition, next) in lanes {
         let was = stored.lanes.get(&partition).map_or_else(|| String::from("nothing"), position);
         done.push(format!("{partition}: next source offset {next} (was {was})"));
         stored.lanes.insert(partition, StoredLane::Foreign { last_copied: Offset(next.0 - 1) });
@@ -234,10 +234,12 @@ pub async fn set_producer(
 ) -> Result<String, ProgressError> {
     let connector = one(prepared)?;
     let producer_id = ProducerId(producer_id);
-    let (storage, mut stored) = open(prepared, connector).await?;
-    same_producer(&stored, producer_id)?;
+    let (storage, present) = open(prepared, connector).await?;
+    same_producer(&present, producer_id)?;
     let destination = Cluster::new(connector.destination.clone());
     let metadata = reach(&destination, &connector.destination_end).await.map_err(reach_error)?;
+    let mut stored = storage.claim(&connector.name).await.map_err(ProgressError::Store)?;
+    same_producer(&stored, producer_id)?;
     let done = format!(
         "connector `{}`: writes under producer id {producer_id}, epoch {producer_epoch}, to cluster {}",
         connector.name,
@@ -262,17 +264,27 @@ pub async fn set_producer(
 pub async fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>, ProgressError> {
     let connector = one(prepared)?;
     let (storage, mut stored) = open(prepared, connector).await?;
+    let goes = |partition: &TopicPartition| {
+        chosen.is_empty() || chosen.iter().any(|chosen| chosen.includes(partition))
+    };
+    let nothing = || ProgressError::Nothing {
+        connector: connector.name.clone(),
+        place: Box::new(prepared.worker.offset_storage.clone()),
+    };
+    // Not taken from anybody for nothing.
+    if !stored.lanes.keys().any(goes) {
+        return Err(nothing());
+    }
+    stored = storage.claim(&connector.name).await.map_err(ProgressError::Store)?;
     let mut done = Vec::new();
     stored.lanes.retain(|partition, lane| {
-        let goes = chosen.is_empty() || chosen.iter().any(|chosen| chosen.includes(partition));
-        if goes {
+        if goes(partition) {
             done.push(format!("{partition}: forgotten (was {})", position(lane)));
         }
-        !goes
+        !goes(partition)
     });
     if done.is_empty() {
-        let place = Box::new(prepared.worker.offset_storage.clone());
-        return Err(ProgressError::Nothing { connector: connector.name.clone(), place });
+        return Err(nothing());
     }
     storage.replace(&connector.name, &stored).await.map_err(ProgressError::Store)?;
     Ok(done)
@@ -285,6 +297,8 @@ fn one(prepared: &Prepared) -> Result<&Connector, ProgressError> {
     }
 }
 
+/// Opens the place of progress and looks at it. What is asked is refused by this look already where it can be; what is
+/// changed is what was read after [`Storage::claim`], for a worker may have begun meanwhile.
 async fn open(prepared: &Prepared, connector: &Connector) -> Result<(Storage, Stored), ProgressError> {
     let (place, patience) = (&prepared.worker.offset_storage, prepared.worker.offset_flush_timeout);
     let storage = Storage::open(place, patience).await.map_err(ProgressError::Store)?;
@@ -294,6 +308,17 @@ async fn open(prepared: &Prepared, connector: &Connector) -> Result<(Storage, St
 
 fn reach_error(error: ReachError) -> ProgressError {
     ProgressError::Reach(Box::new(error))
+}
+
+/// Whether `new` may take the place of what is `present`.
+fn replaceable(name: &str, present: &Stored, new: &Stored, replace: bool) -> Result<(), ProgressError> {
+    if *present == Stored::default() || present == new {
+        return Ok(());
+    }
+    if !replace {
+        return Err(ProgressError::Present { connector: name.to_owned(), present: words(present) });
+    }
+    new.producer.as_ref().map_or(Ok(()), |producer| same_producer(present, producer.producer_id))
 }
 
 /// Positions say how many records were sent under the flow's id: they mean nothing under another one.

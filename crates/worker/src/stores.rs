@@ -55,6 +55,18 @@ impl Storage {
         }
     }
 
+    /// Takes the flow named `flow` for this process, and gives what is stored of it: final until another takes it. In a
+    /// topic it is taken from whoever had it; a file is this process's as long as it is open.
+    ///
+    /// # Errors
+    /// As for [`Storage::peek`].
+    pub async fn claim(&self, flow: &str) -> Result<Stored, StoreError> {
+        match self {
+            Storage::File(file) => file.store(flow).load(),
+            Storage::Topic(topic) => topic.claim(flow).await,
+        }
+    }
+
     /// Makes it say of the flow named `flow` what `stored` says and nothing else. Durable when it returns.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ mod log;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use client::{Cluster, Connection};
@@ -55,6 +56,9 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const REACH_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a topic is looked for before it is believed that there is none: a broker that has just started, or that
+/// has not heard of it, knows none either.
+const ABSENT_PATIENCE: Duration = Duration::from_secs(2);
 /// Claims of one load, where several processes start at the same time.
 const CLAIMS_MAX: u32 = 5;
 
@@ -84,7 +88,7 @@ impl OffsetTopic {
         options.client_id.clone_from(&settings.cluster.client_id);
         options.request_timeout = settings.cluster.request_timeout.unwrap_or(options.request_timeout);
         options.connect_timeout = settings.cluster.connect_timeout.unwrap_or(options.connect_timeout);
-        let topic = Topic { cluster: Cluster::new(options), settings: settings.clone() };
+        let topic = Topic::new(Cluster::new(options), settings.clone());
         let look = async || match topic.shape().await? {
             Some(_) => topic.check_policy().await,
             None => Ok(()),
@@ -109,6 +113,15 @@ impl OffsetTopic {
     /// [`StoreError`] if it cannot be read, or what it says cannot be used.
     pub async fn peek(&self, flow: &str) -> Result<Stored, StoreError> {
         self.flow(flow).lock().await.peek().await
+    }
+
+    /// Takes the flow named `flow` for this process, and gives what the topic says of it: nobody else changes that
+    /// until it is taken again.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read or written, or what it says cannot be used.
+    pub async fn claim(&self, flow: &str) -> Result<Stored, StoreError> {
+        self.flow(flow).lock().await.load().await
     }
 
     /// Makes the topic say of the flow named `flow` what `stored` says and nothing else. Durable when it returns. A
@@ -389,12 +402,18 @@ impl Flow {
             // What it says is known: this process alone writes it.
             return Ok(());
         }
-        match self.topic.shape().await? {
-            Some(shape) => self.read_on(&shape).await,
-            None => {
-                self.read = None;
-                Ok(())
+        let began = Instant::now();
+        loop {
+            if let Some(shape) = self.topic.shape().await? {
+                return self.read_on(&shape).await;
             }
+            if self.topic.is_absent.load(Ordering::Relaxed) || began.elapsed() >= ABSENT_PATIENCE {
+                // For the other connectors, too.
+                self.topic.is_absent.store(true, Ordering::Relaxed);
+                self.read = None;
+                return Ok(());
+            }
+            sleep(PAUSE).await;
         }
     }
 

@@ -594,3 +594,47 @@ async fn an_open_transaction_of_another_producer_is_waited_for_and_told() {
     let (_, loaded) = loading.await.unwrap();
     assert_eq!(loaded, Ok(positions([(0, 5)])));
 }
+
+#[tokio::test]
+async fn a_command_changes_what_is_there_once_it_has_the_topic_and_only_what_it_was_asked_to() {
+    let desk = filled(Profile::V1_1, 50).await;
+    desk.source.create_topic("other-topic", 1, &[]);
+    let chosen = |topic: &str| [Chosen { topic: topic.into(), partitions: vec![0] }];
+    // But for the topic that is altered.
+    let rest = async || {
+        let mut stored = open(&desk.destination, 1).await.peek(NAME).await.unwrap();
+        stored.lanes.retain(|partition, _| partition.topic.as_str() == "test-topic");
+        stored
+    };
+    // A worker begins, copies and stops while the source is asked.
+    let (held, prepared) = (desk.source.on(ApiKey::ListOffsets).hold(), desk.prepared());
+    let meanwhile = async {
+        held.fault.happened().await;
+        held.fault.clear();
+        desk.catch_up().await.unwrap();
+        held.release();
+        rest().await
+    };
+    let other = chosen("other-topic");
+    let (altered, stored) = tokio::join!(progress::alter(&prepared, &other, To::Offset(0)), meanwhile);
+    altered.unwrap();
+    assert!(stored.producer.is_some() && stored.lanes.len() == 1, "{stored:?}");
+    assert_eq!(rest().await, stored);
+
+    // A broker that has just started does not know the topic.
+    let unknown = || {
+        desk.destination
+            .on(ApiKey::Metadata)
+            .topic(OFFSETS)
+            .times(3)
+            .fail(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    };
+    let fault = unknown();
+    progress::export(&desk.prepared()).await.unwrap();
+    assert_eq!(fault.hits(), 3);
+    unknown();
+    progress::alter(&desk.prepared(), &chosen("other-topic"), To::Offset(0)).await.unwrap();
+    assert_eq!(rest().await, stored);
+    desk.catch_up().await.unwrap();
+    assert_eq!(desk.copied(TO, 0), up_to(50));
+}

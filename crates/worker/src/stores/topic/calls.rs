@@ -2,6 +2,7 @@
 //! again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use client::{
@@ -39,6 +40,8 @@ pub(super) enum Fault {
 pub(super) struct Topic {
     pub(super) cluster: Cluster,
     pub(super) settings: OffsetTopicSettings,
+    /// It was looked for, and there was none.
+    pub(super) is_absent: AtomicBool,
 }
 
 /// The topic as it is now.
@@ -79,6 +82,10 @@ impl Shape {
 }
 
 impl Topic {
+    pub(super) fn new(cluster: Cluster, settings: OffsetTopicSettings) -> Topic {
+        Topic { cluster, settings, is_absent: AtomicBool::new(false) }
+    }
+
     fn at(&self, partition: i32) -> TopicPartition {
         TopicPartition::new(self.settings.topic.as_str(), partition)
     }
