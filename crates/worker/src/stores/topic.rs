@@ -27,6 +27,7 @@
 mod calls;
 mod hold;
 mod log;
+mod reading;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -43,17 +44,20 @@ use pipeline::{OffsetStore, StoreError};
 use properties::OffsetTopicSettings;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use calls::{Fate, Fault, Shape, Topic};
 use hold::{Claims, Lane};
-use log::Table;
+use reading::Reading;
 
 /// How long a first look, and a claim at the start, may wait for what passes by itself.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// The same for the first connection: what is wrong there is wrong in the settings more often than in a broker.
 const REACH_PATIENCE: Duration = Duration::from_secs(5);
+/// After how long it is said that something is tried again.
+const TELL_AFTER: Duration = Duration::from_secs(3);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a topic is looked for before it is believed that there is none: a broker that has just started, or that
@@ -215,15 +219,8 @@ struct Flow {
     /// Another process took over: nothing may be written any more.
     taken: bool,
     connections: HashMap<BrokerId, Connection>,
-}
-
-/// How far the topic was read.
-#[derive(Debug)]
-struct Reading {
-    id: Option<TopicId>,
-    table: Table,
-    /// The next offset of each partition.
-    positions: Vec<Offset>,
+    /// For who asks what had no answer.
+    doing: &'static str,
 }
 
 #[derive(Debug)]
@@ -257,38 +254,27 @@ impl Flow {
             hold: None,
             taken: false,
             connections: HashMap::new(),
+            doing: "",
         }
     }
 
     async fn peek(&mut self) -> Result<Stored, StoreError> {
-        let deadline = Instant::now() + START_PATIENCE;
+        let mut tries = Tries::new(START_PATIENCE);
         loop {
-            let fault = match timeout_at(deadline, self.look()).await {
-                Ok(Ok(())) => break,
-                Ok(Err(fault)) => fault,
-                Err(_) => Fault::Stays(String::from("it cannot be read in time; see to its brokers")),
-            };
-            pause_after(fault, deadline)
-                .await
-                .map_err(|fault| told(&self.topic.settings, &self.name, fault))?;
+            let done = timeout_at(self.deadline(tries.began, START_PATIENCE), self.look()).await;
+            if self.tried(&mut tries, done).await? {
+                break;
+            }
         }
         self.understand()
     }
 
     /// Claims the flow and says what is stored of it.
     async fn load(&mut self) -> Result<Stored, StoreError> {
-        let deadline = Instant::now() + START_PATIENCE;
-        let mut last = Fault::Passing(String::from("no answer in time; see to its brokers"));
+        let mut tries = Tries::new(START_PATIENCE);
         while self.hold.is_none() {
-            let fault = match timeout_at(deadline, self.take_over()).await {
-                Ok(Ok(())) => break,
-                Ok(Err(fault)) => fault,
-                Err(_) => last.clone(),
-            };
-            last = fault.clone();
-            pause_after(fault, deadline)
-                .await
-                .map_err(|fault| told(&self.topic.settings, &self.name, fault))?;
+            let done = timeout_at(self.deadline(tries.began, START_PATIENCE), self.take_over()).await;
+            self.tried(&mut tries, done).await?;
         }
         let stored = self.understand()?;
         if self.wanted.is_none() {
@@ -299,43 +285,60 @@ impl Flow {
 
     /// Applies `change` to what the topic is to say, and makes it say so.
     async fn save(&mut self, change: impl FnOnce(&mut Vec<Entry>) + Send) -> Result<(), StoreError> {
-        let told = |fault| told(&self.topic.settings, &self.name, fault);
         if self.taken {
-            return Err(told(Fault::Taken));
+            return Err(told(&self.topic.settings, &self.name, Fault::Taken));
         }
         let Some(wanted) = &mut self.wanted else {
             return Err(StoreError(String::from("the offsets topic was not read yet")));
         };
         change(wanted);
-        let deadline = Instant::now() + self.save_patience;
-        let mut last = None;
+        let mut tries = Tries::new(self.save_patience);
         loop {
-            let fault = match timeout_at(deadline, self.write(deadline)).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(fault)) => fault,
-                Err(_) => {
-                    // Whoever did not answer is asked on a new connection; what it was sent goes again as it was.
-                    self.connections.clear();
-                    last.take().unwrap_or_else(|| {
-                        let seconds = self.save_patience.as_secs_f64();
-                        Fault::Passing(format!("not acknowledged within {seconds} s; see to its brokers"))
-                    })
-                }
-            };
-            last = Some(fault.clone());
-            self.taken |= fault == Fault::Taken;
-            let told = |fault| self::told(&self.topic.settings, &self.name, fault);
-            pause_after(fault, deadline).await.map_err(told)?;
+            let deadline = self.deadline(tries.began, self.save_patience);
+            let done = timeout_at(deadline, self.write(deadline)).await;
+            if self.tried(&mut tries, done).await? {
+                return Ok(());
+            }
         }
+    }
+
+    /// Whether it is done; waits before another try where one may help and there is time.
+    async fn tried(
+        &mut self,
+        tries: &mut Tries,
+        done: Result<Result<(), Fault>, Elapsed>,
+    ) -> Result<bool, StoreError> {
+        let fault = match done {
+            Ok(Ok(())) => return Ok(true),
+            Ok(Err(fault)) => fault,
+            Err(_) => {
+                // Whoever did not answer is asked on a new connection; what it was sent goes again as it was.
+                self.connections.clear();
+                let seconds = tries.began.elapsed().as_secs_f64();
+                let what =
+                    format!("no answer within {seconds:.1} s while {}; see to its brokers", self.doing);
+                tries.last.take().unwrap_or(Fault::Passing(what))
+            }
+        };
+        tries.last = Some(fault.clone());
+        self.taken |= fault == Fault::Taken;
+        let deadline = self.deadline(tries.began, tries.patience);
+        if let Fault::Passing(what) = &fault
+            && tries.began.elapsed() >= TELL_AFTER
+            && !std::mem::replace(&mut tries.told, true)
+        {
+            warn!(topic = %self.topic.settings.topic, connector = self.name, doing = self.doing, error = what, "the offsets topic does not answer as it should; trying again");
+        }
+        pause_after(fault, deadline).await.map_err(|fault| told(&self.topic.settings, &self.name, fault))?;
+        Ok(false)
     }
 
     /// Until the log says what is wanted.
     async fn write(&mut self, deadline: Instant) -> Result<(), Fault> {
+        self.doing = "looking whether it is the same (Metadata, ListOffsets)";
         let mut shape = self.same_topic().await?;
         loop {
             if self.hold.is_none() {
-                // Its memory of the topic may be of records that are gone.
-                self.read = None;
                 self.take_over().await?;
                 shape = self.topic.shape().await?.ok_or_else(gone)?;
             }
@@ -346,6 +349,7 @@ impl Flow {
             if hold.lanes.iter().all(|lane| lane.unsettled.is_none()) {
                 return Ok(());
             }
+            self.doing = "writing it (Produce)";
             let (appended, problem) =
                 settle(&self.topic, &shape, &mut hold.lanes, &mut self.connections, left(deadline)).await;
             if let Some(read) = &mut self.read {
@@ -359,9 +363,26 @@ impl Flow {
                 Some(Unsettled::Fenced) => return Err(Fault::Taken),
                 Some(Unsettled::Lost(what)) => {
                     warn!(topic = %self.topic.settings.topic, connector = self.name, what, "the offsets topic lost records; claiming and writing it again");
-                    self.hold = None;
+                    self.lose();
                 }
             }
+        }
+    }
+
+    /// Gives up the hold, and the memory of the topic: it may be of records that are gone.
+    fn lose(&mut self) {
+        self.hold = None;
+        self.taking = None;
+        self.read = None;
+    }
+
+    /// When what began at `began` is given up. A topic that is read again has as long as at the start, and while it is
+    /// read on: the log has an end.
+    fn deadline(&self, began: Instant, patience: Duration) -> Instant {
+        match (&self.hold, &self.read) {
+            (Some(_), _) => began + patience,
+            (None, Some(read)) => read.progressed.max(began) + START_PATIENCE,
+            (None, None) => began + START_PATIENCE,
         }
     }
 
@@ -370,10 +391,10 @@ impl Flow {
         let shape = match self.topic.shape().await? {
             Some(shape) => shape,
             None => {
-                if self.hold.take().is_some() {
+                if self.hold.is_some() {
                     warn!(topic = %self.topic.settings.topic, connector = self.name, "the offsets topic is gone; creating and writing it again");
                 }
-                self.taking = None;
+                self.lose();
                 self.topic.create().await?;
                 self.topic.shape().await?.ok_or_else(gone)?
             }
@@ -390,8 +411,7 @@ impl Flow {
         };
         if let Some(what) = what {
             warn!(topic = %self.topic.settings.topic, connector = self.name, what, "the offsets topic is not as it was; claiming and writing it again");
-            self.hold = None;
-            self.taking = None;
+            self.lose();
         }
         Ok(shape)
     }
@@ -402,6 +422,7 @@ impl Flow {
             // What it says is known: this process alone writes it.
             return Ok(());
         }
+        self.doing = "looking for it (Metadata)";
         let began = Instant::now();
         loop {
             if let Some(shape) = self.topic.shape().await? {
@@ -420,19 +441,18 @@ impl Flow {
     async fn read_on(&mut self, shape: &Shape) -> Result<(), Fault> {
         let partitions = usize::try_from(shape.partitions()).unwrap_or(0);
         let same = |read: &Reading| read.id == shape.id && read.positions.len() == partitions;
-        let mut read = self.read.take().filter(same).unwrap_or_else(|| Reading {
-            id: shape.id,
-            table: Table::default(),
-            positions: vec![Offset(0); partitions],
-        });
-        self.topic.read(&self.name, shape, &mut read.table, &mut read.positions).await?;
-        self.read = Some(read);
-        Ok(())
+        let read = match &mut self.read {
+            Some(read) if same(read) => read,
+            read => read.insert(Reading::new(shape.id, partitions)),
+        };
+        self.doing = "reading it (ListOffsets, Fetch)";
+        self.topic.read(&self.name, shape, read).await
     }
 
     /// Claims the flow in every partition, and reads what is final then.
     async fn take_over(&mut self) -> Result<(), Fault> {
         for _ in 0..CLAIMS_MAX {
+            self.doing = "looking for it (Metadata, DescribeConfigs)";
             let Some(shape) = self.topic.shape().await? else {
                 self.topic.create().await?;
                 return Err(gone());
@@ -447,6 +467,7 @@ impl Flow {
                 self.read_on(&shape).await?;
                 self.taking = Some(self.new_claims(&shape).await?);
             }
+            self.doing = "claiming it (Produce)";
             let Some(taking) = &mut self.taking else { continue };
             let mut overtaken = false;
             for lanes in taking.lanes.values_mut() {
@@ -457,9 +478,19 @@ impl Flow {
                     (_, Some(Unsettled::Fenced | Unsettled::Lost(_))) => overtaken = true,
                 }
             }
-            let Some(mut taking) = self.taking.take() else { continue };
             if !overtaken {
                 self.read_on(&shape).await?;
+                let positions = self.read.as_ref().map(|read| &read.positions[..]).unwrap_or_default();
+                if taking_lanes_beyond(self.taking.as_ref(), positions) {
+                    // Not replicated yet, or lost: another claim tells.
+                    self.taking = None;
+                    return Err(Fault::Passing(String::from(
+                        "it does not show all that it acknowledged yet; see to its brokers",
+                    )));
+                }
+            }
+            let Some(mut taking) = self.taking.take() else { continue };
+            if !overtaken {
                 if hold::holds(&self.writers(), &taking.claims, &self.process)
                     && let Some((_, lanes)) = taking.lanes.pop_last()
                 {
@@ -485,6 +516,7 @@ impl Flow {
         }
         let mut claims = hold::claims(&writers, &self.claimed);
         if claims.is_empty() {
+            self.doing = "asking for a producer id (InitProducerId)";
             let allocated = self.topic.cluster.init_producer_id().await;
             let (id, epoch) = allocated.map_err(|error| self.topic.failed(&error))?;
             claims.insert(id.0, epoch);
@@ -518,6 +550,21 @@ impl Flow {
     }
 }
 
+/// Of one call, until it is given up.
+struct Tries {
+    began: Instant,
+    patience: Duration,
+    last: Option<Fault>,
+    /// That it is tried again.
+    told: bool,
+}
+
+impl Tries {
+    fn new(patience: Duration) -> Tries {
+        Tries { began: Instant::now(), patience, last: None, told: false }
+    }
+}
+
 /// Why not everything sent is acknowledged.
 enum Unsettled {
     Fault(Fault),
@@ -525,6 +572,12 @@ enum Unsettled {
     Fenced,
     /// The log, or what brokers knew of the producer, is not what it was.
     Lost(String),
+}
+
+/// Whether a claim was acknowledged beyond what was read: what was read is not final then.
+fn taking_lanes_beyond(taking: Option<&Taking>, positions: &[Offset]) -> bool {
+    let mut lanes = taking.into_iter().flat_map(|taking| taking.lanes.values());
+    lanes.any(|lanes| lanes.iter().zip(positions).any(|(lane, position)| *position < lane.end))
 }
 
 /// Gives each record to its partition's lane, as far as it has room.
@@ -597,10 +650,18 @@ async fn patiently(
     mut work: impl AsyncFnMut() -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let deadline = Instant::now() + patience;
+    let seconds = patience.as_secs();
+    let mut last = Fault::Passing(format!(
+        "no answer within {seconds} s to Metadata or DescribeConfigs; see to its brokers"
+    ));
     loop {
-        match work().await {
-            Ok(()) => return Ok(()),
-            Err(fault) => pause_after(fault, deadline).await?,
+        match timeout_at(deadline, work()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(fault)) => {
+                last = fault.clone();
+                pause_after(fault, deadline).await?;
+            }
+            Err(_) => return Err(last),
         }
     }
 }

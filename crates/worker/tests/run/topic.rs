@@ -638,3 +638,70 @@ async fn a_command_changes_what_is_there_once_it_has_the_topic_and_only_what_it_
     desk.catch_up().await.unwrap();
     assert_eq!(desk.copied(TO, 0), up_to(50));
 }
+
+#[tokio::test]
+async fn a_log_that_does_not_begin_at_0_is_read_from_where_it_begins() {
+    for profile in [Profile::V4_3, Profile::V1_1] {
+        let cluster = Cluster::start(Config::new(1, profile)).await.unwrap();
+        cluster.create_topic(OFFSETS, 1, &[("cleanup.policy", "compact")]);
+        let key =
+            |partition: i32| format!(r#"["replicator-source",{{"topic":"t","partition":{partition}}}]"#);
+        (0..6).for_each(|at| put(&cluster, &key(at), Some(r#"{"offset":5}"#)));
+        cluster.delete_records(OFFSETS, 0, 5);
+        let topic = open(&cluster, 1).await;
+        assert_eq!(topic.peek(NAME).await, Ok(positions([(5, 5)])));
+        // Deleted up to where it was not read, and between the answer on where it begins and the first fetch.
+        put(&cluster, &key(6), Some(r#"{"offset":6}"#));
+        put(&cluster, &key(7), Some(r#"{"offset":7}"#));
+        let held = cluster.on(ApiKey::Fetch).hold();
+        let delete = async {
+            held.fault.happened().await;
+            cluster.delete_records(OFFSETS, 0, 7);
+            held.release();
+        };
+        assert_eq!(tokio::join!(topic.peek(NAME), delete).0, Ok(positions([(7, 7)])));
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_takes_longer_to_read_than_a_save_may_take_is_claimed_again_all_the_same() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
+    cluster.create_topic(OFFSETS, 25, &[("cleanup.policy", "compact")]);
+    (0..200).for_each(|number| put(&cluster, &format!("{number}"), None));
+    let topic = OffsetTopic::open(&settings(&cluster, 25), Duration::from_millis(150)).await.unwrap();
+    let (store, loaded) = load(topic.store(NAME)).await;
+    loaded.unwrap();
+    cluster.add_partitions(OFFSETS, 26);
+    let slow = cluster.on(ApiKey::Fetch).always().delay_reply(Duration::from_millis(250));
+    let (_store, saved) = save(store, positions([(0, 1)])).await;
+    assert_eq!(saved, Ok(()));
+    // All partitions of a broker at once.
+    assert!(slow.hits() <= 4, "{}", slow.hits());
+}
+
+#[tokio::test]
+async fn what_does_not_show_a_claim_that_was_acknowledged_is_not_final() {
+    let cluster = Cluster::start(Config::new(1, Profile::V2_8)).await.unwrap();
+    cluster.create_topic(OFFSETS, 3, &[("cleanup.policy", "compact")]);
+    let (store, loaded) = load(open(&cluster, 3).await.store(NAME)).await;
+    loaded.unwrap();
+    let (_store, saved) = save(store, positions((0..10).map(|at| (at, 1)))).await;
+    saved.unwrap();
+    // Earliest and Latest before the claim, then the same after it.
+    let held = cluster.on(ApiKey::ListOffsets).after(2).hold();
+    let second = open(&cluster, 3).await;
+    let loading = tokio::spawn(load(second.store(NAME)));
+    held.fault.happened().await;
+    held.fault.clear();
+    let named = |at: &i32| {
+        let log = cluster.log(OFFSETS, *at).unwrap();
+        log.iter().any(|bytes| String::from_utf8_lossy(bytes).contains("writer"))
+    };
+    let lost = (0..3).find(|at| !named(at)).unwrap();
+    let kept = cluster.end_offset(OFFSETS, lost).unwrap() - 1;
+    cluster.truncate(OFFSETS, lost, kept);
+    held.release();
+    let (_store, loaded) = loading.await.unwrap();
+    assert_eq!(loaded, Ok(positions((0..10).map(|at| (at, 1)))));
+    assert_eq!(cluster.end_offset(OFFSETS, lost), Ok(kept + 1));
+}

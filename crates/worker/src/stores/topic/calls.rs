@@ -13,9 +13,11 @@ use model::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use properties::OffsetTopicSettings;
 use record_batch::{Batch, HEADER_BYTES};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::log::{Table, Unreadable};
+use super::log::Unreadable;
+use super::reading::Reading;
 use crate::start_up::chain;
 
 /// Bytes of one fetch.
@@ -189,40 +191,43 @@ impl Topic {
 
     /// Where each partition's log ends: what is replicated.
     pub(super) async fn ends(&self, shape: &Shape) -> Result<Vec<Offset>, Fault> {
+        self.offsets(shape, OffsetSpec::Latest).await
+    }
+
+    async fn offsets(&self, shape: &Shape, which: OffsetSpec) -> Result<Vec<Offset>, Fault> {
         let mut asked = JoinSet::new();
         for (leader, partitions) in shape.by_leader() {
             let cluster = self.cluster.clone();
             let partitions: Vec<TopicPartition> =
                 partitions.into_iter().map(|partition| self.at(partition)).collect();
-            asked.spawn(
-                async move { cluster.list_offsets(leader, &partitions, OffsetSpec::Latest, false).await },
-            );
+            asked.spawn(async move { cluster.list_offsets(leader, &partitions, which, false).await });
         }
-        let mut ends = vec![None; shape.leaders.len()];
+        let mut told = vec![None; shape.leaders.len()];
         while let Some(answers) = asked.join_next().await {
             for (partition, answer) in joined(answers).map_err(|error| self.failed(&error))? {
-                let end = answer.map_err(|error| self.refused("ListOffsets", error, None))?;
+                let offset = answer.map_err(|error| self.refused("ListOffsets", error, None))?;
                 if let Some(place) =
-                    usize::try_from(partition.partition.0).ok().and_then(|at| ends.get_mut(at))
+                    usize::try_from(partition.partition.0).ok().and_then(|at| told.get_mut(at))
                 {
-                    *place = Some(end);
+                    *place = Some(offset);
                 }
             }
         }
-        let told: Option<Vec<Offset>> = ends.into_iter().collect();
-        told.ok_or_else(|| Fault::Passing(String::from("a broker does not tell the end of every partition")))
+        let told: Option<Vec<Offset>> = told.into_iter().collect();
+        told.ok_or_else(|| Fault::Passing(String::from("a broker does not tell the ends of every partition")))
     }
 
-    /// Reads on from `positions` to the present ends, what is committed, and moves them there. The brokers work at
-    /// the same time; a broker's partitions come one after the other.
-    pub(super) async fn read(
-        &self,
-        flow: &str,
-        shape: &Shape,
-        table: &mut Table,
-        positions: &mut [Offset],
-    ) -> Result<(), Fault> {
-        let ends = self.ends(shape).await?;
+    /// Reads on from where `reading` stands to the present ends, what is committed. The brokers work at the same time, a
+    /// fetch asks for all partitions of one. What was read stays where this fails or is dropped: the next call goes on.
+    pub(super) async fn read(&self, flow: &str, shape: &Shape, reading: &mut Reading) -> Result<(), Fault> {
+        let (starts, ends) = tokio::try_join!(
+            self.offsets(shape, OffsetSpec::Earliest),
+            self.offsets(shape, OffsetSpec::Latest)
+        )?;
+        for (at, (start, end)) in starts.into_iter().zip(&ends).enumerate() {
+            reading.begin(at, start, *end);
+        }
+        let Reading { table, positions, progressed, .. } = reading;
         let (sender, mut fetches) = tokio::sync::mpsc::channel(1);
         let mut readers = JoinSet::new();
         for (leader, partitions) in shape.by_leader() {
@@ -251,11 +256,16 @@ impl Topic {
             })?;
             if let Some(position) = usize::try_from(partition).ok().and_then(|at| positions.get_mut(at)) {
                 *position = next.max(*position);
+                *progressed = Instant::now();
             }
         }
         while let Some(reader) = readers.join_next().await {
             joined(reader).map_err(|failure| match failure {
                 ReadFailure::Call(error) => self.failed(&error),
+                // Its beginning moved since it was asked for.
+                ReadFailure::Refused(error @ ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                    Fault::Passing(format!("Fetch: {error}"))
+                }
                 ReadFailure::Refused(error) => self.refused("Fetch", error, None),
                 ReadFailure::OpenTransaction(partition, from) => Fault::Passing(format!(
                     "partition {partition} cannot be read beyond offset {from} before a transaction of another \
@@ -421,45 +431,64 @@ async fn read_all(
     wanted: Vec<(TopicPartition, Offset, Offset)>,
     fetches: &tokio::sync::mpsc::Sender<(Fetched, Offset)>,
 ) -> Result<(), ReadFailure> {
+    struct Part {
+        partition: TopicPartition,
+        position: Offset,
+        end: Offset,
+        /// How far it can be read, as last told: in a session that is told only when it changes.
+        stable: Option<Offset>,
+    }
+    let part = |(partition, position, end)| Part { partition, position, end, stable: None };
+    let mut parts: Vec<Part> = wanted.into_iter().map(part).collect();
     let connection = cluster.connect(leader).await.map_err(ReadFailure::Call)?;
     let options = FetchOptions { wait_max: TRANSACTION_WAIT, bytes_min: 1, committed_only: true, rack: None };
     let mut fetcher = Fetcher::new(connection, options);
-    for (partition, from, end) in wanted {
-        let mut position = from;
-        let mut waits = 0;
-        while position < end {
-            let wanted = FetchPartition {
-                partition: partition.clone(),
+    let mut waits = 0;
+    while !parts.is_empty() {
+        let asked: Vec<FetchPartition> = parts
+            .iter()
+            .map(|part| FetchPartition {
+                partition: part.partition.clone(),
                 topic_id: None,
-                offset: position,
+                offset: part.position,
                 current_leader_epoch: LeaderEpoch::UNKNOWN,
                 last_fetched_epoch: LeaderEpoch::UNKNOWN,
                 bytes_max: FETCH_BYTES,
+            })
+            .collect();
+        let reply = fetcher.fetch(&asked, FETCH_BYTES, TRANSACTION_WAIT).await.map_err(ReadFailure::Call)?;
+        let mut moved = false;
+        for fetched in reply.partitions {
+            let Some(at) = parts.iter().position(|part| part.partition == fetched.partition) else {
+                continue;
             };
-            let reply = fetcher.fetch(std::slice::from_ref(&wanted), FETCH_BYTES, TRANSACTION_WAIT).await;
-            let reply = reply.map_err(ReadFailure::Call)?;
-            let fetched = reply.partitions.into_iter().find(|fetched| fetched.partition == partition);
-            let (mut next, mut stable) = (position, None);
-            if let Some(fetched) = fetched {
-                fetched.error.ok_or(()).map_err(ReadFailure::Refused)?;
-                stable = fetched.last_stable_offset.or(fetched.high_watermark);
-                next = next_after(&fetched, position);
-                // A reader that has failed does not take any more: what it has to say comes first.
-                if next > position && fetches.send((fetched, position)).await.is_err() {
-                    return Ok(());
-                }
+            fetched.error.ok_or(()).map_err(ReadFailure::Refused)?;
+            let position = parts[at].position;
+            parts[at].stable = fetched.last_stable_offset.or(fetched.high_watermark).or(parts[at].stable);
+            parts[at].position = next_after(&fetched, position);
+            if parts[at].position == position {
+                continue;
             }
-            if next > position {
-                position = next;
-            } else if stable.is_some_and(|stable| stable >= end) {
-                // What was there at the end has been compacted away.
-                break;
-            } else {
-                waits += 1;
-                if waits == TRANSACTION_WAITS {
-                    return Err(ReadFailure::OpenTransaction(partition.partition.0, position));
-                }
+            moved = true;
+            // Who has just had its share is asked for last: a reply has room for so much.
+            let part = parts.remove(at);
+            if part.position < part.end {
+                parts.push(part);
             }
+            // A reader that has failed does not take any more: what it has to say comes first.
+            if fetches.send((fetched, position)).await.is_err() {
+                return Ok(());
+            }
+        }
+        if moved {
+            waits = 0;
+            continue;
+        }
+        // Nothing came at all, so there was room for everything: what was there at the end is compacted away.
+        parts.retain(|part| part.stable.is_none_or(|stable| stable < part.end));
+        waits += 1;
+        if let Some(part) = parts.first().filter(|_| waits >= TRANSACTION_WAITS) {
+            return Err(ReadFailure::OpenTransaction(part.partition.partition.0, part.position));
         }
     }
     Ok(())

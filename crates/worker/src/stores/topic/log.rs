@@ -95,6 +95,11 @@ impl Table {
         }
     }
 
+    /// What stood in `partition` before offset `before` is there no more.
+    pub(super) fn forget(&mut self, partition: i32, before: Offset) {
+        self.found.retain(|_, found| found.partition != partition || found.offset >= before);
+    }
+
     /// What the topic says of the flow's progress, a key once.
     pub(super) fn entries(&self, flow: &str) -> Vec<Entry> {
         let present =
