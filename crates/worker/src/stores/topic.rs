@@ -492,7 +492,8 @@ impl Flow {
             let Some(mut taking) = self.taking.take() else { continue };
             if !overtaken {
                 if hold::holds(&self.writers(), &taking.claims, &self.process)
-                    && let Some((_, lanes)) = taking.lanes.pop_last()
+                    && let Some(id) = writing_id(&taking.claims)
+                    && let Some(lanes) = taking.lanes.remove(&id)
                 {
                     let positions = self.read.iter().flat_map(|read| &read.positions);
                     let mut lanes = lanes;
@@ -515,7 +516,7 @@ impl Flow {
             return Err(Fault::Taken);
         }
         let mut claims = hold::claims(&writers, &self.claimed);
-        if claims.is_empty() {
+        if claims.values().all(|epoch| *epoch == hold::EPOCH_LAST) {
             self.doing = "asking for a producer id (InitProducerId)";
             let allocated = self.topic.cluster.init_producer_id().await;
             let (id, epoch) = allocated.map_err(|error| self.topic.failed(&error))?;
@@ -574,6 +575,11 @@ enum Unsettled {
     Lost(String),
 }
 
+/// The producer id that is written under from now on.
+fn writing_id(claims: &Claims) -> Option<i64> {
+    claims.iter().rev().find(|(_, epoch)| **epoch < hold::EPOCH_LAST).map(|(id, _)| *id)
+}
+
 /// Whether a claim was acknowledged beyond what was read: what was read is not final then.
 fn taking_lanes_beyond(taking: Option<&Taking>, positions: &[Offset]) -> bool {
     let mut lanes = taking.into_iter().flat_map(|taking| taking.lanes.values());
@@ -628,6 +634,8 @@ async fn settle(
                 lane.refused();
                 Unsettled::Fault(Fault::Stays(what))
             }
+            Fate::TooLarge(what) if lane.too_large() => Unsettled::Fault(Fault::Passing(what)),
+            Fate::TooLarge(what) => Unsettled::Fault(Fault::Stays(what)),
             Fate::Fenced => Unsettled::Fenced,
             Fate::OutOfOrder(error) => Unsettled::Lost(format!("partition {partition}: {error}")),
         };

@@ -705,3 +705,49 @@ async fn what_does_not_show_a_claim_that_was_acknowledged_is_not_final() {
     assert_eq!(loaded, Ok(positions((0..10).map(|at| (at, 1)))));
     assert_eq!(cluster.end_offset(OFFSETS, lost), Ok(kept + 1));
 }
+
+#[tokio::test]
+async fn an_id_whose_epochs_are_used_up_shuts_its_holder_out_and_is_left_for_a_new_one() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
+    cluster.create_topic(OFFSETS, 1, &[("cleanup.policy", "compact")]);
+    let (id, _) = cluster.allocate_producer_id();
+    let writer = offsets::writers::Writer { producer_epoch: i16::MAX - 2, process: "a".into() };
+    let claim = offsets::writers::claim(NAME, model::ProducerId(id), &writer);
+    let stamp = record_batch::ProducerStamp {
+        producer_id: model::ProducerId(id),
+        producer_epoch: writer.producer_epoch,
+        base_sequence: 0,
+    };
+    let mut batch = BatchBuilder::new(Codec::None).stamp(stamp);
+    batch.append(*NOW_MS, claim.key.as_deref(), claim.value.as_deref(), &[]);
+    cluster.append(OFFSETS, 0, batch.build()).unwrap();
+    let mut former: Option<TopicStore> = None;
+    for start in 0..4 {
+        let (store, loaded) = load(open(&cluster, 1).await.store(NAME)).await;
+        loaded.unwrap();
+        let (store, saved) = save(store, positions([(0, start)])).await;
+        assert_eq!(saved, Ok(()), "start {start}");
+        if let Some(former) = former {
+            let (_, saved) = save(former, positions([(0, 90)])).await;
+            assert!(saved.unwrap_err().to_string().contains("another process"), "start {start}");
+        }
+        // Claimed again by itself.
+        cluster.add_partitions(OFFSETS, cluster.partitions(OFFSETS) + 1);
+        let (store, saved) = save(store, positions([(1, start)])).await;
+        assert_eq!(saved, Ok(()), "start {start}");
+        former = Some(store);
+    }
+    assert_eq!(open(&cluster, 1).await.peek(NAME).await, Ok(positions([(0, 3), (1, 3)])));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_for_the_topic_goes_in_smaller_ones() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
+    cluster.create_topic(OFFSETS, 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "20000")]);
+    let (store, loaded) = load(open(&cluster, 1).await.store(NAME)).await;
+    loaded.unwrap();
+    let many = positions((0..1000).map(|at| (at, 1)));
+    let (_store, saved) = save(store, many.clone()).await;
+    assert_eq!(saved, Ok(()));
+    assert_eq!(open(&cluster, 1).await.peek(NAME).await, Ok(many));
+}

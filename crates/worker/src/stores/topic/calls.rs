@@ -63,6 +63,8 @@ pub(super) enum Fate {
     Open(String),
     /// It is not, and will not be as it is.
     Refused(String),
+    /// So it is, for its size.
+    TooLarge(String),
     /// A newer epoch of its producer is there.
     Fenced,
     /// Its sequence is not the one that is due.
@@ -361,7 +363,11 @@ impl Topic {
                     Fault::Stays(what) => what,
                     Fault::Taken => String::new(),
                 };
-                Fate::Refused(format!("partition {partition}: {what}"))
+                let what = format!("partition {partition}: {what}");
+                match error {
+                    ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => Fate::TooLarge(what),
+                    _ => Fate::Refused(what),
+                }
             }
         }
     }

@@ -15,36 +15,44 @@ use record_batch::{Batch, BatchBuilder, Codec, HEADER_BYTES, ProducerStamp};
 /// A batch of the topic holds no more, but for a single record that is larger: less than any broker's limit.
 pub(super) const BATCH_BYTES_MAX: usize = 256 << 10;
 
+/// Nothing is written in it but the claim: who is shut out needs an epoch to come after its own.
+pub(super) const EPOCH_LAST: i16 = i16::MAX;
+
 /// What a process has claimed, or is about to: the epoch of each producer id.
 pub(super) type Claims = BTreeMap<i64, i16>;
 
 /// Whether another process has claimed the flow since this one, `process`, did.
 pub(super) fn is_taken(writers: &Writers, claimed: &Claims, process: &str) -> bool {
     let ours = |(id, writer): (&i64, &Writer)| {
-        claimed.get(id).is_some_and(|epoch| {
-            writer.producer_epoch < *epoch || (writer.producer_epoch == *epoch && writer.process == process)
-        })
+        stays_behind(*id, writer, claimed)
+            || claimed.get(id).is_some_and(|epoch| {
+                writer.producer_epoch < *epoch
+                    || (writer.producer_epoch == *epoch && writer.process == process)
+            })
     };
     !writers.iter().all(ours)
 }
 
+/// An id whose epochs are used up, by others: nobody writes under it.
+fn stays_behind(id: i64, writer: &Writer, claims: &Claims) -> bool {
+    writer.producer_epoch == EPOCH_LAST && !claims.contains_key(&id)
+}
+
 /// The claims that take over from `writers`, whom the topic names, and from what this process has `claimed` so far.
-/// None where no producer id can be claimed: a new one is needed then.
+/// Those in [`EPOCH_LAST`] only shut others out; where there is none else, a new producer id is needed.
 pub(super) fn claims(writers: &Writers, claimed: &Claims) -> Claims {
     let mut newest: Claims = writers.iter().map(|(id, writer)| (*id, writer.producer_epoch)).collect();
     for (id, epoch) in claimed {
         let known = newest.entry(*id).or_insert(*epoch);
         *known = (*known).max(*epoch);
     }
-    // With its last epoch an id is used up: after as many starts nothing of the first is under way.
     newest.into_iter().filter_map(|(id, epoch)| Some((id, epoch.checked_add(1)?))).collect()
 }
 
 /// Whether the topic, read after all of `claims` were acknowledged, names nobody else.
 pub(super) fn holds(writers: &Writers, claims: &Claims, process: &str) -> bool {
     writers.iter().all(|(id, writer)| {
-        // An id whose epochs are used up stays behind.
-        writer.producer_epoch == i16::MAX && !claims.contains_key(id)
+        stays_behind(*id, writer, claims)
             || claims.get(id) == Some(&writer.producer_epoch) && writer.process == process
     }) && claims.keys().all(|id| writers.contains_key(id))
 }
@@ -57,6 +65,8 @@ pub(super) struct Lane {
     pub(super) end: Offset,
     /// Sent, or about to be, and not acknowledged: it goes again as it is until it is.
     pub(super) unsettled: Option<Sent>,
+    /// A batch has no more: fewer after a batch was too large.
+    records_max: usize,
 }
 
 /// A batch, as it goes and goes again.
@@ -71,7 +81,7 @@ pub(super) struct Sent {
 impl Lane {
     fn new(producer_id: ProducerId, producer_epoch: i16) -> Lane {
         let stamp = ProducerStamp { producer_id, producer_epoch, base_sequence: 0 };
-        Lane { stamp, end: Offset(0), unsettled: None }
+        Lane { stamp, end: Offset(0), unsettled: None, records_max: usize::MAX }
     }
 
     /// Takes as many of `records` as go into a batch, if nothing is unsettled: they are what goes next.
@@ -85,7 +95,7 @@ impl Lane {
         for record in records {
             let length = |field: &Option<std::sync::Arc<[u8]>>| field.as_ref().map_or(0, |field| field.len());
             bytes += length(&record.key) + length(&record.value) + RECORD_BYTES_MAX;
-            if !taken.is_empty() && bytes > BATCH_BYTES_MAX {
+            if !taken.is_empty() && (bytes > BATCH_BYTES_MAX || taken.len() >= self.records_max) {
                 break;
             }
             builder.append(now_ms, record.key.as_deref(), record.value.as_deref(), &[]);
@@ -114,6 +124,15 @@ impl Lane {
     /// What was unsettled was refused and will not be in the log. Only where it never was on its way before.
     pub(super) fn refused(&mut self) {
         self.unsettled = self.unsettled.take().filter(|sent| sent.tries > 1);
+    }
+
+    /// What was unsettled is too large for the topic: half of it goes next. False where it is one record, or where an
+    /// earlier try may still arrive.
+    pub(super) fn too_large(&mut self) -> bool {
+        let records = self.unsettled.as_ref().map_or(0, |sent| sent.records.len());
+        self.refused();
+        self.records_max = (records / 2).max(1);
+        records > 1 && self.unsettled.is_none()
     }
 }
 
@@ -180,6 +199,9 @@ mod tests {
         check(&[(7, 4, "b")], true);
         check(&[(7, 5, "b")], true);
         check(&[(7, 4, "a"), (9, 0, "b")], true);
+        // Used up before; and used up by who has taken over.
+        check(&[(7, 4, "a"), (9, i16::MAX, "x")], false);
+        check(&[(7, i16::MAX, "b")], true);
     }
 
     #[test]
@@ -221,6 +243,17 @@ mod tests {
             lane.unsettled.as_mut().unwrap().tries = tries;
             lane.refused();
             assert_eq!(lane.unsettled.is_some(), stays);
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_too_large_goes_in_halves() {
+        let mut lane = Lane::new(ProducerId(7), 4);
+        let records: Vec<Entry> = (0..5).map(|n| entry(&format!("{n}"), 10)).collect();
+        for (sent, goes_on) in [(5, true), (2, true), (1, false)] {
+            lane.fill(&records.iter().collect::<Vec<_>>(), 1);
+            assert_eq!(lane.unsettled.as_ref().unwrap().records.len(), sent);
+            assert_eq!((lane.too_large(), lane.unsettled.is_none()), (goes_on, true));
         }
     }
 
