@@ -39,7 +39,6 @@ use client::{Cluster, Connection};
 use model::{BrokerId, Offset, TopicId};
 use offsets::Stored;
 use offsets::connect_file::Entry;
-use offsets::partitioner::partition_of;
 use pipeline::{OffsetStore, StoreError};
 use properties::OffsetTopicSettings;
 use tokio::runtime::Handle;
@@ -342,8 +341,11 @@ impl Flow {
                 self.take_over().await?;
                 shape = self.topic.shape().await?.ok_or_else(gone)?;
             }
-            let entries = self.entries();
-            let changed = log::differences(&entries, self.wanted.as_deref().unwrap_or_default());
+            let wanted = self.wanted.as_deref().unwrap_or_default();
+            let changed = match &self.read {
+                Some(read) => read.table.differences(&self.name, wanted),
+                None => Vec::new(),
+            };
             let Some(hold) = &mut self.hold else { continue };
             fill(&mut hold.lanes, &changed);
             if hold.lanes.iter().all(|lane| lane.unsettled.is_none()) {
@@ -443,7 +445,7 @@ impl Flow {
         let same = |read: &Reading| read.id == shape.id && read.positions.len() == partitions;
         let read = match &mut self.read {
             Some(read) if same(read) => read,
-            read => read.insert(Reading::new(shape.id, partitions)),
+            read => read.insert(Reading::new(shape.id, shape.partitions())),
         };
         self.doing = "reading it (ListOffsets, Fetch)";
         self.topic.read(&self.name, shape, read).await
@@ -587,12 +589,10 @@ fn taking_lanes_beyond(taking: Option<&Taking>, positions: &[Offset]) -> bool {
 }
 
 /// Gives each record to its partition's lane, as far as it has room.
-fn fill(lanes: &mut [Lane], records: &[Entry]) {
-    let partitions = i32::try_from(lanes.len()).unwrap_or(i32::MAX);
+fn fill(lanes: &mut [Lane], records: &[(i32, Entry)]) {
     let mut by_partition: HashMap<usize, Vec<&Entry>> = HashMap::new();
-    for record in records {
-        let partition = partition_of(record.key.as_deref().unwrap_or_default(), partitions);
-        by_partition.entry(usize::try_from(partition).unwrap_or(0)).or_default().push(record);
+    for (partition, record) in records {
+        by_partition.entry(usize::try_from(*partition).unwrap_or(0)).or_default().push(record);
     }
     let now_ms = now_ms();
     for (partition, records) in by_partition {

@@ -751,3 +751,37 @@ async fn a_batch_that_is_too_large_for_the_topic_goes_in_smaller_ones() {
     assert_eq!(saved, Ok(()));
     assert_eq!(open(&cluster, 1).await.peek(NAME).await, Ok(many));
 }
+
+#[tokio::test]
+async fn what_is_taken_back_or_changed_in_a_topic_that_grew_does_not_come_back() {
+    let retention = [("cleanup.policy", "compact"), ("delete.retention.ms", "0")];
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
+    cluster.create_topic(OFFSETS, 3, &retention);
+    let (store, loaded) = load(open(&cluster, 3).await.store(NAME)).await;
+    loaded.unwrap();
+    let (store, saved) = save(store, positions((0..10).map(|at| (at, 100)))).await;
+    saved.unwrap();
+    // A host whose clock is behind goes on after it grew, and it grows again.
+    for (partitions, last) in [(5, 200), (7, 300)] {
+        cluster.add_partitions(OFFSETS, partitions);
+        assert_eq!(open(&cluster, 3).await.peek(NAME).await.unwrap().lanes.len(), 10);
+        let (_store, saved) = {
+            let (store, loaded) = load(open(&cluster, 3).await.store(NAME)).await;
+            loaded.unwrap();
+            save(store, positions((0..10).map(|at| (at, last)))).await
+        };
+        saved.unwrap();
+        cluster.advance(Duration::from_secs(2 * 86_400));
+    }
+    cluster.add_partitions(OFFSETS, 11);
+    let expected = positions((0..10).map(|at| (at, 300)));
+    let topic = open(&cluster, 3).await;
+    assert_eq!(topic.peek(NAME).await, Ok(expected));
+    drop(store);
+    topic.replace(NAME, &positions([(0, 7)])).await.unwrap();
+    for _ in 0..3 {
+        (0..11).for_each(|at| cluster.compact(OFFSETS, at));
+        cluster.advance(Duration::from_secs(2 * 86_400));
+    }
+    assert_eq!(open(&cluster, 3).await.peek(NAME).await, Ok(positions([(0, 7)])));
+}

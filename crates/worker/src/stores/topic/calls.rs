@@ -249,7 +249,7 @@ impl Topic {
         drop(sender);
         while let Some((fetched, from)) = fetches.recv().await {
             let partition = fetched.partition.partition.0;
-            let next = table.take(flow, shape.partitions(), fetched, from).map_err(|error: Unreadable| {
+            let next = table.take(flow, fetched, from).map_err(|error: Unreadable| {
                 Fault::Stays(format!(
                     "partition {partition} cannot be read {}; restore it from another replica or a backup, or have \
                      the records up to there deleted (kafka-delete-records)",

@@ -17,13 +17,9 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(id: Option<TopicId>, partitions: usize) -> Reading {
-        Reading {
-            id,
-            table: Table::default(),
-            positions: vec![Offset(0); partitions],
-            progressed: Instant::now(),
-        }
+    pub(super) fn new(id: Option<TopicId>, partitions: i32) -> Reading {
+        let positions = vec![Offset(0); usize::try_from(partitions).unwrap_or(0)];
+        Reading { id, table: Table::new(partitions), positions, progressed: Instant::now() }
     }
 
     /// The log of partition `at` goes from `start` to `end`: what was read of it and is not there any more is forgotten.
