@@ -134,6 +134,14 @@ fn progress_in_a_topic_is_that_of_a_distributed_worker_and_a_file_wins_over_it()
          hint: to keep it in the topic, remove `offset.storage.file.filename`\n",
     );
     says(
+        &format!("{DISTRIBUTED}offset.storage.min.insync.replica=2\noffset.storage.x=y"),
+        CONNECTOR,
+        "warning: w:5: `offset.storage.min.insync.replica` is no known setting of a topic\n\
+         hint: did you mean `offset.storage.min.insync.replicas`?\n\
+         warning: w:6: `offset.storage.x` is no known setting of a topic\n\
+         hint: brokers create no topic with a setting that they do not know\n",
+    );
+    says(
         &format!("{DISTRIBUTED}group.id=x\nconfig.storage.topic=c\nstatus.storage.topic=s"),
         CONNECTOR,
         "warning: recognised, but not built yet, so without effect: `config.storage.topic`, `group.id`, \

@@ -9,6 +9,7 @@ use model::TopicName;
 use super::connector::{is_topic_name, read_worker_cluster};
 use super::file::File;
 use super::secured;
+use crate::nearest::nearest;
 use crate::report::{Problem, Report};
 use crate::settings::{OFFSET_FILE_DEFAULT, OffsetStorage, OffsetTopicSettings, WorkerSettings};
 
@@ -17,6 +18,44 @@ const OFFSET_TOPIC: &str = "offset.storage.topic";
 const OFFSET_PARTITIONS: &str = "offset.storage.partitions";
 const OFFSET_REPLICATION: &str = "offset.storage.replication.factor";
 const OFFSET_PREFIX: &str = "offset.storage.";
+
+/// Kafka's topic settings, up to 4.3.
+const TOPIC_SETTINGS: [&str; 34] = [
+    "cleanup.policy",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.type",
+    "compression.zstd.level",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "follower.replication.throttled.replicas",
+    "index.interval.bytes",
+    "leader.replication.throttled.replicas",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "max.compaction.lag.ms",
+    "max.message.bytes",
+    "message.downconversion.enable",
+    "message.format.version",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.difference.max.ms",
+    "message.timestamp.type",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "min.insync.replicas",
+    "preallocate",
+    "remote.storage.enable",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+    "segment.index.bytes",
+    "segment.jitter.ms",
+    "segment.ms",
+    "unclean.leader.election.enable",
+];
 
 /// The shortest interval that is followed: less would only turn in circles.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -88,6 +127,16 @@ fn read_offset_topic(file: &File<'_>, topic: String, report: &mut Report) -> Opt
                 report.push(Problem::warning(entry.place(), message));
             }
             _ => {
+                if !TOPIC_SETTINGS.contains(&key) {
+                    let message = format!("`{}` is no known setting of a topic", entry.key);
+                    let problem = Problem::warning(entry.place(), message);
+                    report.push(match nearest(key, TOPIC_SETTINGS.iter()) {
+                        Some(name) => problem.with_hint(format!("did you mean `{OFFSET_PREFIX}{name}`?")),
+                        None => {
+                            problem.with_hint("brokers create no topic with a setting that they do not know")
+                        }
+                    });
+                }
                 configs.insert(key.to_owned(), entry.value.trim().to_owned());
             }
         }
