@@ -64,7 +64,8 @@ the output cannot be written, 4 the copy is not equal, or that was not found out
 
 const OFFSETS_HELP: &str = "\
 Each takes the files, or --source, --destination and --topics, that `paralog run` takes, of one connector. All but \
-the export want the worker stopped.
+the export want the worker stopped: an offsets file that is in use is refused; an offsets topic is taken from the \
+worker, which stores nothing any more until it is restarted.
 
 Examples:
   paralog offsets export w.properties c.properties > progress.json
@@ -73,7 +74,7 @@ Examples:
   paralog offsets reset w.properties c.properties --topic orders
 
 Exit codes: 0 done, 1 wrong arguments, 2 wrong settings, 3 a cluster or a file is out of reach, 4 refused; nothing \
-is changed then.";
+is changed then, unless it says that progress in a topic may be changed in part: run it again.";
 
 #[derive(Debug, Parser)]
 #[command(name = "paralog", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]

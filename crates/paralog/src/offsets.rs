@@ -19,7 +19,7 @@ pub(crate) fn offsets(asked: &Offsets) -> Result<(), Failure> {
         Offsets::Alter(asked) => alter(asked),
         Offsets::Reset(asked) => {
             let prepared = prepared(&asked.connectors)?;
-            print(&run_to_end(progress::reset(&prepared, &asked.chosen))?)
+            print(&prepared, run_to_end(progress::reset(&prepared, &asked.chosen))?)
         }
     }
 }
@@ -44,7 +44,8 @@ fn import(asked: &Import) -> Result<(), Failure> {
     };
     read.with_context(|| format!("cannot read `{}`", asked.from.display()))
         .map_err(|error| Failure::start(&error))?;
-    print(&[run_to_end(progress::import(&prepared, &document, asked.replace))?])
+    let done = run_to_end(progress::import(&prepared, &document, asked.replace))?;
+    print(&prepared, vec![done])
 }
 
 fn alter(asked: &Alter) -> Result<(), Failure> {
@@ -62,7 +63,7 @@ fn alter(asked: &Alter) -> Result<(), Failure> {
             None => progress::alter(&prepared, &asked.chosen, to).await,
         }
     });
-    print(&done?)
+    print(&prepared, done?)
 }
 
 fn run_to_end<T>(work: impl Future<Output = Result<T, ProgressError>>) -> Result<T, Failure> {
@@ -86,7 +87,8 @@ fn prepared(connectors: &Connectors) -> Result<worker::Prepared, Failure> {
     }
 }
 
-fn print(lines: &[String]) -> Result<(), Failure> {
+fn print(prepared: &worker::Prepared, mut lines: Vec<String>) -> Result<(), Failure> {
+    lines.extend(progress::afterword(prepared));
     let mut text = lines.join("\n");
     text.push('\n');
     answer(&text).context("done, and cannot be told").map_err(|error| Failure::start(&error))

@@ -88,7 +88,7 @@ impl Pipeline {
     ) -> Result<Pipeline, PipelineError> {
         let store = Arc::new(Mutex::new(store));
         let loading = Arc::clone(&store);
-        let stored = blocking(move || lock(&loading).load()).await.map_err(PipelineError::Store)?;
+        let stored = in_store(&loading, |store| store.load()).await.map_err(PipelineError::Store)?;
         let metadata = destination.metadata(Wanted::None).await.map_err(PipelineError::Destination)?;
         let budget = Budget::new(options.buffer_bytes_max);
         let engine = Engine::new(options.clone(), budget, stored, metadata.cluster_id.as_deref(), now());
@@ -381,11 +381,11 @@ impl Driver {
         let refused = Arc::clone(&self.group_refused);
         self.spawn(async move {
             let committed = committed_positions(&changes);
-            let result = blocking(move || match not_after {
+            let result = in_store(&store, move |store| match not_after {
                 Some(at) if now().instant >= at => {
-                    Err(StoreError("another process may have taken over".into()))
+                    Err(StoreError::Failed("another process may have taken over".into()))
                 }
-                _ => lock(&store).save(&changes),
+                _ => store.save(&changes),
             })
             .await;
             if let (Ok(()), Some((group, source))) = (&result, group) {
@@ -477,6 +477,34 @@ async fn until(deadline: Option<Instant>) {
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls the store, from where that may take as long as it does.
+async fn in_store<T: Send + 'static>(
+    store: &Arc<Mutex<Box<dyn OffsetStore>>>,
+    call: impl FnOnce(&mut dyn OffsetStore) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    // Calls come one after the other, so that nobody has it now.
+    let waits = lock(store).waits();
+    let store = Arc::clone(store);
+    let work = move || call(&mut **lock(&store));
+    if !waits {
+        return blocking(work).await;
+    }
+    let (sender, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("offsets".to_owned()).spawn(move || {
+        // Nobody waits any more where the runtime has ended.
+        drop(sender.send(work()));
+    });
+    let thread =
+        thread.map_err(|error| StoreError::Failed(format!("cannot start a thread for it: {error}")))?;
+    match result.await {
+        Ok(result) => result,
+        Err(_) => match thread.join() {
+            Ok(()) => Err(StoreError::Failed("the program ends".into())),
+            Err(panicked) => std::panic::resume_unwind(panicked),
+        },
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

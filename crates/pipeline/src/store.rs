@@ -20,9 +20,21 @@ pub trait OffsetStore: Send {
     /// gives of each lane, and of the producer, either the old or the new state; and that nothing of it is stored after
     /// a later save, or a later process's load, has returned.
     fn save(&mut self, changes: &Stored) -> Result<(), StoreError>;
+
+    /// Whether its calls wait for others, such as a cluster that may not answer: each has a thread of its own then, and
+    /// takes none from what computes.
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 /// Progress could not be read or written; says what, where and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    /// It may be done another time.
+    #[error("{0}")]
+    Failed(String),
+    /// Another process has taken the place over: nothing is stored any more.
+    #[error("{0}")]
+    Taken(String),
+}

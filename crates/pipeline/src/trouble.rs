@@ -70,6 +70,8 @@ pub enum Trouble {
     NoAnswer(Side, BrokerId, u64),
     /// Progress cannot be written.
     Store(String),
+    /// Progress is another process's now.
+    StoreTaken(String),
 }
 
 /// Why the copy's last records do not tell where the source goes on.
@@ -142,6 +144,8 @@ impl Trouble {
     pub fn passes(&self) -> bool {
         match self {
             Trouble::NoLeader(_) | Trouble::Connection(..) | Trouble::Passing(..) | Trouble::Store(_) => true,
+            // Nothing that is copied waits for it.
+            Trouble::StoreTaken(_) => true,
             // Damage on the way is gone when the batch is fetched again.
             Trouble::Unreadable { .. } => true,
             Trouble::NotReplicated | Trouble::OutcomeUnknown => true,
@@ -187,7 +191,7 @@ impl Trouble {
                  offsets alter --producer-id`"
             }
             Trouble::DestinationNotEmpty { .. } => {
-                "if an earlier run made these copies, restore its offsets file, `paralog offsets import` its export, \
+                "if an earlier run made these copies, restore its offsets file or topic, `paralog offsets import` its export, \
                  or name its producer id with `paralog offsets alter --producer-id`; if you know how far they go, \
                  `paralog offsets alter --to-offset` (or --to-latest); to copy everything behind them, `paralog offsets \
                  alter --to-earliest` or paralog.existing.records=append; to start clean, delete the destination topic"
@@ -222,7 +226,7 @@ impl Trouble {
                  was copied"
             }
             Trouble::ProgressLost { .. } => {
-                "restore the offsets file or `paralog offsets import` an export; if you know how far the copy goes, \
+                "restore the offsets file or topic, or `paralog offsets import` an export; if you know how far the copy goes, \
                  `paralog offsets alter --to-offset`; to copy everything once more behind it, `paralog offsets alter \
                  --to-earliest`"
             }
@@ -237,14 +241,16 @@ impl Trouble {
             }
             Trouble::ProducerTaken { .. } => {
                 "the cluster was restored to a time before it gave the id to this connector, or a copy of the progress \
-                 is in use elsewhere: stop the other writer; or move the offsets file away, which gets a new id, and \
-                 say with `paralog offsets alter` where each partition goes on"
+                 is in use elsewhere: stop the other writer; or move the offsets file away, or name another offsets topic, \
+                 which gets a new id, and say with `paralog offsets alter` where each partition goes on"
             }
             Trouble::Fenced => "find the program that writes with this flow's producer id and stop it",
             Trouble::SecondWriter { .. } => "stop one of the two; nothing is copied twice meanwhile",
             Trouble::Store(_) => {
-                "make room or mend the rights; meanwhile no partition begins, and those that have copy on"
+                "mend what is named (room, rights, brokers); meanwhile no partition begins, and those that have copy on"
             }
+            // It says itself what to do.
+            Trouble::StoreTaken(_) => return None,
         })
     }
 }
@@ -376,6 +382,7 @@ impl fmt::Display for Trouble {
                 write!(f, "no answer from {side} broker {broker} for {seconds} s")
             }
             Trouble::Store(error) => write!(f, "progress cannot be stored: {error}"),
+            Trouble::StoreTaken(error) => write!(f, "progress is not stored any more: {error}"),
         }
     }
 }

@@ -54,6 +54,9 @@ pub enum ProgressError {
     /// The offsets file or topic cannot be used.
     #[error(transparent)]
     Store(StoreError),
+    /// The offsets topic could not be written to the end.
+    #[error("the progress may be changed in part")]
+    InPart(#[source] StoreError),
     /// A cluster cannot be reached.
     #[error(transparent)]
     Reach(Box<ReachError>),
@@ -120,6 +123,7 @@ impl ProgressError {
         matches!(
             self,
             ProgressError::Store(_)
+                | ProgressError::InPart(_)
                 | ProgressError::Reach(_)
                 | ProgressError::Call(..)
                 | ProgressError::Refused(..)
@@ -131,6 +135,10 @@ impl ProgressError {
         Some(match self {
             ProgressError::NotOne(_) => String::from("name the worker's file and that of one connector"),
             ProgressError::Reach(error) => return Some(error.hint()),
+            ProgressError::InPart(_) => String::from(
+                "run the same again until it is done, before a worker does: each partition is where it was, where it is \
+                 to be, or without a position",
+            ),
             ProgressError::Nothing { place, .. } => {
                 format!(
                     "progress is kept under the connector's name in {}: check both",
@@ -173,20 +181,21 @@ pub async fn export(prepared: &Prepared) -> Result<String, ProgressError> {
 /// was done, in words.
 ///
 /// # Errors
-/// [`ProgressError`]; what is stored is then as before.
+/// [`ProgressError`]; what is stored is then as before, but for [`ProgressError::InPart`].
 pub async fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Result<String, ProgressError> {
     let connector = one(prepared)?;
     let name = &connector.name;
-    let mut new = export::read(document, name).map_err(ProgressError::Export)?;
+    let new = export::read(document, name).map_err(ProgressError::Export)?;
     let (storage, present) = open(prepared, connector).await?;
     replaceable(name, &present, &new, replace)?;
+    let claimed = storage.claim(name).await.map_err(ProgressError::Store)?;
+    replaceable(name, &claimed, &new, replace)?;
+    let mut new = new;
     if let Some(producer) = &mut new.producer {
         // It may be older than what was sent since, and what is still under way.
         producer.stopped_cleanly = false;
     }
-    let claimed = storage.claim(name).await.map_err(ProgressError::Store)?;
-    replaceable(name, &claimed, &new, replace)?;
-    storage.replace(name, &new).await.map_err(ProgressError::Store)?;
+    replace_in(&storage, name, &new).await?;
     Ok(format!("connector `{name}`: {}", words(&new)))
 }
 
@@ -194,7 +203,7 @@ pub async fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Resu
 /// is not looked at. Gives what was done, in words, a line for each.
 ///
 /// # Errors
-/// [`ProgressError`]; what is stored is then as before.
+/// [`ProgressError`]; what is stored is then as before, but for [`ProgressError::InPart`].
 pub async fn alter(prepared: &Prepared, chosen: &[Chosen], to: To) -> Result<Vec<String>, ProgressError> {
     let connector = one(prepared)?;
     let (storage, _) = open(prepared, connector).await?;
@@ -219,7 +228,7 @@ pub async fn alter(prepared: &Prepared, chosen: &[Chosen], to: To) -> Result<Vec
         done.push(format!("{partition}: next source offset {next} (was {was})"));
         stored.lanes.insert(partition, StoredLane::Foreign { last_copied: Offset(next.0 - 1) });
     }
-    storage.replace(&connector.name, &stored).await.map_err(ProgressError::Store)?;
+    replace_in(&storage, &connector.name, &stored).await?;
     Ok(done)
 }
 
@@ -227,7 +236,7 @@ pub async fn alter(prepared: &Prepared, chosen: &[Chosen], to: To) -> Result<Vec
 /// that was forgotten. Gives what was done, in words.
 ///
 /// # Errors
-/// [`ProgressError`]; what is stored is then as before.
+/// [`ProgressError`]; what is stored is then as before, but for [`ProgressError::InPart`].
 pub async fn set_producer(
     prepared: &Prepared,
     (producer_id, producer_epoch): (i64, i16),
@@ -252,7 +261,7 @@ pub async fn set_producer(
         // Nobody knows what the process left under way that wrote last.
         stopped_cleanly: false,
     });
-    storage.replace(&connector.name, &stored).await.map_err(ProgressError::Store)?;
+    replace_in(&storage, &connector.name, &stored).await?;
     Ok(done)
 }
 
@@ -260,7 +269,7 @@ pub async fn set_producer(
 /// producer id stays. Gives what was done, in words, a line for each.
 ///
 /// # Errors
-/// [`ProgressError`]; what is stored is then as before.
+/// [`ProgressError`]; what is stored is then as before, but for [`ProgressError::InPart`].
 pub async fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>, ProgressError> {
     let connector = one(prepared)?;
     let (storage, mut stored) = open(prepared, connector).await?;
@@ -286,7 +295,7 @@ pub async fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>
     if done.is_empty() {
         return Err(nothing());
     }
-    storage.replace(&connector.name, &stored).await.map_err(ProgressError::Store)?;
+    replace_in(&storage, &connector.name, &stored).await?;
     Ok(done)
 }
 
@@ -304,6 +313,24 @@ async fn open(prepared: &Prepared, connector: &Connector) -> Result<(Storage, St
     let storage = Storage::open(place, patience).await.map_err(ProgressError::Store)?;
     let stored = storage.look(&connector.name).await.map_err(ProgressError::Store)?;
     Ok((storage, stored))
+}
+
+async fn replace_in(storage: &Storage, name: &str, stored: &Stored) -> Result<(), ProgressError> {
+    let in_words = |error| match storage {
+        Storage::File(_) => ProgressError::Store(error),
+        Storage::Topic(_) => ProgressError::InPart(error),
+    };
+    storage.replace(name, stored).await.map_err(in_words)
+}
+
+/// What is to be said after a change, where a worker may run on without knowing.
+pub fn afterword(prepared: &Prepared) -> Option<String> {
+    match prepared.worker.offset_storage {
+        OffsetStorage::File(_) => None,
+        OffsetStorage::Topic(_) => Some(String::from(
+            "a worker that still runs with this connector stores nothing any more: restart it",
+        )),
+    }
 }
 
 fn reach_error(error: ReachError) -> ProgressError {

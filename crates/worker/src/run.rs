@@ -224,8 +224,8 @@ async fn reach_both(connector: &Connector, storage: &Storage) -> Result<(Cluster
         destination_brokers = at_destination.brokers.len(),
         "clusters reached"
     );
-    // Before topics are created there. A store that cannot be read is told of by the data plane.
-    let stored = storage.look(&connector.name).await.ok().and_then(|stored| stored.producer);
+    // Before topics are created there.
+    let stored = storage.look(&connector.name).await.map_err(RunError::Offsets)?.producer;
     if let (Some(stored), Some(present)) =
         (stored.and_then(|producer| producer.destination_cluster_id), &at_destination.cluster_id)
         && stored != *present

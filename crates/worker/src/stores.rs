@@ -70,7 +70,7 @@ impl Storage {
     /// Makes it say of the flow named `flow` what `stored` says and nothing else. Durable when it returns.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be read or written.
+    /// [`StoreError`] if it cannot be read or written. A file is then as before, a topic may be changed in part.
     pub async fn replace(&self, flow: &str, stored: &Stored) -> Result<(), StoreError> {
         match self {
             Storage::File(file) => file.replace(flow, stored),

@@ -109,7 +109,10 @@ impl Engine {
     /// A save failed. Said once, and once more when something begins to wait for the store: until it can be written,
     /// no lane sends its first batch.
     fn not_saved(&mut self, ids: &[LaneId], error: &StoreError) {
-        let trouble = Trouble::Store(error.to_string());
+        let (trouble, taken) = match error {
+            StoreError::Failed(what) => (Trouble::Store(what.clone()), false),
+            StoreError::Taken(what) => (Trouble::StoreTaken(what.clone()), true),
+        };
         let mut lanes_waiting = 0;
         for id in ids {
             let Some(lane) = self.lanes.get_mut(id) else { continue };
@@ -124,7 +127,11 @@ impl Engine {
         let before = self.store_failure.take();
         let attempts = before.as_ref().map_or(1, |failure| failure.attempts + 1);
         let told_waiting = before.as_ref().is_some_and(|failure| failure.told_waiting);
-        if waits && !told_waiting {
+        if taken {
+            if before.is_none_or(|before| before.trouble != trouble) {
+                warn!(error = %error, "progress is not stored any more, copying goes on where it is known");
+            }
+        } else if waits && !told_waiting {
             let lanes = if all_wait { self.lanes.len() } else { lanes_waiting };
             warn!(lanes, error = %error, "progress cannot be stored, lanes wait for that before they begin; retrying");
         } else if before.is_none() || self.stopping {

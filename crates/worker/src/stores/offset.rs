@@ -118,7 +118,7 @@ impl OffsetStore for FileStore {
 
 fn understand(path: &Path, entries: &[Entry], flow: &str) -> Result<Stored, StoreError> {
     offsets::json::flow(entries, flow).map_err(|error| {
-        StoreError(format!(
+        StoreError::Failed(format!(
             "offsets file `{}`: {error}; restore it from a backup, or remove this entry to copy the partition \
              from its start",
             path.display()
@@ -132,7 +132,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     let file = file.map_err(|error| refuse("create", &lock_path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError(format!(
+        Err(TryLockError::WouldBlock) => Err(StoreError::Failed(format!(
             "offsets file `{}` is in use by another process; stop that one, or give this one its own file with \
              offset.storage.file.filename",
             path.display()
@@ -151,7 +151,7 @@ fn read(path: &Path) -> Result<Option<Vec<Entry>>, StoreError> {
         Err(error) => return Err(refuse("read", path, &error)),
     }
     let damaged = |what: String| {
-        StoreError(format!(
+        StoreError::Failed(format!(
             "offsets file `{}`: {what}; restore it from a backup, or move it away to copy every topic from its start",
             path.display()
         ))
@@ -188,7 +188,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn refuse(what: &str, path: &Path, error: &io::Error) -> StoreError {
     if let Some(limit) = OutOfFiles::of(error) {
-        return StoreError(format!("cannot {what} offsets file `{}`: {limit}", path.display()));
+        return StoreError::Failed(format!("cannot {what} offsets file `{}`: {limit}", path.display()));
     }
     let advice = match error.kind() {
         ErrorKind::NotFound => format!("; create the folder `{}`", folder(path).display()),
@@ -200,7 +200,7 @@ fn refuse(what: &str, path: &Path, error: &io::Error) -> StoreError {
         ErrorKind::StorageFull => String::from("; make room"),
         _ => String::new(),
     };
-    StoreError(format!("cannot {what} offsets file `{}`: {error}{advice}", path.display()))
+    StoreError::Failed(format!("cannot {what} offsets file `{}`: {error}{advice}", path.display()))
 }
 
 #[cfg(test)]

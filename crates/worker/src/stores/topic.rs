@@ -131,12 +131,24 @@ impl OffsetTopic {
     /// worker that is running it is told at its next save that it has lost the topic.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be read or written.
+    /// [`StoreError`] if it cannot be read or written. A part may be stored then: to be said again.
     pub async fn replace(&self, flow: &str, stored: &Stored) -> Result<(), StoreError> {
         let shared = self.flow(flow);
         let mut shared = shared.lock().await;
         if shared.wanted.is_none() {
             shared.load().await?;
+        }
+        let entries = shared.wanted.as_deref().unwrap_or_default();
+        let present = offsets::json::flow(entries, flow).unwrap_or_default();
+        // A position counts under its producer id, and each step is durable before the next: nothing that is stored in
+        // between, or stays so, brings one id's positions together with another.
+        let id = |stored: &Stored| stored.producer.as_ref().map(|producer| producer.producer_id);
+        if id(&present) != id(stored) {
+            let mut between = present;
+            between.lanes.retain(|partition, lane| stored.lanes.get(partition) == Some(lane));
+            shared.save(|entries| offsets::json::replace(entries, flow, &between)).await?;
+            between.producer.clone_from(&stored.producer);
+            shared.save(|entries| offsets::json::replace(entries, flow, &between)).await?;
         }
         shared.save(|entries| offsets::json::replace(entries, flow, stored)).await
     }
@@ -181,7 +193,7 @@ impl TopicStore {
             // Nobody waits any more only where the thread that did has ended.
             let _ = sender.send(work(flow.lock_owned().await).await);
         });
-        result.blocking_recv().unwrap_or_else(|_| Err(StoreError(String::from("the program ends"))))
+        result.blocking_recv().unwrap_or_else(|_| Err(StoreError::Failed(String::from("the program ends"))))
     }
 }
 
@@ -195,6 +207,10 @@ impl OffsetStore for TopicStore {
         self.wait(move |mut flow| async move {
             flow.save(|entries| offsets::json::merge(entries, &name, &changes)).await
         })
+    }
+
+    fn waits(&self) -> bool {
+        true
     }
 }
 
@@ -288,7 +304,7 @@ impl Flow {
             return Err(told(&self.topic.settings, &self.name, Fault::Taken));
         }
         let Some(wanted) = &mut self.wanted else {
-            return Err(StoreError(String::from("the offsets topic was not read yet")));
+            return Err(StoreError::Failed(String::from("the offsets topic was not read yet")));
         };
         change(wanted);
         let mut tries = Tries::new(self.save_patience);
@@ -492,18 +508,17 @@ impl Flow {
                 }
             }
             let Some(mut taking) = self.taking.take() else { continue };
-            if !overtaken {
-                if hold::holds(&self.writers(), &taking.claims, &self.process)
-                    && let Some(id) = writing_id(&taking.claims)
-                    && let Some(lanes) = taking.lanes.remove(&id)
-                {
-                    let positions = self.read.iter().flat_map(|read| &read.positions);
-                    let mut lanes = lanes;
-                    lanes.iter_mut().zip(positions).for_each(|(lane, end)| lane.end = *end);
-                    debug!(topic = %self.topic.settings.topic, connector = self.name, claims = ?taking.claims, "the offsets topic is claimed");
-                    self.hold = Some(Hold { id: shape.id, lanes });
-                    return Ok(());
-                }
+            if !overtaken
+                && hold::holds(&self.writers(), &taking.claims, &self.process)
+                && let Some(id) = writing_id(&taking.claims)
+                && let Some(lanes) = taking.lanes.remove(&id)
+            {
+                let positions = self.read.iter().flat_map(|read| &read.positions);
+                let mut lanes = lanes;
+                lanes.iter_mut().zip(positions).for_each(|(lane, end)| lane.end = *end);
+                debug!(topic = %self.topic.settings.topic, connector = self.name, claims = ?taking.claims, "the offsets topic is claimed");
+                self.hold = Some(Hold { id: shape.id, lanes });
+                return Ok(());
             }
             debug!(topic = %self.topic.settings.topic, connector = self.name, "another process claims it too");
         }
@@ -544,7 +559,7 @@ impl Flow {
     fn understand(&self) -> Result<Stored, StoreError> {
         let Some(read) = &self.read else { return Ok(Stored::default()) };
         read.table.stored(&self.name).map_err(|(error, partition, offset)| {
-            StoreError(format!(
+            StoreError::Failed(format!(
                 "offsets topic `{}`, partition {partition}, offset {offset}: {error}; write an earlier value or null \
                  under this key (null copies the partition from its start), or use the paralog that wrote it",
                 self.topic.settings.topic
@@ -691,14 +706,16 @@ fn gone() -> Fault {
 
 fn told(settings: &OffsetTopicSettings, flow: &str, fault: Fault) -> StoreError {
     let topic = &settings.topic;
-    StoreError(match fault {
-        Fault::Passing(what) | Fault::Stays(what) => format!("offsets topic `{topic}`: {what}"),
-        Fault::Taken => format!(
+    match fault {
+        Fault::Passing(what) | Fault::Stays(what) => {
+            StoreError::Failed(format!("offsets topic `{topic}`: {what}"))
+        }
+        Fault::Taken => StoreError::Taken(format!(
             "offsets topic `{topic}`: another process has taken over the progress of connector `{flow}` (a second \
              worker, or `paralog offsets`), and this one's is not stored any more; stop one of the two and start this \
              one again"
-        ),
-    })
+        )),
+    }
 }
 
 fn left(deadline: Instant) -> Duration {

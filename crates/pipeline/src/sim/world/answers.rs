@@ -164,7 +164,7 @@ impl World {
                 }
                 if fails {
                     self.faults += 1;
-                    Event::Saved(Err(StoreError("no space".into())))
+                    Event::Saved(Err(StoreError::Failed("no space".into())))
                 } else {
                     Event::Saved(Ok(()))
                 }

@@ -14,7 +14,7 @@ use properties::OffsetTopicSettings;
 use record_batch::{Batch, HEADER_BYTES};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{info, warn};
 
 use super::log::Unreadable;
 use super::reading::Reading;
@@ -174,7 +174,7 @@ impl Topic {
                 Ok(configs) => configs,
                 // Connect goes on without, too: it may be somebody else's right.
                 Err(refusal) => {
-                    debug!(topic = %name, %refusal, "the offsets topic's settings are not told");
+                    warn!(topic = %name, %refusal, "the offsets topic's settings are not told: see that its cleanup.policy is compact");
                     continue;
                 }
             };
