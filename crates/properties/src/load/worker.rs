@@ -20,7 +20,7 @@ const OFFSET_REPLICATION: &str = "offset.storage.replication.factor";
 const OFFSET_PREFIX: &str = "offset.storage.";
 
 /// Kafka's topic settings, up to 4.3.
-const TOPIC_SETTINGS: [&str; 34] = [
+const TOPIC_SETTINGS: [&str; 36] = [
     "cleanup.policy",
     "compression.gzip.level",
     "compression.lz4.level",
@@ -47,6 +47,8 @@ const TOPIC_SETTINGS: [&str; 34] = [
     "min.compaction.lag.ms",
     "min.insync.replicas",
     "preallocate",
+    "remote.log.copy.disable",
+    "remote.log.delete.on.disable",
     "remote.storage.enable",
     "retention.bytes",
     "retention.ms",
