@@ -53,14 +53,14 @@ pub(crate) fn ended_often_at(desk: &Desk, pair: &Pair, name: &str, end: impl Fn(
             let mut process = desk.run(&connector);
             // One more, unless nothing is left to copy: then the program is ended while it waits.
             let left = !written.load(Ordering::Acquire);
+            // Not before it can listen: what is stopped before that ends by the signal. Nor does a record more say so: what
+            // the killed one had sent may arrive late.
+            wait_until("a sign of life", PATIENCE, || {
+                Ok(fs::metadata(process.log()).is_ok_and(|log| log.len() > 0).then_some(()))
+            })
+            .unwrap();
             if left {
                 session.wait_for_records(&destination.bootstrap, name, copied + 1, PATIENCE).unwrap();
-            } else {
-                // Not before it can listen: what is stopped before that ends by the signal.
-                wait_until("a sign of life", PATIENCE, || {
-                    Ok(fs::metadata(process.log()).is_ok_and(|log| log.len() > 0).then_some(()))
-                })
-                .unwrap();
             }
             match end(ends) {
                 End::Stop => stop_cleanly(process),
