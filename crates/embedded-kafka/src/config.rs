@@ -56,8 +56,8 @@ pub struct Config {
     /// How many groups, members, committed offsets and transactional ids are kept, together. More are refused with
     /// POLICY_VIOLATION.
     pub names_max: usize,
-    /// What the frames of all connections may take together, and what they are decoded to. Where it is not enough, the
-    /// connections whose frames began first are closed. A frame may have 100 MiB.
+    /// What the frames of all connections may take together, and what they are decoded to. Where it is not enough,
+    /// connections wait, and those that have room and send next to nothing for 5 s are closed. A frame may have 100 MiB.
     pub frame_bytes_max: usize,
     /// Clients must log in. Without it everybody is `User:ANONYMOUS`.
     pub sasl: Option<Sasl>,

@@ -69,7 +69,7 @@ pub(crate) async fn serve(
     let Some(up) = shared.upgrade() else { return };
     let spoken = Spoken { cluster: up.name.clone(), broker, peer };
     let seat = Seat::new(&up.frame_room);
-    let asked_to_leave = seat.asked_to_leave();
+    let mut asked_to_leave = seat.asked_to_leave();
     let mut connection = Connection {
         broker,
         client_host,
@@ -84,7 +84,7 @@ pub(crate) async fn serve(
     let end = tokio::select! {
         biased;
         _ = signal.changed() => Some(End::Quietly),
-        () = asked_to_leave.notified() => None,
+        Ok(_) = asked_to_leave.wait_for(|asked| *asked) => None,
         end = connection.run() => Some(end),
     };
     let end = end.unwrap_or_else(|| connection.made_room());
@@ -159,9 +159,12 @@ impl Idle {
     }
 }
 
-/// The room to make for the rest of a frame, of which `have` bytes of `want` are there. Beyond [`AT_ONCE_BYTES`] it grows
-/// with what arrives: a length alone claims no memory.
+/// The room to make for the rest of a frame, of which `have` bytes of `want` are there. It grows with what arrives: a
+/// length alone claims no memory, and none of the room for all.
 fn room(have: usize, want: usize) -> usize {
+    if have < FREE_BYTES / 2 {
+        return FREE_BYTES - have;
+    }
     (want - have).min(have.max(AT_ONCE_BYTES)).max(READ_BYTES)
 }
 
@@ -228,6 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
             if read.is_ok_and(|bytes| bytes > 0) {
                 self.idle.ends(&self.shared);
+                self.seat.received(self.buffer.len());
                 continue;
             }
             return Err(self.unfinished().map_or(End::Quietly, |(have, want)| {
@@ -321,9 +325,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if let Some(objection) = self.login.objection(now_ms).filter(|_| !early) {
                     return Err(End::Because(objection.to_owned()));
                 }
-                (requests::answer(&self.shared, &mut ask, request.body).await, false)
+                (requests::answer(&self.shared, &mut ask, request.body, &mut self.seat).await, false)
             }
         };
+        // Nothing of the request is left, whatever its answer waits for.
+        self.seat.give_back();
         if !ask.fired.delay_reply.is_zero() {
             tokio::time::sleep(ask.fired.delay_reply).await;
         }
@@ -441,9 +447,10 @@ mod tests {
     #[test]
     fn a_length_alone_claims_no_memory_and_small_frames_are_not_copied_as_they_grow() {
         let check = |have, want, expected| assert_eq!(room(have, want), expected, "{have} of {want}");
-        check(4, 100, READ_BYTES);
-        check(4, 500_000, 499_996);
-        check(4, FRAME_BYTES_MAX, AT_ONCE_BYTES);
+        check(4, 100, FREE_BYTES - 4);
+        check(4, FRAME_BYTES_MAX, FREE_BYTES - 4);
+        check(FREE_BYTES, FREE_BYTES + 100_000, 100_000);
+        check(FREE_BYTES, FRAME_BYTES_MAX, AT_ONCE_BYTES);
         check(3 << 20, FRAME_BYTES_MAX, 3 << 20);
         check(FRAME_BYTES_MAX - 1, FRAME_BYTES_MAX, READ_BYTES);
     }

@@ -1,27 +1,32 @@
 //! The room for the frames of all connections together, and for what they are decoded to.
 //!
-//! One connection may send 100 MiB at a time, as slowly as it likes. Where all of them want more than there is, those
-//! whose frames began first are asked to leave: a client that means it is through with a frame in no time, so whoever
-//! only holds on to room does not keep the others from it.
+//! Where there is too little, newcomers wait: their sockets are not read, as with Kafka's `queued.max.request.bytes`.
+//! Who has room and goes on is let finish. Only where somebody waits, those are asked to leave that have sent next to
+//! nothing for [`PATIENCE`], and first those that sent the least against what they hold. Where all that have room wait
+//! for more of it, so that nobody would ever go on, the least of them is asked at once.
 //!
 //! A frame of up to [`FREE_BYTES`] takes none of the room; the number of connections is bounded by the files that a
 //! process may open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// What each connection has anyway, to read into.
 pub(crate) const FREE_BYTES: usize = 64 << 10;
+/// How long one that has room may stand still while others wait for it, by tokio's clock. A client gives up after 30 s.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// What counts as going on: a byte now and then does not.
+const STEP_BYTES: usize = 16 << 10;
 
 /// The room of a cluster.
 #[derive(Debug)]
 pub(crate) struct FrameRoom {
     bytes_max: usize,
     seats: Mutex<Seats>,
-    /// Told when somebody has left.
-    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -29,23 +34,54 @@ struct Seats {
     /// Who came first comes first.
     by_turn: BTreeMap<u64, Taken>,
     next_turn: u64,
+    taken_bytes: usize,
+    /// How many have some of the room.
+    holders: usize,
+    /// Who has some of the room and waits for more, and who has none yet.
+    growing: BTreeSet<u64>,
+    new: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
 struct Taken {
     bytes: usize,
-    /// Told when its connection is asked to leave.
-    leave: Arc<Notify>,
-    leaving: bool,
+    received_bytes: usize,
+    /// The last step, and how much had come by then.
+    stepped: Instant,
+    stepped_bytes: usize,
+    voice: Arc<Voice>,
+}
+
+/// What a seat is told.
+#[derive(Debug, Default)]
+struct Voice {
+    /// It is to leave, for as long as it has what it has.
+    leave: watch::Sender<bool>,
+    /// It may try again.
+    freed: Notify,
+}
+
+impl Voice {
+    fn is_leaving(&self) -> bool {
+        *self.leave.borrow()
+    }
 }
 
 /// More than there is for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge;
 
+/// What a try to get room led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    Held,
+    /// Until it is told, or until then at the latest.
+    Wait(Option<Instant>),
+}
+
 impl FrameRoom {
     pub(crate) fn new(bytes_max: usize) -> Arc<FrameRoom> {
-        Arc::new(FrameRoom { bytes_max, seats: Mutex::default(), freed: Notify::new() })
+        Arc::new(FrameRoom { bytes_max, seats: Mutex::default() })
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
@@ -54,7 +90,100 @@ impl FrameRoom {
 
     /// What all frames have now.
     pub(crate) fn taken_bytes(&self) -> usize {
-        self.seats().by_turn.values().map(|taken| taken.bytes).sum()
+        self.seats().taken_bytes
+    }
+}
+
+impl Seats {
+    /// Tells those who are next that there may be room.
+    fn wake(&self) {
+        let newest = self.new.first().filter(|_| self.growing.is_empty());
+        for turn in self.growing.iter().chain(newest) {
+            self.by_turn[turn].voice.freed.notify_one();
+        }
+    }
+
+    fn leave(&mut self, turn: u64) {
+        self.growing.remove(&turn);
+        self.new.remove(&turn);
+        if let Some(taken) = self.by_turn.remove(&turn) {
+            self.taken_bytes -= taken.bytes;
+            self.holders -= usize::from(taken.bytes > 0);
+            taken.voice.leave.send_replace(false);
+        }
+        self.wake();
+    }
+
+    /// Takes so much in all, if it is free and nobody goes before.
+    fn take(&mut self, turn: u64, bytes: usize, bytes_max: usize, now: Instant) -> bool {
+        let before = self.by_turn[&turn].bytes;
+        let goes_before =
+            before == 0 && (!self.growing.is_empty() || self.new.first().is_some_and(|first| *first < turn));
+        if self.taken_bytes - before + bytes > bytes_max || goes_before {
+            let waiting = if before == 0 { &mut self.new } else { &mut self.growing };
+            waiting.insert(turn);
+            return false;
+        }
+        self.growing.remove(&turn);
+        self.new.remove(&turn);
+        if let Some(taken) = self.by_turn.get_mut(&turn) {
+            taken.bytes = bytes;
+            // What it could not read while it waited is not its fault.
+            taken.stepped = now;
+        }
+        self.taken_bytes = self.taken_bytes - before + bytes;
+        self.holders += usize::from(before == 0 && bytes > 0);
+        self.wake();
+        true
+    }
+
+    /// Asks whoever has to leave for `turn` to have so much; when there may be somebody to ask.
+    fn ask(&self, turn: u64, bytes: usize, bytes_max: usize, now: Instant) -> Option<Instant> {
+        let mine = &self.by_turn[&turn];
+        // One that leaves needs nothing, and all but the first are not next.
+        let first = self.growing.first().or(self.new.first());
+        let stuck = self.holders > 0 && self.growing.len() == self.holders;
+        if mine.voice.is_leaving() || !(stuck || first == Some(&turn)) {
+            return None;
+        }
+        let holders = || self.by_turn.iter().filter(|(_, taken)| taken.bytes > 0);
+        let leaving = holders().filter(|(_, taken)| taken.voice.is_leaving()).map(|(_, taken)| taken.bytes);
+        let mut coming: usize = leaving.sum();
+        if stuck {
+            // One is enough for others to go on.
+            if coming == 0
+                && let Some((_, least)) = holders().min_by_key(|(turn, taken)| taken.rank(**turn))
+            {
+                least.voice.leave.send_replace(true);
+            }
+            return None;
+        }
+        let free = bytes_max + mine.bytes - self.taken_bytes;
+        let mut still: Vec<(&u64, &Taken)> = holders()
+            .filter(|(other, taken)| !taken.voice.is_leaving() && !self.growing.contains(other))
+            .collect();
+        still.sort_unstable_by_key(|(turn, taken)| taken.rank(**turn));
+        let mut next: Option<Instant> = None;
+        for (_, taken) in still {
+            if bytes <= free + coming {
+                break;
+            }
+            let patience_ends = taken.stepped + PATIENCE;
+            if patience_ends <= now {
+                taken.voice.leave.send_replace(true);
+                coming += taken.bytes;
+            } else {
+                next = Some(next.map_or(patience_ends, |next| next.min(patience_ends)));
+            }
+        }
+        next
+    }
+}
+
+impl Taken {
+    /// The least is the first to leave: who sent the least against what it holds, in thousandths, and of those the last.
+    fn rank(&self, turn: u64) -> (usize, std::cmp::Reverse<u64>) {
+        (self.received_bytes.saturating_mul(1000) / self.bytes.max(1), std::cmp::Reverse(turn))
     }
 }
 
@@ -63,12 +192,12 @@ impl FrameRoom {
 pub(crate) struct Seat {
     room: Arc<FrameRoom>,
     turn: Option<u64>,
-    leave: Arc<Notify>,
+    voice: Arc<Voice>,
 }
 
 impl Seat {
     pub(crate) fn new(room: &Arc<FrameRoom>) -> Seat {
-        Seat { room: Arc::clone(room), turn: None, leave: Arc::default() }
+        Seat { room: Arc::clone(room), turn: None, voice: Arc::default() }
     }
 
     /// What all have together.
@@ -76,12 +205,13 @@ impl Seat {
         self.room.bytes_max
     }
 
-    /// Told when this connection is to end, since others need the room.
-    pub(crate) fn asked_to_leave(&self) -> Arc<Notify> {
-        Arc::clone(&self.leave)
+    /// True while this connection is to end, since others need the room.
+    pub(crate) fn asked_to_leave(&self) -> watch::Receiver<bool> {
+        self.voice.leave.subscribe()
     }
 
-    /// Takes so much of the room in all, once that is free. It will be: others are asked to leave.
+    /// Takes so much of the room in all, once that is free. It will be: who goes on is through some time, and who does
+    /// not is asked to leave.
     ///
     /// # Errors
     /// [`TooLarge`] if it would not be if all others left.
@@ -92,65 +222,53 @@ impl Seat {
         if bytes > self.room.bytes_max {
             return Err(TooLarge);
         }
-        let room = Arc::clone(&self.room);
         loop {
-            let freed = room.freed.notified();
-            tokio::pin!(freed);
-            // From here on it is told, whatever happens before it waits.
-            freed.as_mut().enable();
-            if self.try_hold(bytes) {
-                return Ok(());
+            // Who is told meanwhile has a permit.
+            match self.try_hold(bytes) {
+                Tried::Held => return Ok(()),
+                Tried::Wait(None) => self.voice.freed.notified().await,
+                Tried::Wait(Some(at)) => {
+                    // Either way there is something to try.
+                    let _ = tokio::time::timeout_at(at, self.voice.freed.notified()).await;
+                }
             }
-            freed.await;
         }
     }
 
-    /// Takes the room if it is free, else asks those for it that have been at their frames for longest.
-    fn try_hold(&mut self, bytes: usize) -> bool {
-        let mut seats = self.room.seats();
+    fn try_hold(&mut self, bytes: usize) -> Tried {
+        let (mut seats, now) = (self.room.seats(), Instant::now());
         let turn = *self.turn.get_or_insert_with(|| {
             seats.next_turn += 1;
             seats.next_turn
         });
-        let mine = seats.by_turn.entry(turn).or_insert_with(|| Taken {
+        seats.by_turn.entry(turn).or_insert_with(|| Taken {
             bytes: 0,
-            leave: Arc::clone(&self.leave),
-            leaving: false,
+            received_bytes: 0,
+            stepped: now,
+            stepped_bytes: 0,
+            voice: Arc::clone(&self.voice),
         });
-        let before = mine.bytes;
-        let free =
-            self.room.bytes_max - (seats.by_turn.values().map(|taken| taken.bytes).sum::<usize>() - before);
-        if bytes <= free {
-            seats.by_turn.entry(turn).and_modify(|mine| mine.bytes = bytes);
-            return true;
+        if seats.take(turn, bytes, self.room.bytes_max, now) {
+            return Tried::Held;
         }
-        let others = |seats: &Seats| {
-            seats
-                .by_turn
-                .iter()
-                .filter(|(other, taken)| **other != turn && taken.leaving)
-                .map(|(_, it)| it.bytes)
-                .sum()
-        };
-        let mut coming: usize = others(&seats);
-        for (other, taken) in &mut seats.by_turn {
-            if bytes <= free + coming {
-                break;
-            }
-            if *other != turn && !taken.leaving {
-                taken.leaving = true;
-                taken.leave.notify_one();
-                coming += taken.bytes;
+        Tried::Wait(seats.ask(turn, bytes, self.room.bytes_max, now))
+    }
+
+    /// So much of the frame is there by now.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        let Some(turn) = self.turn else { return };
+        if let Some(taken) = self.room.seats().by_turn.get_mut(&turn) {
+            taken.received_bytes = bytes;
+            if bytes >= taken.stepped_bytes + STEP_BYTES {
+                (taken.stepped, taken.stepped_bytes) = (Instant::now(), bytes);
             }
         }
-        false
     }
 
     /// Gives back what it has: the frame is done with.
     pub(crate) fn give_back(&mut self) {
         if let Some(turn) = self.turn.take() {
-            self.room.seats().by_turn.remove(&turn);
-            self.room.freed.notify_waiters();
+            self.room.seats().leave(turn);
         }
     }
 }
@@ -167,69 +285,124 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    fn seats(room: &Arc<FrameRoom>, count: usize) -> Vec<Seat> {
+        (0..count).map(|_| Seat::new(room)).collect()
+    }
+
+    fn asked(seats: &[Seat]) -> Vec<bool> {
+        seats.iter().map(|seat| seat.voice.is_leaving()).collect()
+    }
+
+    /// Whether it waits.
+    fn waits(seat: &mut Seat, bytes: usize) -> bool {
+        seat.try_hold(bytes) != Tried::Held
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn who_has_been_at_a_frame_for_longest_makes_room() {
-        let room = FrameRoom::new(10 * MIB);
-        let mut seats: Vec<Seat> = (0..4).map(|_| Seat::new(&room)).collect();
-        for seat in &mut seats {
+    async fn who_goes_on_is_let_finish_and_who_stands_still_makes_room() {
+        let room = FrameRoom::new(4 * MIB);
+        let mut holders = seats(&room, 4);
+        for (index, seat) in holders.iter_mut().enumerate() {
+            seat.hold(MIB).await.unwrap();
+            seat.received(MIB * (index + 1) / 8);
+        }
+        let mut late = Seat::new(&room);
+        assert!(waits(&mut late, 2 * MIB));
+        assert_eq!(asked(&holders), [false; 4]);
+        tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
+        holders[0].received(MIB / 8 + STEP_BYTES);
+        // A byte now and then is no step.
+        holders[1].received(MIB / 4 + STEP_BYTES - 1);
+        assert!(waits(&mut late, 2 * MIB));
+        assert_eq!(asked(&holders), [false; 4]);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(waits(&mut late, 2 * MIB));
+        // Those that sent the least of what they hold, and no more than are needed.
+        assert_eq!(asked(&holders), [false, true, true, false]);
+        assert!(waits(&mut late, 2 * MIB));
+        assert_eq!(asked(&holders), [false, true, true, false]);
+        // One that is through by itself is asked no more.
+        holders[1].give_back();
+        assert_eq!(asked(&holders), [false, false, true, false]);
+        drop(holders.remove(2));
+        assert!(!waits(&mut late, 2 * MIB));
+        assert_eq!(room.taken_bytes(), 4 * MIB);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_wait_for_more_the_least_of_them_makes_room_at_once() {
+        let room = FrameRoom::new(3 * MIB);
+        let mut holders = seats(&room, 3);
+        for (index, seat) in holders.iter_mut().enumerate() {
+            seat.hold(MIB).await.unwrap();
+            seat.received(MIB - index);
+        }
+        assert!(waits(&mut holders[0], 2 * MIB) && waits(&mut holders[1], 2 * MIB));
+        assert_eq!(asked(&holders), [false; 3]);
+        assert!(waits(&mut holders[2], 2 * MIB));
+        assert_eq!(asked(&holders), [false, false, true]);
+        holders.pop();
+        assert!(!waits(&mut holders[1], 2 * MIB) && waits(&mut holders[0], 2 * MIB));
+        // One goes on, and nobody else needs to leave.
+        assert_eq!(asked(&holders), [false; 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_came_first_gets_room_first_and_who_has_some_before_all() {
+        let room = FrameRoom::new(3 * MIB);
+        let mut holders = seats(&room, 3);
+        for seat in &mut holders {
             seat.hold(MIB).await.unwrap();
         }
-        // The first one grows, which does not make it younger.
-        seats[0].hold(3 * MIB).await.unwrap();
-        seats[1].hold(5 * MIB).await.unwrap();
-        assert_eq!(room.taken_bytes(), 10 * MIB);
-        let mut late = Seat::new(&room);
-        assert!(!late.try_hold(2 * MIB));
-        let asked = |room: &FrameRoom| -> Vec<usize> {
-            room.seats().by_turn.values().filter(|taken| taken.leaving).map(|taken| taken.bytes).collect()
-        };
-        assert_eq!(asked(&room), [3 * MIB]);
-        // Asked once, whoever asks; and no more than are needed.
-        assert!(!late.try_hold(3 * MIB));
-        assert_eq!(asked(&room), [3 * MIB]);
-        seats[0].asked_to_leave().notified().await;
-        drop(seats.remove(0));
-        late.hold(3 * MIB).await.unwrap();
-        assert_eq!(room.taken_bytes(), 10 * MIB);
-        seats[0].give_back();
-        assert_eq!(room.taken_bytes(), 5 * MIB);
+        let (mut first, mut second) = (Seat::new(&room), Seat::new(&room));
+        assert!(waits(&mut first, 2 * MIB) && waits(&mut second, MIB));
+        holders.pop();
+        assert!(waits(&mut second, MIB) && waits(&mut first, 2 * MIB));
+        assert!(!waits(&mut holders[0], 2 * MIB));
+        holders.clear();
+        assert!(waits(&mut second, MIB) && !waits(&mut first, 2 * MIB) && !waits(&mut second, MIB));
     }
 
     #[tokio::test(start_paused = true)]
     async fn small_frames_take_nothing_and_too_large_ones_ask_nobody() {
         let room = FrameRoom::new(MIB);
-        let (mut one, mut other) = (Seat::new(&room), Seat::new(&room));
-        one.hold(FREE_BYTES).await.unwrap();
+        let mut both = seats(&room, 2);
+        both[0].hold(FREE_BYTES).await.unwrap();
         assert_eq!(room.taken_bytes(), 0);
-        one.hold(MIB).await.unwrap();
-        assert_eq!(other.hold(MIB + 1).await, Err(TooLarge));
-        assert!(!room.seats().by_turn.values().any(|taken| taken.leaving));
+        both[0].hold(MIB).await.unwrap();
+        assert_eq!(both[1].hold(MIB + 1).await, Err(TooLarge));
+        assert_eq!(asked(&both), [false; 2]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_room_is_there_once_those_asked_have_left_and_not_before() {
-        let room = FrameRoom::new(10 * MIB);
-        let mut holders = Vec::new();
-        for _ in 0..100 {
+    async fn a_hundred_that_each_go_on_are_all_served_in_turn() {
+        let room = FrameRoom::new(12 * MIB);
+        let served = (0..100).map(|index| {
             let mut seat = Seat::new(&room);
             let room = Arc::clone(&room);
-            holders.push(tokio::spawn(async move {
-                let leave = seat.asked_to_leave();
-                let held = async {
+            tokio::spawn(async move {
+                let mut leave = seat.asked_to_leave();
+                let work = async {
                     seat.hold(MIB).await.unwrap();
-                    std::future::pending::<()>().await;
+                    for step in 1..=4 {
+                        assert!(room.taken_bytes() <= 12 * MIB);
+                        tokio::time::sleep(PATIENCE - Duration::from_millis(index)).await;
+                        seat.received(step * MIB / 4);
+                    }
+                    seat.give_back();
                 };
                 tokio::select! {
-                    () = held => {}
-                    () = leave.notified() => assert!(room.taken_bytes() <= 10 * MIB),
+                    () = work => true,
+                    _ = leave.wait_for(|leave| *leave) => false,
                 }
-            }));
-            tokio::task::yield_now().await;
+            })
+        });
+        let served: Vec<_> = served.collect();
+        let mut through = 0;
+        for task in served {
+            through += usize::from(task.await.unwrap());
         }
-        tokio::task::yield_now().await;
-        assert_eq!(room.taken_bytes(), 10 * MIB);
-        let left = holders.iter().filter(|holder| holder.is_finished()).count();
-        assert_eq!(left, 90);
-        assert!(holders[..90].iter().all(tokio::task::JoinHandle::is_finished));
+        assert_eq!(through, 100);
+        assert_eq!(room.taken_bytes(), 0);
     }
 }

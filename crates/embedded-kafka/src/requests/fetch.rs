@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::Shared;
+use crate::frame_room::Seat;
 use crate::partition::{AbortedTransaction, Partition};
 use crate::requests::fetch_reply::{self, Elsewhere, Reply};
 use crate::requests::{Answer, Ask};
@@ -82,17 +83,24 @@ struct Plan {
     rack: Option<String>,
 }
 
-pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: &FetchRequest) -> Answer {
+pub(super) async fn answer(
+    cluster: &Weak<Shared>,
+    ask: &Ask,
+    request: FetchRequest,
+    seat: &mut Seat,
+) -> Answer {
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
     let deadline = Instant::now() + wait;
     let plan = {
         let Some(shared) = cluster.upgrade() else { return Answer::Gone };
         let limits = Limits { sessions: shared.fetch_sessions_max, bytes: shared.fetch_session_bytes_max };
-        match plan(&mut shared.state(), ask, request, limits) {
+        match plan(&mut shared.state(), ask, &request, limits) {
             Ok(plan) => plan,
             Err(code) => return fetch_reply::refused(ask, code),
         }
     };
+    drop(request);
+    seat.give_back();
     let changed = Arc::new(Notify::new());
     let mut late = wait.is_zero();
     loop {

@@ -8,12 +8,18 @@ use protocol::messages::join_group_request::JoinGroupRequest;
 use protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
 
 use crate::cluster::Shared;
+use crate::frame_room::Seat;
 use crate::groups::{JoinReply, Joining, Reply};
 use crate::kept::Size;
 use crate::requests::{Answer, Ask, text};
 use crate::state::State;
 
-pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: JoinGroupRequest) -> Answer {
+pub(super) async fn answer(
+    cluster: &Weak<Shared>,
+    ask: &Ask,
+    request: JoinGroupRequest,
+    seat: &mut Seat,
+) -> Answer {
     let (waiting, no_generation) = {
         let Some(shared) = cluster.upgrade() else { return Answer::Gone };
         let state = &mut *shared.state();
@@ -30,6 +36,7 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: JoinGroup
         state.groups.join(ask.now_ms, &rules, &group, ticket, join);
         (waiting, no_generation)
     };
+    seat.give_back();
     match waiting.await {
         Ok(Reply::Join(reply)) => encode(ask, no_generation, reply),
         // The cluster is gone, and with it who would have answered.

@@ -54,6 +54,7 @@ use protocol::{ApiKey, Encodable, ErrorCode, StrBytes, server};
 
 use crate::cluster::Shared;
 use crate::faults::Fired;
+use crate::frame_room::Seat;
 use crate::state::State;
 
 pub(crate) use authorize::Denials;
@@ -110,18 +111,23 @@ impl Ask {
     }
 }
 
-/// Answers a request.
-pub(crate) async fn answer(cluster: &Weak<Shared>, ask: &mut Ask, request: RequestKind) -> Answer {
+/// Answers a request. What waits gives back the room of the request before.
+pub(crate) async fn answer(
+    cluster: &Weak<Shared>,
+    ask: &mut Ask,
+    request: RequestKind,
+    seat: &mut Seat,
+) -> Answer {
     if let Some(shared) = cluster.upgrade() {
         ask.denied = authorize::denials(&shared.state(), ask, &request);
     }
     let ask = &*ask;
     // What may wait takes the lock by itself, for as long as it looks.
     let request = match request {
-        RequestKind::Produce(request) => return produce::answer(cluster, ask, request).await,
-        RequestKind::Fetch(request) => return fetch::answer(cluster, ask, &request).await,
-        RequestKind::JoinGroup(request) => return join_group::answer(cluster, ask, request).await,
-        RequestKind::SyncGroup(request) => return sync_group::answer(cluster, ask, request).await,
+        RequestKind::Produce(request) => return produce::answer(cluster, ask, request, seat).await,
+        RequestKind::Fetch(request) => return fetch::answer(cluster, ask, request, seat).await,
+        RequestKind::JoinGroup(request) => return join_group::answer(cluster, ask, request, seat).await,
+        RequestKind::SyncGroup(request) => return sync_group::answer(cluster, ask, request, seat).await,
         other => other,
     };
     let Some(shared) = cluster.upgrade() else { return Answer::Gone };

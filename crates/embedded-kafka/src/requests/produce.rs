@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::Shared;
+use crate::frame_room::Seat;
 use crate::producers::Verdict;
 use crate::profile::Profile;
 use crate::requests::{Answer, Ask, text, wire_id, wire_name};
@@ -64,7 +65,12 @@ impl From<Refusal> for Outcome {
 type Key = (Option<TopicName>, [u8; 16], i32);
 type Outcomes = BTreeMap<Key, Outcome>;
 
-pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: ProduceRequest) -> Answer {
+pub(super) async fn answer(
+    cluster: &Weak<Shared>,
+    ask: &Ask,
+    request: ProduceRequest,
+    seat: &mut Seat,
+) -> Answer {
     let (acks, timeout_ms) = (request.acks, request.timeout_ms);
     let transactional_id = request.transactional_id.as_ref().map(|id| id.0.as_str().to_owned());
     let outcomes = {
@@ -73,6 +79,7 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: ProduceRe
         let offered = offered(&state, request);
         append_all(&mut state, ask, acks, transactional_id.as_deref(), offered)
     };
+    seat.give_back();
     let mut outcomes = match outcomes {
         Ok(outcomes) => outcomes,
         Err(reason) => return Answer::Close(reason),

@@ -8,11 +8,17 @@ use protocol::messages::sync_group_request::SyncGroupRequest;
 use protocol::messages::sync_group_response::SyncGroupResponse;
 
 use crate::cluster::Shared;
+use crate::frame_room::Seat;
 use crate::groups::{Reply, SyncReply, Syncing};
 use crate::kept::Size;
 use crate::requests::{Answer, Ask, text};
 
-pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: SyncGroupRequest) -> Answer {
+pub(super) async fn answer(
+    cluster: &Weak<Shared>,
+    ask: &Ask,
+    request: SyncGroupRequest,
+    seat: &mut Seat,
+) -> Answer {
     let waiting = {
         let Some(shared) = cluster.upgrade() else { return Answer::Gone };
         let state = &mut *shared.state();
@@ -49,6 +55,7 @@ pub(super) async fn answer(cluster: &Weak<Shared>, ask: &Ask, request: SyncGroup
         state.groups.sync(ask.now_ms, &rules, &group, ticket, &sync);
         waiting
     };
+    seat.give_back();
     match waiting.await {
         Ok(Reply::Sync(reply)) => encode(ask, reply),
         // The cluster is gone, and with it who would have answered.

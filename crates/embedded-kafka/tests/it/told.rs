@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use embedded_kafka::{Cluster, Config, ErrorCode, Profile};
+use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use record_batch::{BatchBuilder, Codec};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::subscriber::DefaultGuard;
 
-use crate::client::{Client, NOW_MS};
+use crate::client::{Client, NOW_MS, fetch_request, produce_request, topic};
 
 /// Lines of level WARN and above, of this thread.
 #[derive(Clone, Default)]
@@ -186,43 +186,104 @@ async fn how_long_a_connection_may_be_idle_is_a_setting() {
 
 #[tokio::test(start_paused = true)]
 async fn large_frames_that_are_never_finished_make_room_for_those_that_are() {
-    // What a frame of 100 MiB takes when nothing but its length has come.
-    const EACH: usize = (1 << 20) + 4;
+    const SENT: usize = 40_000;
+    const EACH: usize = SENT + 4 + (1 << 20);
     let (lines, _guard) = Lines::collect();
     let config = Config { frame_bytes_max: 8 * EACH, ..Config::new(1, Profile::V4_3) };
     let cluster = Cluster::start(config.in_memory()).await.unwrap();
     cluster.create_topic("t", 1, &[]);
     let mut bystander = Client::in_memory(&cluster, 0).unwrap();
     let mut strangers = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..8 {
         let mut stranger = cluster.connect(cluster.broker(0).address().port()).unwrap();
         stranger.write_all(&(100u32 << 20).to_be_bytes()).await.unwrap();
         assert!(!is_closed(&mut stranger).await);
         strangers.push(stranger);
-        assert_eq!(cluster.frame_bytes(), strangers.len().min(8) * EACH);
+        // A length alone claims nothing.
+        assert_eq!(cluster.frame_bytes(), 0);
     }
+    for (index, stranger) in strangers.iter_mut().enumerate() {
+        stranger.write_all(&vec![0; SENT]).await.unwrap();
+        assert!(!is_closed(stranger).await);
+        assert_eq!(cluster.frame_bytes(), (index + 1) * EACH);
+    }
+    // A frame of half a megabyte, for which one of them has to go, but not before it has had its time.
+    let large = batch_of_bytes(500_000);
+    let began = tokio::time::Instant::now();
+    assert_eq!(bystander.offer(large).await.0, ErrorCode::NONE);
+    assert!(began.elapsed() > Duration::from_millis(4900), "{:?}", began.elapsed());
+    assert_eq!(cluster.frame_bytes(), 7 * EACH);
     let mut closed = Vec::new();
     for stranger in &mut strangers {
         closed.push(is_closed(stranger).await);
     }
-    assert_eq!(closed, [[true; 12].as_slice(), &[false; 8]].concat());
-    // A frame of half a megabyte, for which one of them has to go.
-    let large = batch_of_bytes(500_000);
-    assert_eq!(bystander.offer(large).await.0, ErrorCode::NONE);
-    assert_eq!(cluster.frame_bytes(), 7 * EACH);
-    let mut open = 0;
-    for stranger in &mut strangers {
-        open += usize::from(!is_closed(stranger).await);
-    }
-    assert_eq!(open, 7);
+    // Whose time was over first.
+    assert_eq!(closed, [[true].as_slice(), &[false; 7]].concat());
     drop(strangers);
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(cluster.frame_bytes(), 0);
     let told = lines.take();
-    assert_eq!(told.len(), 3, "{told:?}");
-    let expected = "4 of 104857604 bytes of a frame had to make room for others: the frames of all connections may have \
-                    8388640 bytes";
-    assert!(told.iter().all(|line| line.contains(expected)), "{told:?}");
+    assert!(told[0].contains(&format!(
+        "40004 of 104857604 bytes of a frame had to make room for others: the frames of all connections may have {} bytes",
+        8 * EACH
+    )), "{told:?}");
+}
+
+/// Frames that are nearly there are let finish, whoever else comes.
+#[tokio::test(start_paused = true)]
+async fn large_frames_that_are_slow_are_waited_for() {
+    let config = Config { frame_bytes_max: 4 << 20, ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let frame = protocol::encode_request(
+        ApiKey::Produce,
+        8,
+        1,
+        "t",
+        &produce_request(None, &[("t", 0, batch_of_bytes(1_000_000))]),
+    );
+    let frame = frame.unwrap();
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let (mut stream, frame) =
+                (cluster.connect(cluster.broker(0).address().port()).unwrap(), frame.clone());
+            tokio::spawn(async move {
+                stream.write_all(&frame[..900_000]).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                stream.write_all(&frame[900_000..]).await.unwrap();
+                stream.read_i32().await.unwrap()
+            })
+        })
+        .collect();
+    for client in clients {
+        assert!(client.await.unwrap() > 0);
+    }
+    assert_eq!(cluster.frame_bytes(), 0);
+}
+
+/// What waits for records or for others holds no room.
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_their_answer_have_given_back_their_room() {
+    use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+    let config = Config { frame_bytes_max: 2 << 20, ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    cluster.create_topic("t", 3000, &[]);
+    let partitions =
+        (0..3000).map(|index| FetchPartition::default().with_partition(index).with_partition_max_bytes(1));
+    let asked = FetchTopic::default().with_topic(topic("t")).with_partitions(partitions.collect());
+    let request = fetch_request(0).with_max_wait_ms(10_000).with_min_bytes(1).with_topics(vec![asked]);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = Client::in_memory(&cluster, 0).unwrap();
+        client.send(ApiKey::Fetch, 11, &request).await;
+        clients.push(client);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(cluster.requests(ApiKey::Fetch), 20);
+    assert_eq!(cluster.frame_bytes(), 0);
+    for client in &mut clients {
+        assert!(!client.read_frame().await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test(start_paused = true)]
