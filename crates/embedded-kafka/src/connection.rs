@@ -20,7 +20,7 @@ use crate::complaints::Telling;
 use crate::faults::{Departure, Fired};
 use crate::frame_room::{FREE_BYTES, Seat};
 use crate::guard;
-use crate::requests::{self, Answer, Ask, Denials};
+use crate::requests::{self, Answer, Ask, Denials, Told};
 use crate::sasl::Login;
 use crate::stranger;
 
@@ -28,7 +28,8 @@ use crate::stranger;
 const FRAME_BYTES_MAX: usize = 100 << 20;
 /// A read asks for at least so much room.
 const READ_BYTES: usize = FREE_BYTES;
-/// What each element of an array takes, once decoded: none is larger, with the entries of its list of unknown tags.
+/// What each element of an array takes, once decoded, and a number in the answer: none is larger, with the entries of its
+/// list of unknown tags.
 const ELEMENT_BYTES: usize = 256;
 /// What is left of a frame gets its room at once up to this: most are not copied as they grow.
 const AT_ONCE_BYTES: usize = 1 << 20;
@@ -317,6 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             fired,
             principal,
             denied: Denials::default(),
+            told: Told::default(),
         };
         let (answer, ends) = match requests::log_in(&ask, &mut self.login, &request.body) {
             Some((answer, ends)) => (answer, ends),

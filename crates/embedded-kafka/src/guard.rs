@@ -14,7 +14,8 @@ use protocol::ApiKey;
 use outline::Kind::{Blob, Fixed, Maybe, Numbers, Structure, Structures, Tagged, Text, Texts};
 use outline::{Field, Kind, outline};
 
-/// Walks a request: `frame` is without its length. How many strings, structures and tagged fields it will be decoded to.
+/// Walks a request: `frame` is without its length. How many elements of arrays and tagged fields it will be decoded to:
+/// numbers too, for each of them is a structure in the answer.
 ///
 /// # Errors
 /// What is wrong with it, or that nobody here answers it.
@@ -51,7 +52,7 @@ fn walk(frame: &[u8]) -> Result<Reader<'_>, String> {
 struct Reader<'a> {
     rest: &'a [u8],
     flexible: bool,
-    /// Of arrays and lists of tagged fields, numbers excepted.
+    /// Of arrays and lists of tagged fields.
     elements: usize,
 }
 
@@ -157,6 +158,7 @@ impl Reader<'_> {
             }
             Numbers(bytes) => {
                 let count = self.count(*bytes)?;
+                self.elements += count;
                 self.skip(count * bytes)
             }
             Texts => self.each(Self::text),

@@ -19,27 +19,42 @@ pub(super) fn answer(
     ask: &Ask,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
-    let groups = request.group_ids.into_iter().map(|group| {
+    let groups = request.group_ids.into_iter().map_while(|group| {
+        if !ask.tells(state.groups.get_consumer(&group.0).map_or(size_of::<DescribedGroup>(), bytes)) {
+            return None;
+        }
         let told =
             DescribedGroup::default().with_group_id(group.clone()).with_authorized_operations(i32::MIN);
         if state.profile < Profile::V4_3 {
-            return told.with_error_code(ErrorCode::UNSUPPORTED_VERSION.0);
+            return Some(told.with_error_code(ErrorCode::UNSUPPORTED_VERSION.0));
         }
         if let Err(code) = state.check_group(ask, &group.0, ErrorCode::INVALID_GROUP_ID) {
-            return told.with_error_code(code.0);
+            return Some(told.with_error_code(code.0));
         }
         let exists = state.groups.exists(&group.0);
         let names = |id: [u8; 16]| state.topic_by_id(id).map(|(name, _)| wire_name(name));
-        match state.groups.get_consumer(&group.0) {
+        Some(match state.groups.get_consumer(&group.0) {
             Some(found) => describe(ask, found, told, names),
             None => {
                 let what = if exists { "is not a consumer group." } else { "not found." };
                 told.with_error_code(ErrorCode::GROUP_ID_NOT_FOUND.0)
                     .with_error_message(Some(text(format!("Group {} {what}", group.0))))
             }
-        }
+        })
     });
     ConsumerGroupDescribeResponse::default().with_groups(groups.collect())
+}
+
+/// About what a group takes in the answer.
+fn bytes(group: &ConsumerGroup) -> usize {
+    let member = |member: &ConsumerMember| {
+        let topics =
+            member.topics.iter().map(|name| size_of::<messages::TopicName>() + name.len()).sum::<usize>();
+        // Each partition may be the only one of its topic.
+        let parts = (member.assigned.len() + member.target.len()) * size_of::<TopicPartitions>();
+        size_of::<Member>() + member.size().bytes + topics + parts
+    };
+    size_of::<DescribedGroup>() + group.members.iter().map(member).sum::<usize>()
 }
 
 fn describe(

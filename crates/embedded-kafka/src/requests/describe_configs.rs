@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use protocol::ErrorCode;
 use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
+use protocol::{ErrorCode, StrBytes};
 
 use crate::configs::{self, Kind, Source, Sourced};
 use crate::requests::{Ask, text};
@@ -27,6 +27,10 @@ pub(super) fn answer(
             Some(code) => Err((code, String::new())),
             None => describe(state, ask, &resource, request.include_synonyms),
         };
+        let told_bytes = described.iter().flatten().map(bytes).sum::<usize>();
+        if !ask.tells(size_of::<DescribeConfigsResult>() + told_bytes) {
+            break;
+        }
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name);
@@ -38,6 +42,16 @@ pub(super) fn answer(
         });
     }
     response
+}
+
+/// What a setting takes in the answer.
+fn bytes(told: &DescribeConfigsResourceResult) -> usize {
+    let value = |value: &Option<StrBytes>| value.as_ref().map_or(0, |value| value.len());
+    let synonym = |synonym: &DescribeConfigsSynonym| {
+        size_of::<DescribeConfigsSynonym>() + synonym.name.len() + value(&synonym.value)
+    };
+    let synonyms = told.synonyms.iter().map(synonym).sum::<usize>();
+    size_of::<DescribeConfigsResourceResult>() + told.name.len() + value(&told.value) + synonyms
 }
 
 fn describe(

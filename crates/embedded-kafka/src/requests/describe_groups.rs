@@ -12,15 +12,20 @@ use crate::requests::{Ask, text};
 use crate::state::State;
 
 pub(super) fn answer(state: &mut State, ask: &Ask, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let groups = request.groups.into_iter().map(|group| {
+    let groups = request.groups.into_iter().map_while(|group| {
+        let size = state.groups.classic(&group.0).map(|group| group.size()).unwrap_or_default();
+        let members = size.things * size_of::<DescribedGroupMember>();
+        if !ask.tells(size_of::<DescribedGroup>() + members + size.bytes) {
+            return None;
+        }
         let told = DescribedGroup::default().with_group_id(group.clone());
         let told = if ask.version >= 3 { told.with_authorized_operations(i32::MIN) } else { told };
         if let Err(code) = state.check_group(ask, &group.0, ErrorCode::NONE) {
-            return told.with_error_code(code.0);
+            return Some(told.with_error_code(code.0));
         }
         let exists = state.groups.exists(&group.0);
         let keeps_assignments = state.group_rules().is_new_coordinator;
-        match state.groups.classic(&group.0) {
+        Some(match state.groups.classic(&group.0) {
             Some(found) => describe(ask, found, keeps_assignments, told),
             None if ask.version >= 6 && exists => told
                 .with_group_state(text("Dead"))
@@ -31,7 +36,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: DescribeGroupsReques
                 .with_error_code(ErrorCode::GROUP_ID_NOT_FOUND.0)
                 .with_error_message(Some(text(format!("Group {} not found.", group.0)))),
             None => told.with_group_state(text("Dead")),
-        }
+        })
     });
     DescribeGroupsResponse::default().with_groups(groups.collect())
 }

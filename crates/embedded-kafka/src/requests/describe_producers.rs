@@ -19,7 +19,7 @@ pub(super) fn answer(
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let mut response = DescribeProducersResponse::default();
-    for topic in request.topics {
+    'all: for topic in request.topics {
         let mut told = TopicResponse::default().with_name(topic.name.clone());
         for index in topic.partition_indexes {
             let name = topic.name.0.as_str();
@@ -27,6 +27,10 @@ pub(super) fn answer(
                 Some(code) => Err(code),
                 None => describe(state, ask.broker, name, index),
             };
+            let producers = described.as_ref().map_or(0, Vec::len);
+            if !ask.tells(size_of::<PartitionResponse>() + producers * size_of::<ProducerState>()) {
+                break 'all;
+            }
             let partition = PartitionResponse::default().with_partition_index(index).with_error_message(None);
             told.partitions.push(match described {
                 Ok(producers) => partition.with_active_producers(producers),

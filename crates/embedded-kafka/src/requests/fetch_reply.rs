@@ -241,6 +241,7 @@ mod tests {
                 fired: Fired::default(),
                 principal: String::new(),
                 denied: Default::default(),
+                told: Default::default(),
             };
             let wanted = Wanted {
                 topic: Some(TopicName::from("orders")),

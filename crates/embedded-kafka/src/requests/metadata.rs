@@ -1,5 +1,7 @@
 //! Metadata: brokers, the controller, topics and who leads them.
 
+use std::collections::HashSet;
+
 use model::TopicName;
 use protocol::ErrorCode;
 use protocol::messages::metadata_response::{
@@ -15,6 +17,8 @@ use crate::state::{State, Topic, is_invalid_topic_name};
 
 /// "Not asked for".
 const NO_OPERATIONS: i32 = i32::MIN;
+/// In each of three lists.
+const REPLICA_BYTES: usize = 3 * size_of::<messages::BrokerId>();
 
 pub(super) fn answer(state: &mut State, ask: &Ask, request: MetadataRequest) -> MetadataResponse {
     let mut response = MetadataResponse::default()
@@ -31,12 +35,18 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: MetadataRequest) -> 
         let may = |(name, _): &(&TopicName, &Topic)| {
             state.may(ask, operation::DESCRIBE, resource::TOPIC, name.as_str())
         };
-        response.topics =
-            state.topics.iter().filter(may).map(|(name, topic)| describe(state, ask, name, topic)).collect();
+        let those =
+            state.topics.iter().filter(may).map_while(|(name, topic)| describe(state, ask, name, topic));
+        response.topics = those.collect();
         return response;
     };
     let may_create = state.auto_create && (ask.version < 4 || request.allow_auto_topic_creation);
+    // A set in Kafka: one that is named twice is told once.
+    let mut seen = HashSet::new();
     for topic in wanted {
+        if !seen.insert((topic.name.clone(), topic.topic_id)) {
+            continue;
+        }
         let id = topic.topic_id.into_bytes();
         let name = match topic.name {
             Some(name) => TopicName::from(name.0.as_str()),
@@ -60,7 +70,10 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: MetadataRequest) -> 
             }
         }
         response.topics.push(match state.topics.get(&name) {
-            Some(topic) => describe(state, ask, &name, topic),
+            Some(topic) => match describe(state, ask, &name, topic) {
+                Some(told) => told,
+                None => break,
+            },
             None => {
                 let code = match state.profile.looks_closely() && is_invalid_topic_name(name.as_str()) {
                     true => ErrorCode::INVALID_TOPIC_EXCEPTION,
@@ -91,20 +104,27 @@ fn refused(code: ErrorCode) -> MetadataResponseTopic {
     MetadataResponseTopic::default().with_error_code(code.0).with_topic_authorized_operations(NO_OPERATIONS)
 }
 
-fn describe(state: &State, ask: &Ask, name: &TopicName, topic: &Topic) -> MetadataResponseTopic {
+/// `None` where it would be too much.
+fn describe(state: &State, ask: &Ask, name: &TopicName, topic: &Topic) -> Option<MetadataResponseTopic> {
     if let Some(code) = ask.fails_topic(name.as_str()) {
-        return refused(code).with_name(Some(wire_name(name)));
+        return Some(refused(code).with_name(Some(wire_name(name))));
+    }
+    let replicas = topic.partitions.iter().map(|partition| partition.replicas.len()).sum::<usize>();
+    let partitions_bytes = topic.partitions.len() * size_of::<MetadataResponsePartition>();
+    if !ask.tells(name.as_str().len() + partitions_bytes + replicas * REPLICA_BYTES) {
+        return None;
     }
     let id = if state.profile.has_topic_ids() { topic.id } else { [0; 16] };
     let partitions = topic.partitions.iter().enumerate();
-    MetadataResponseTopic::default()
+    let told = MetadataResponseTopic::default()
         .with_name(Some(wire_name(name)))
         .with_topic_id(wire_id(id))
         .with_is_internal(topic.internal)
         .with_topic_authorized_operations(NO_OPERATIONS)
         .with_partitions(
             partitions.map(|(index, partition)| describe_partition(state, index, partition)).collect(),
-        )
+        );
+    Some(told)
 }
 
 fn describe_partition(state: &State, index: usize, partition: &Partition) -> MetadataResponsePartition {

@@ -45,6 +45,7 @@ mod txn_offset_commit;
 
 use std::str::FromStr;
 use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use model::{TopicName, TopicPartition};
@@ -73,7 +74,15 @@ pub(crate) struct Ask {
     /// Who asks, as ACLs name them.
     pub(crate) principal: String,
     pub(crate) denied: Denials,
+    pub(crate) told: Told,
 }
+
+/// What an answer may take while it is built: a request of few bytes may ask for the same again and again.
+const ANSWER_BYTES_MAX: usize = 100 << 20;
+
+/// What an answer takes so far.
+#[derive(Debug, Default)]
+pub(crate) struct Told(AtomicUsize);
 
 /// What becomes of a request.
 pub(crate) enum Answer {
@@ -103,7 +112,20 @@ impl Ask {
         self.fired.fails(topic, partition).or_else(|| self.denied.topics.get(topic).copied())
     }
 
+    /// Counts what is about to be told. `false` where that is too much: nothing more need be told, for the connection
+    /// will be closed.
+    fn tells(&self, bytes: usize) -> bool {
+        let before = self.told.0.fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= ANSWER_BYTES_MAX
+    }
+
     fn encode(&self, body: &impl Encodable) -> Answer {
+        if self.told.0.load(Ordering::Relaxed) > ANSWER_BYTES_MAX {
+            let api = self.api;
+            return Answer::Close(format!(
+                "the answer to {api:?} would take more than {ANSWER_BYTES_MAX} bytes of memory"
+            ));
+        }
         match server::encode_response(self.api, self.version, self.correlation_id, body) {
             Ok(frame) => Answer::Frame(vec![frame]),
             Err(error) => Answer::Close(format!("cannot answer: {error}")),

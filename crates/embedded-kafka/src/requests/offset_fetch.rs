@@ -92,9 +92,11 @@ fn fetch(
                 Some(code) => Err(code),
                 None => Ok(state.groups.committed(group, &at).cloned()),
             };
-            (index, found)
+            let metadata = found.iter().flatten().map(|committed| committed.metadata.len()).sum::<usize>();
+            // As it is read, and as it is told.
+            ask.tells(2 * (size_of::<Told>() + metadata)).then_some((index, found))
         };
-        let partitions = indexes.into_iter().map(of_partition).collect();
+        let partitions = indexes.into_iter().map_while(of_partition).collect();
         told.push((name, partitions));
     }
     (refused.unwrap_or(ErrorCode::NONE), told)

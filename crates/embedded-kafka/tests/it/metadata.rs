@@ -248,3 +248,16 @@ async fn two_clusters_of_three_brokers_start_and_are_gone_when_dropped() {
     drop(two);
     assert!(client.is_closed().await);
 }
+
+#[tokio::test]
+async fn a_topic_that_is_named_again_and_again_is_told_once() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    cluster.create_topic("many", 10_000, &[]);
+    let named = |name: &str| MetadataRequestTopic::default().with_name(Some(topic(name)));
+    let mut asked = vec![named("many"); 3000];
+    asked.push(named("t"));
+    let request = MetadataRequest::default().with_topics(Some(asked));
+    let response: MetadataResponse = client.call(ApiKey::Metadata, 1, &request).await;
+    let told: Vec<usize> = response.topics.iter().map(|topic| topic.partitions.len()).collect();
+    assert_eq!(told, [10_000, 1]);
+}

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
+use protocol::Encodable;
 use record_batch::{BatchBuilder, Codec};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::subscriber::DefaultGuard;
 
-use crate::client::{Client, NOW_MS, fetch_request, produce_request, topic};
+use crate::client::{Client, NOW_MS, fetch_request, produce_request, text, topic};
 
 /// Lines of level WARN and above, of this thread.
 #[derive(Clone, Default)]
@@ -318,4 +319,70 @@ fn batch_of_bytes(bytes: usize) -> bytes::Bytes {
     let mut builder = BatchBuilder::new(Codec::None);
     builder.append(NOW_MS, None, Some(&vec![7; bytes]), &[]);
     builder.build()
+}
+
+/// Sends a request, whose connection is closed; the only line about it.
+async fn refused(
+    cluster: &Cluster,
+    lines: &Lines,
+    api: ApiKey,
+    version: i16,
+    body: &impl Encodable,
+) -> String {
+    let mut client = Client::in_memory(cluster, 0).unwrap();
+    client.send(api, version, body).await;
+    assert!(client.is_closed().await, "{api:?}");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let mut told = lines.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    told.remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_would_take_too_much_is_told_and_not_built() {
+    use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+    use protocol::messages::describe_groups_request::DescribeGroupsRequest;
+    use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+    use protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+    use protocol::messages::{GroupId, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest};
+    let (lines, _guard) = Lines::collect();
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3).in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_configuration_keys(None);
+    let request =
+        DescribeConfigsRequest::default().with_resources(vec![resource; 60_000]).with_include_synonyms(true);
+    let told = refused(&cluster, &lines, ApiKey::DescribeConfigs, 1, &request).await;
+    let expected = "the answer to DescribeConfigs would take more than 104857600 bytes of memory";
+    assert!(told.contains(expected), "{told}");
+
+    let group = GroupId(text("g"));
+    let partition =
+        OffsetCommitRequestPartition::default().with_committed_metadata(Some(text(&"m".repeat(4000))));
+    let of_topic = OffsetCommitRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+    let commit = OffsetCommitRequest::default()
+        .with_group_id(group.clone())
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![of_topic]);
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    let response: OffsetCommitResponse = client.call(ApiKey::OffsetCommit, 2, &commit).await;
+    assert_eq!(response.topics[0].partitions[0].error_code, 0);
+    let fetch = |count| {
+        let asked =
+            OffsetFetchRequestTopic::default().with_name(topic("t")).with_partition_indexes(vec![0; count]);
+        OffsetFetchRequest::default().with_group_id(group.clone()).with_topics(Some(vec![asked]))
+    };
+    let told = refused(&cluster, &lines, ApiKey::OffsetFetch, 3, &fetch(30_000)).await;
+    let expected = "the answer to OffsetFetch would take more than 104857600 bytes of memory";
+    assert!(told.contains(expected), "{told}");
+    // Numbers count as much as structures: each becomes one.
+    let told = refused(&cluster, &lines, ApiKey::OffsetFetch, 3, &fetch(1_100_000)).await;
+    assert!(told.contains("a request takes 28"), "{told}");
+
+    let request = DescribeGroupsRequest::default().with_groups(vec![group; 1_000_000]);
+    let told = refused(&cluster, &lines, ApiKey::DescribeGroups, 0, &request).await;
+    assert!(told.contains("the answer to DescribeGroups would take more than"), "{told}");
 }
