@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::cluster::{Shared, StartError};
@@ -90,9 +91,15 @@ impl Slot {
             Running::Up { signal, .. } => signal.subscribe(),
             Running::Down { .. } => return Err(std::io::ErrorKind::ConnectionRefused.into()),
         };
+        let permits = Arc::clone(&shared.connection_permits);
+        let permit = permits.try_acquire_owned().map_err(|_| std::io::ErrorKind::ConnectionRefused)?;
         let (near, far) = tokio::io::duplex(BYTES_IN_MEMORY);
         shared.count_connection();
-        tokio::spawn(connection::serve(self.id, Arc::downgrade(shared), far, "memory".to_owned(), signal));
+        let serving = connection::serve(self.id, Arc::downgrade(shared), far, "memory".to_owned(), signal);
+        tokio::spawn(async move {
+            serving.await;
+            drop(permit);
+        });
         Ok(near)
     }
 
@@ -104,14 +111,14 @@ impl Slot {
 /// Runs until told to stop, or until the cluster is gone, and the sender of the signal with it.
 ///
 /// Where the process has no files left it goes on trying: whoever waits in the backlog is taken once something is
-/// closed. The reason is told once for as long as it lasts.
+/// closed. The reason is told once a minute.
 async fn accept(
     broker: i32,
     shared: Weak<Shared>,
     listener: TcpListener,
     mut signal: watch::Receiver<Signal>,
 ) {
-    let mut told: Option<String> = None;
+    let mut told = false;
     let name = shared.upgrade().map(|shared| shared.name.clone()).unwrap_or_default();
     let cluster = name.as_str();
     loop {
@@ -130,26 +137,66 @@ async fn accept(
                 let Some(up) = shared.upgrade() else { return };
                 up.count_connection();
                 debug!(cluster, broker, %peer, "connection accepted");
-                if told.take().is_some() {
+                if std::mem::take(&mut told) {
                     info!(cluster, broker, "connections are accepted again");
                 }
                 // Without it small replies wait for the acknowledgement of the one before; an error here
                 // changes no more than that.
                 let _ = stream.set_nodelay(true);
+                let permits = Arc::clone(&up.connection_permits);
+                let permit = match Arc::clone(&permits).try_acquire_owned() {
+                    Ok(permit) => Some(permit),
+                    Err(_) => {
+                        let connections_max = up.connections_max;
+                        if let Some(more) = up.seldom().waiting.note(Instant::now()) {
+                            let told =
+                                "there are as many connections as there may be, more wait until some end";
+                            warn!(cluster, broker, connections_max, more, "{told}");
+                        }
+                        drop(up);
+                        wait_for_another(permits, &mut signal).await
+                    }
+                };
+                let Some(permit) = permit else { return };
                 let serving =
                     connection::serve(broker, shared.clone(), stream, peer.to_string(), signal.clone());
-                tokio::spawn(serving);
+                tokio::spawn(async move {
+                    serving.await;
+                    drop(permit);
+                });
             }
             Err(error) => {
                 let reason = NoSocket::from(error).to_string();
-                if told.as_ref() == Some(&reason) {
-                    debug!(cluster, broker, reason, "still no connection is accepted");
-                } else {
-                    warn!(cluster, broker, reason, "cannot accept connections, trying on");
-                    told = Some(reason);
+                let now = Instant::now();
+                match shared.upgrade().and_then(|shared| shared.seldom().not_accepted.note(now)) {
+                    Some(more) => {
+                        warn!(cluster, broker, reason, more, "cannot accept connections, trying on");
+                        told = true;
+                    }
+                    None => debug!(cluster, broker, reason, "still no connection is accepted"),
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// A permit, once another connection ends; `None` if the broker does.
+async fn wait_for_another(
+    permits: Arc<Semaphore>,
+    signal: &mut watch::Receiver<Signal>,
+) -> Option<OwnedSemaphorePermit> {
+    let permit = permits.acquire_owned();
+    tokio::pin!(permit);
+    loop {
+        tokio::select! {
+            biased;
+            changed = signal.changed() => {
+                if changed.is_err() || signal.borrow().stop {
+                    return None;
+                }
+            }
+            permit = &mut permit => return permit.ok(),
         }
     }
 }

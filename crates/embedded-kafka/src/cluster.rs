@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use protocol::ApiKey;
 use tokio::io::DuplexStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use crate::broker::{Broker, Slot};
 use crate::clock::Clock;
-use crate::complaints::Complaints;
+use crate::complaints::{Complaints, Seldom};
 use crate::config::{Config, Transport};
 use crate::faults::{Faults, On};
 use crate::frame_room::FrameRoom;
@@ -54,6 +54,10 @@ pub(crate) struct Shared {
     clock_moved: watch::Sender<()>,
     counts: Mutex<Counts>,
     complaints: Mutex<Complaints>,
+    seldom: Mutex<SeldomTold>,
+    /// One permit for each connection that there may be.
+    pub(crate) connection_permits: Arc<Semaphore>,
+    pub(crate) connections_max: usize,
     pub(crate) frame_room: Arc<FrameRoom>,
     /// How it is called in the log.
     pub(crate) name: String,
@@ -64,6 +68,15 @@ pub(crate) struct Shared {
     /// Of one broker.
     pub(crate) fetch_session_bytes_max: usize,
     pub(crate) sasl: Option<Sasl>,
+}
+
+/// What is told once a minute at most, of the whole cluster.
+#[derive(Debug, Default)]
+pub(crate) struct SeldomTold {
+    /// A connection that cannot be accepted.
+    pub(crate) not_accepted: Seldom,
+    /// One that waits for another to end.
+    pub(crate) waiting: Seldom,
 }
 
 #[derive(Default)]
@@ -84,6 +97,10 @@ impl Shared {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         lock(&self.faults)
+    }
+
+    pub(crate) fn seldom(&self) -> MutexGuard<'_, SeldomTold> {
+        lock(&self.seldom)
     }
 
     pub(crate) fn complaints(&self) -> MutexGuard<'_, Complaints> {
@@ -160,6 +177,7 @@ impl Cluster {
     /// [`StartError::Listen`] if a broker gets no socket.
     pub async fn start(config: Config) -> Result<Cluster, StartError> {
         let mut state = State::new(&config);
+        let connections_max = config.connections_max().min(Semaphore::MAX_PERMITS);
         let mut slots = Vec::with_capacity(config.brokers);
         let mut listeners = Vec::with_capacity(config.brokers);
         for index in 0..config.brokers {
@@ -188,6 +206,9 @@ impl Cluster {
             clock_moved: watch::Sender::new(()),
             counts: Mutex::default(),
             complaints: Mutex::default(),
+            seldom: Mutex::default(),
+            connection_permits: Arc::new(Semaphore::new(connections_max)),
+            connections_max,
             frame_room: FrameRoom::new(config.frame_bytes_max),
             name: config.cluster_id,
             slots,
@@ -224,7 +245,7 @@ impl Cluster {
     /// Needs a tokio runtime.
     ///
     /// # Errors
-    /// `ConnectionRefused` if no broker with this port runs.
+    /// `ConnectionRefused` if no broker with this port runs, or there are [`Config::connections_max`] already.
     pub fn connect(&self, port: u16) -> io::Result<DuplexStream> {
         let slot = self.shared.slots.iter().find(|slot| slot.address.port() == port);
         slot.ok_or(io::ErrorKind::ConnectionRefused)?.connect(&self.shared)
@@ -258,6 +279,11 @@ impl Cluster {
     /// How many connections have been opened, to all brokers.
     pub fn connections(&self) -> u64 {
         lock(&self.shared.counts).connections
+    }
+
+    /// How many connections are open now, to all brokers.
+    pub fn open_connections(&self) -> usize {
+        self.shared.connections_max - self.shared.connection_permits.available_permits()
     }
 
     /// What the frames that are under way have of [`Config::frame_bytes_max`].

@@ -16,6 +16,25 @@ const TOLD_MAX: u32 = 3;
 const HOSTS_MAX: usize = 256;
 const OTHERS: &str = "others";
 
+/// A line that is told once in [`WINDOW`] at most, with how often it was left out since.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom {
+    told: Option<Instant>,
+    more: u64,
+}
+
+impl Seldom {
+    /// How often it was left out, if it is to be told now.
+    pub(crate) fn note(&mut self, now: Instant) -> Option<u64> {
+        if self.told.is_some_and(|told| now < told + WINDOW) {
+            self.more += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.more))
+    }
+}
+
 /// What is to be done about an ended connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Telling {
@@ -92,6 +111,18 @@ mod tests {
         assert_eq!(complaints.note(now, "b"), Telling::Now);
         assert_eq!(complaints.counted("a"), 1001);
         assert_eq!(complaints.note(now + WINDOW, "a"), Telling::Now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_seldom_is_told_once_a_minute_with_a_count() {
+        let (mut seldom, now) = (Seldom::default(), Instant::now());
+        assert_eq!(seldom.note(now), Some(0));
+        for _ in 0..1000 {
+            assert_eq!(seldom.note(now + WINDOW / 2), None);
+        }
+        assert_eq!(seldom.note(now + WINDOW), Some(1000));
+        assert_eq!(seldom.note(now + WINDOW), None);
+        assert_eq!(seldom.note(now + WINDOW * 2), Some(1));
     }
 
     #[tokio::test(start_paused = true)]

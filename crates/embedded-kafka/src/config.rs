@@ -59,6 +59,10 @@ pub struct Config {
     /// What the frames of all connections may take together, and what they are decoded to. Where it is not enough,
     /// connections wait, and those that have room and send next to nothing for 5 s are closed. A frame may have 100 MiB.
     pub frame_bytes_max: usize,
+    /// Connections to all brokers together, as Kafka's `max.connections`: whoever comes after them waits until one ends,
+    /// and a connection in memory is refused. `None` is a third of the files that the process may open at the start, and
+    /// 10,000 at most: so that two clusters leave something to the others.
+    pub connections_max: Option<usize>,
     /// Clients must log in. Without it everybody is `User:ANONYMOUS`.
     pub sasl: Option<Sasl>,
     /// There is an authorizer: only these (as `User:ann`), and whom ACLs allow, may do anything. `None`:
@@ -85,6 +89,7 @@ impl Default for Config {
             fetch_session_bytes_max: 128 << 20,
             names_max: 250_000,
             frame_bytes_max: 256 << 20,
+            connections_max: None,
             sasl: None,
             super_users: None,
         }
@@ -103,6 +108,11 @@ impl Config {
         Config { transport: Transport::InMemory, ..self }
     }
 
+    pub(crate) fn connections_max(&self) -> usize {
+        let of_files = || files_max().map_or(CONNECTIONS_MAX, |files_max| files_max / 3);
+        self.connections_max.unwrap_or_else(|| of_files().min(CONNECTIONS_MAX)).max(1)
+    }
+
     /// The host by which clients reach the brokers.
     pub(crate) fn host(&self) -> String {
         match (&self.advertised_host, self.listen_on) {
@@ -118,5 +128,37 @@ impl Config {
     pub fn broker_setting(mut self, name: &str, value: &str) -> Config {
         self.broker_settings.push((name.to_owned(), value.to_owned()));
         self
+    }
+}
+
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// How many files this process may open, where the system tells.
+fn files_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    soft_limit(&limits)
+}
+
+fn soft_limit(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_files_is_read_as_linux_tells_it() {
+        let told = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max processes             63432                63432                processes \n\
+                    Max open files            1024                 1048576              files     \n";
+        assert_eq!(soft_limit(told), Some(1024));
+        assert_eq!(
+            soft_limit("Max open files            unlimited            unlimited            files"),
+            None
+        );
+        assert_eq!(Config { connections_max: Some(5), ..Config::default() }.connections_max(), 5);
+        assert!(Config::default().connections_max() <= 10_000);
     }
 }

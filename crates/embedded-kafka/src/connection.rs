@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::sync::Weak;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use model::TopicPartition;
 use protocol::server::{self, Request, RequestKind};
 use protocol::{ApiKey, LENGTH_BYTES};
@@ -31,6 +31,8 @@ const READ_BYTES: usize = FREE_BYTES;
 /// What each element of an array takes, once decoded, and a number in the answer: none is larger, with the entries of its
 /// list of unknown tags.
 const ELEMENT_BYTES: usize = 256;
+/// What is read of the next request while one waits for its answer, at a time.
+const READ_AHEAD_BYTES: usize = 4 << 10;
 /// What is left of a frame gets its room at once up to this: most are not copied as they grow.
 const AT_ONCE_BYTES: usize = 1 << 20;
 /// Slices given to the system in one write.
@@ -261,7 +263,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Takes so much of the room for the frames of all connections.
     async fn hold(&mut self, bytes: usize) -> Result<(), End> {
-        self.seat.hold(bytes).await.map_err(|_| {
+        let held = tokio::select! {
+            biased;
+            held = self.seat.hold(bytes) => held,
+            () = self.idle.for_too_long(&self.shared) => return Err(self.idle_end()),
+        };
+        held.map_err(|_| {
             let bytes_max = self.seat.bytes_max();
             End::Because(format!(
                 "a request takes {bytes} bytes of memory, and all of them may have {bytes_max}"
@@ -327,7 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if let Some(objection) = self.login.objection(now_ms).filter(|_| !early) {
                     return Err(End::Because(objection.to_owned()));
                 }
-                (requests::answer(&self.shared, &mut ask, request.body, &mut self.seat).await, false)
+                (self.answer(&mut ask, request.body).await?, false)
             }
         };
         // Nothing of the request is left, whatever its answer waits for.
@@ -344,6 +351,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Answer::Nothing => Ok(()),
             Answer::Close(reason) => Err(End::Because(reason)),
             Answer::Gone => Err(End::Quietly),
+        }
+    }
+
+    /// Has a request answered. While that waits, what comes is read up to what is free: so that a client that leaves is
+    /// seen to, and one that neither sends nor gets anything is left when it is idle for too long.
+    async fn answer(&mut self, ask: &mut Ask, request: RequestKind) -> Result<Answer, End> {
+        let Connection { shared, stream, buffer, seat, idle, .. } = self;
+        let answering = requests::answer(shared, ask, request, seat);
+        tokio::pin!(answering);
+        // Most do not wait.
+        tokio::select! {
+            biased;
+            answer = &mut answering => return Ok(answer),
+            () = std::future::ready(()) => {}
+        }
+        loop {
+            let free = FREE_BYTES.saturating_sub(buffer.len());
+            buffer.reserve(free.min(READ_AHEAD_BYTES));
+            let mut ahead = buffer.limit(free);
+            tokio::select! {
+                biased;
+                answer = &mut answering => return Ok(answer),
+                read = stream.read_buf(&mut ahead), if free > 0 => match read {
+                    Ok(bytes) if bytes > 0 => idle.ends(shared),
+                    _ => return Err(End::Quietly),
+                },
+                () = idle.for_too_long(shared) => return Err(End::Quietly),
+            }
         }
     }
 
@@ -414,7 +449,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while !pending.is_empty() {
             let vectors: Vec<IoSlice<'_>> =
                 pending.iter().take(SLICES_MAX).map(|slice| IoSlice::new(slice)).collect();
-            let mut written = self.stream.write_vectored(&vectors).await?;
+            let mut written = tokio::select! {
+                biased;
+                written = self.stream.write_vectored(&vectors) => written?,
+                () = self.idle.for_too_long(&self.shared) => return Err(io::ErrorKind::TimedOut.into()),
+            };
+            self.idle.ends(&self.shared);
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

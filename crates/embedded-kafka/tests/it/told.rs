@@ -386,3 +386,86 @@ async fn an_answer_that_would_take_too_much_is_told_and_not_built() {
     let told = refused(&cluster, &lines, ApiKey::DescribeGroups, 0, &request).await;
     assert!(told.contains("the answer to DescribeGroups would take more than"), "{told}");
 }
+
+#[tokio::test]
+async fn whoever_comes_after_as_many_as_there_may_be_waits_and_that_is_told_once() {
+    let (lines, _guard) = Lines::collect();
+    let config = Config { connections_max: Some(2), ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::connect(&cluster, 0).await;
+        assert_eq!(client.offer(batch_of_bytes(1)).await.0, ErrorCode::NONE);
+        clients.push(client);
+    }
+    assert_eq!(
+        cluster.connect(cluster.broker(0).address().port()).unwrap_err().kind(),
+        io::ErrorKind::ConnectionRefused
+    );
+    let mut third = Client::connect(&cluster, 0).await;
+    let request = fetch_request(0);
+    third.send(ApiKey::Fetch, 11, &request).await;
+    let mut told = Vec::new();
+    while told.is_empty() {
+        tokio::task::yield_now().await;
+        told = lines.take();
+    }
+    assert!(
+        told[0].contains("there are as many connections as there may be, more wait until some end"),
+        "{told:?}"
+    );
+    assert!(told[0].contains("connections_max=2"), "{told:?}");
+    assert_eq!(cluster.requests(ApiKey::Fetch), 0);
+    clients.pop();
+    assert!(!third.read_frame().await.unwrap().is_empty());
+    assert_eq!(lines.take(), [""; 0]);
+    assert_eq!(cluster.open_connections(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_while_a_request_waits_is_seen_to_and_whoever_waits_for_days_is_left() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3).in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let request = fetch_request(0).with_max_wait_ms(2_000_000_000).with_min_bytes(1);
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::in_memory(&cluster, 0).unwrap();
+        client.send(ApiKey::Fetch, 11, &request).await;
+        // What is asked meanwhile is answered in its turn.
+        client.send(ApiKey::Fetch, 11, &fetch_request(0)).await;
+        waiting.push(client);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!((cluster.open_connections(), cluster.requests(ApiKey::Fetch)), (2, 2));
+    waiting.pop();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(cluster.open_connections(), 1);
+    cluster.append("t", 0, batch_of_bytes(1)).unwrap();
+    assert!(!waiting[0].read_frame().await.unwrap().is_empty());
+    assert!(!waiting[0].read_frame().await.unwrap().is_empty());
+    waiting[0]
+        .send(ApiKey::Fetch, 11, &fetch_request(1).with_max_wait_ms(2_000_000_000).with_min_bytes(1))
+        .await;
+    tokio::time::sleep(Duration::from_secs(599)).await;
+    assert_eq!(cluster.open_connections(), 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(cluster.open_connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_read_an_answer_is_left() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3).in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.offer(batch_of_bytes(900_000)).await.0, ErrorCode::NONE);
+    }
+    let mut request = fetch_request(0).with_max_bytes(10 << 20);
+    request.topics[0].partitions[0].partition_max_bytes = 10 << 20;
+    client.send(ApiKey::Fetch, 11, &request).await;
+    tokio::time::sleep(Duration::from_secs(599)).await;
+    assert_eq!(cluster.open_connections(), 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(cluster.open_connections(), 0);
+}
