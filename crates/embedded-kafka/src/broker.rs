@@ -24,6 +24,9 @@ const FIRST_PORT_IN_MEMORY: u16 = 9092;
 /// Before another try to accept where the last one failed: a hundred tries a second cost nothing.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
+/// For a port that is in use: nothing takes longer between fork and exec.
+const IN_USE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// A broker's place in the cluster: its address is its own for life.
 pub(crate) struct Slot {
     pub(crate) id: i32,
@@ -56,6 +59,20 @@ fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
 fn listening(id: i32, address: SocketAddr) -> Result<TcpListener, StartError> {
     let listen = || bound(address)?.listen(BACKLOG);
     listen().map_err(|error| cannot_listen(id, address, error))
+}
+
+/// Binds a port that was ours a moment ago. Between fork and exec a child of this process has a copy of every socket, and
+/// the port is in use until it is through: it is tried for [`IN_USE_PATIENCE`].
+async fn bound_again<T>(bind: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    let until = Instant::now() + IN_USE_PATIENCE;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until => {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            bound => return bound,
+        }
+    }
 }
 
 fn cannot_listen(broker: i32, address: SocketAddr, error: std::io::Error) -> StartError {
@@ -233,11 +250,13 @@ impl<'a> Broker<'a> {
         signal.closed().await;
         self.shared.state().broker_stopped(self.slot.id);
         if self.shared.transport == Transport::Sockets {
-            *self.slot.lock() = Running::Down { _reserved: bound(self.slot.address).ok() };
+            let reserved = bound_again(|| bound(self.slot.address)).await.ok();
+            *self.slot.lock() = Running::Down { _reserved: reserved };
         }
     }
 
-    /// Starts it again, at its old address, with what a restart leaves of its producer states.
+    /// Starts it again, at its old address, with what a restart leaves of its producer states. Where the port is in use it
+    /// is tried for half a second: a child that this process is starting has it for a moment.
     ///
     /// # Errors
     /// [`StartError::Listen`] if the port is taken by now.
@@ -248,7 +267,11 @@ impl<'a> Broker<'a> {
         // The reservation goes first: a port that is bound twice cannot be listened on.
         *self.slot.lock() = Running::Down { _reserved: None };
         let listener = match self.shared.transport {
-            Transport::Sockets => Some(listening(self.slot.id, self.slot.address)?),
+            Transport::Sockets => {
+                let Slot { id, address, .. } = self.slot;
+                let listener = bound_again(|| bound(*address)?.listen(BACKLOG)).await;
+                Some(listener.map_err(|error| cannot_listen(*id, *address, error))?)
+            }
             Transport::InMemory => None,
         };
         let now_ms = self.shared.now_ms();

@@ -34,14 +34,27 @@ async fn a_port_that_somebody_else_took_meanwhile_is_told_as_in_use() {
     let cluster = cluster(2, Profile::V4_3).await;
     let address = cluster.broker(1).address();
     cluster.broker(1).stop().await;
-    let taken = std::net::TcpListener::bind(address).unwrap();
+    // A child that another test starts has a copy of every socket until it is another program.
+    let began = Instant::now();
+    let taken = loop {
+        match std::net::TcpListener::bind(address) {
+            Err(_) if began.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+            bound => break bound.unwrap(),
+        }
+    };
     let error = cluster.broker(1).start().await.unwrap_err();
     assert!(matches!(&error, StartError::Listen { source: NoSocket::PortInUse, .. }), "{error:?}");
     assert_eq!(told(&error), format!("cannot listen on {address} for broker 1: the port is in use"));
     assert_eq!(Client::connect(&cluster, 0).await.offer(batch(1)).await.0, ErrorCode::NONE);
 
-    drop(taken);
-    cluster.broker(1).start().await.unwrap();
+    // In use for a moment only, it is waited for.
+    let freed = async {
+        tokio::time::sleep(10 * PAUSE).await;
+        drop(taken);
+    };
+    let broker = cluster.broker(1);
+    let (started, ()) = tokio::join!(broker.start(), freed);
+    started.unwrap();
     Client::connect(&cluster, 1).await;
 }
 
