@@ -134,9 +134,12 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Whoever keeps its time sees that it is gone.
         self.state().groups.changes().notify_one();
-        for (host, more) in self.complaints().uncounted() {
+        for ((host, kind), more) in self.complaints().uncounted() {
             let cluster = &self.name;
-            warn!(cluster, host, more, "more connections closed for such reasons before the cluster ended");
+            warn!(
+                cluster,
+                host, more, kind, "more connections closed for such reasons before the cluster ended"
+            );
         }
     }
 }

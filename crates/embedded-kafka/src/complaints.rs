@@ -1,7 +1,8 @@
 //! Which ended connections are told one by one, and which only counted.
 //!
-//! A port scanner or a client with the wrong settings comes again and again. The first few of a host are told, what
-//! follows is counted, and told as a number when the host's window is over. No clock here: who counts is told the time.
+//! A port scanner or a client with the wrong settings comes again and again. The first few of a host and a kind of
+//! reason are told, what follows is counted, and told as a number when the window is over. No clock here: who counts is
+//! told the time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,11 +11,13 @@ use tokio::time::Instant;
 
 /// How long what a host does is taken together.
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
-/// Told of a host in its window.
+/// Told of a host and kind in a window.
 const TOLD_MAX: u32 = 3;
-/// Hosts that are counted apart; all others are taken for one.
+/// Hosts and kinds that are counted apart; all others are taken for one.
 const HOSTS_MAX: usize = 256;
 const OTHERS: &str = "others";
+/// Of a reason. What comes then may be a client's own.
+const KIND_WORDS_MAX: usize = 5;
 
 /// A line that is told once in [`WINDOW`] at most, with how often it was left out since.
 #[derive(Debug, Default)]
@@ -35,13 +38,22 @@ impl Seldom {
     }
 }
 
+/// A host, and the kind of its reasons.
+pub(crate) type Key = (String, String);
+
+/// What reasons that differ in their numbers have in common.
+fn kind(reason: &str) -> String {
+    let words = reason.split_whitespace().filter(|word| !word.contains(|at: char| at.is_ascii_digit()));
+    words.take(KIND_WORDS_MAX).collect::<Vec<_>>().join(" ")
+}
+
 /// What is to be done about an ended connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Telling {
     /// It is told.
     Now,
     /// It is the first that is only counted: ask for the number at this time, under this name.
-    Later(Instant, String),
+    Later(Instant, Key),
     /// It is counted.
     Counted,
 }
@@ -49,7 +61,7 @@ pub(crate) enum Telling {
 /// The hosts whose connections had to be ended of late.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints {
-    hosts: HashMap<String, Window>,
+    hosts: HashMap<Key, Window>,
 }
 
 #[derive(Debug)]
@@ -61,36 +73,37 @@ struct Window {
 
 impl Complaints {
     /// A connection from `host` was ended for a reason.
-    pub(crate) fn note(&mut self, now: Instant, host: &str) -> Telling {
+    pub(crate) fn note(&mut self, now: Instant, host: &str, reason: &str) -> Telling {
         // Windows with a number end when that is asked for.
         self.hosts.retain(|_, window| window.ends > now || window.counted > 0);
-        let known = self.hosts.contains_key(host) || self.hosts.len() < HOSTS_MAX;
-        let host = if known { host } else { OTHERS };
+        let key = (host.to_owned(), kind(reason));
+        let known = self.hosts.contains_key(&key) || self.hosts.len() < HOSTS_MAX;
+        let key = if known { key } else { (OTHERS.to_owned(), String::new()) };
         let fresh = || Window { ends: now + WINDOW, told: 0, counted: 0 };
-        let window = self.hosts.entry(host.to_owned()).or_insert_with(fresh);
+        let window = self.hosts.entry(key.clone()).or_insert_with(fresh);
         if window.told < TOLD_MAX {
             window.told += 1;
             return Telling::Now;
         }
         window.counted += 1;
-        if window.counted == 1 { Telling::Later(window.ends, host.to_owned()) } else { Telling::Counted }
+        if window.counted == 1 { Telling::Later(window.ends, key) } else { Telling::Counted }
     }
 
-    /// All that is counted and not told yet, by host.
-    pub(crate) fn uncounted(&mut self) -> Vec<(String, u64)> {
-        let mut left: Vec<(String, u64)> = self
+    /// All that is counted and not told yet, by host and kind.
+    pub(crate) fn uncounted(&mut self) -> Vec<(Key, u64)> {
+        let mut left: Vec<(Key, u64)> = self
             .hosts
             .drain()
-            .map(|(host, window)| (host, window.counted))
+            .map(|(key, window)| (key, window.counted))
             .filter(|(_, more)| *more > 0)
             .collect();
         left.sort_unstable();
         left
     }
 
-    /// Ends a host's window; how many were counted in it.
-    pub(crate) fn counted(&mut self, host: &str) -> u64 {
-        self.hosts.remove(host).map_or(0, |window| window.counted)
+    /// Ends a window; how many were counted in it.
+    pub(crate) fn counted(&mut self, key: &Key) -> u64 {
+        self.hosts.remove(key).map_or(0, |window| window.counted)
     }
 }
 
@@ -101,16 +114,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_three_of_a_host_are_told_and_the_others_counted() {
         let (mut complaints, now) = (Complaints::default(), Instant::now());
+        let key = ("a".to_owned(), "why".to_owned());
         for _ in 0..3 {
-            assert_eq!(complaints.note(now, "a"), Telling::Now);
+            assert_eq!(complaints.note(now, "a", "why"), Telling::Now);
         }
-        assert_eq!(complaints.note(now, "a"), Telling::Later(now + WINDOW, "a".to_owned()));
+        assert_eq!(complaints.note(now, "a", "why"), Telling::Later(now + WINDOW, key.clone()));
         for _ in 0..1000 {
-            assert_eq!(complaints.note(now + WINDOW / 2, "a"), Telling::Counted);
+            assert_eq!(complaints.note(now + WINDOW / 2, "a", "why"), Telling::Counted);
         }
-        assert_eq!(complaints.note(now, "b"), Telling::Now);
-        assert_eq!(complaints.counted("a"), 1001);
-        assert_eq!(complaints.note(now + WINDOW, "a"), Telling::Now);
+        assert_eq!(complaints.note(now, "b", "why"), Telling::Now);
+        // Another reason of the same host is not hidden; other numbers are no other reason.
+        for bytes in 0..3 {
+            assert_eq!(complaints.note(now, "a", &format!("a frame claims {bytes} bytes")), Telling::Now);
+        }
+        assert!(matches!(complaints.note(now, "a", "a frame claims 9 bytes"), Telling::Later(..)));
+        assert_eq!(complaints.counted(&key), 1001);
+        assert_eq!(complaints.note(now + WINDOW, "a", "why"), Telling::Now);
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,9 +147,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn hosts_without_end_take_no_memory_without_end() {
         let (mut complaints, now) = (Complaints::default(), Instant::now());
-        let told = (0..10_000).filter(|host| complaints.note(now, &host.to_string()) == Telling::Now).count();
+        let told =
+            (0..10_000).filter(|host| complaints.note(now, &host.to_string(), "why") == Telling::Now).count();
         assert_eq!(told, HOSTS_MAX + 3);
         assert_eq!(complaints.hosts.len(), HOSTS_MAX + 1);
-        assert_eq!(complaints.note(now + WINDOW, "new"), Telling::Now);
+        assert_eq!(complaints.note(now + WINDOW, "new", "why"), Telling::Now);
     }
 }

@@ -105,21 +105,25 @@ pub(crate) async fn serve(
 fn complain(spoken: &Spoken, shared: &Weak<Shared>, reason: &str) {
     let Spoken { cluster, broker, peer } = spoken;
     let host = peer.rsplit_once(':').map_or(peer.as_str(), |(host, _)| host);
-    let Some(telling) = shared.upgrade().map(|shared| shared.complaints().note(Instant::now(), host)) else {
+    let Some(telling) = shared.upgrade().map(|shared| shared.complaints().note(Instant::now(), host, reason))
+    else {
         return;
     };
     match telling {
         Telling::Now => warn!(cluster, broker, peer, reason, "connection closed"),
-        Telling::Later(at, host) => {
+        Telling::Later(at, key) => {
             debug!(cluster, broker, peer, reason, "connection closed");
             let shared = shared.clone();
             tokio::spawn(async move {
                 tokio::time::sleep_until(at).await;
                 // Where it is gone, it has told the number itself.
                 let Some(shared) = shared.upgrade() else { return };
-                let more = shared.complaints().counted(&host);
-                let cluster = &shared.name;
-                warn!(cluster, host, more, "more connections closed for such reasons in the last minute");
+                let more = shared.complaints().counted(&key);
+                let (cluster, (host, kind)) = (&shared.name, &key);
+                warn!(
+                    cluster,
+                    host, more, kind, "more connections closed for such reasons in the last minute"
+                );
             });
         }
         Telling::Counted => debug!(cluster, broker, peer, reason, "connection closed"),
