@@ -9,6 +9,9 @@ use protocol::ErrorCode;
 /// What the things kept take together, beside themselves: names, metadata, assignments.
 const BYTES_MAX: usize = 128 << 20;
 
+/// What an entry of a list or set takes beside its names, however short they are.
+pub(crate) const ENTRY_BYTES: usize = 96;
+
 /// Of so many things, what they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Size {

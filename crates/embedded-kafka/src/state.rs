@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
 use record_batch::Codec;
+use tokio::time::Instant;
+use tracing::warn;
 
 use crate::acls::Authorizer;
+use crate::complaints::Seldom;
 use crate::config::Config;
 use crate::configs::{self, AUTO_CREATE, BrokerValues, split_list};
 use crate::groups::{Groups, Rules, TopicSize};
@@ -57,6 +60,8 @@ pub(crate) struct State {
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
     kept: Kept,
+    /// When it was last told that there was no room.
+    kept_refused: Seldom,
     /// Who may do what; everybody may everything without one.
     pub(crate) authorizer: Option<Authorizer>,
     /// The topic that has an id.
@@ -97,6 +102,7 @@ impl State {
             transactions: Transactions::default(),
             groups: Groups::default(),
             kept: Kept::new(config.names_max),
+            kept_refused: Seldom::default(),
             authorizer: config
                 .super_users
                 .as_ref()
@@ -142,7 +148,16 @@ impl State {
     /// As [`Kept::take`].
     pub(crate) fn keep(&mut self, more: Size) -> Result<(), ErrorCode> {
         let (groups, transactions) = (&mut self.groups, &self.transactions);
-        self.kept.take(more, || groups.recount().map(|of_groups| of_groups + transactions.size()))
+        let room = self.kept.take(more, || groups.recount().map(|of_groups| of_groups + transactions.size()));
+        if room.is_err()
+            && let Some(more) = self.kept_refused.note(Instant::now())
+        {
+            let cluster = &self.cluster_id;
+            let told =
+                "more groups, members, offsets and transactional ids than are kept, requests are refused";
+            warn!(cluster, more, "{told}");
+        }
+        room
     }
 
     /// What groups go by.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Offset, ProducerId, TopicPartition};
 use protocol::ErrorCode;
 
-use crate::kept::Size;
+use crate::kept::{ENTRY_BYTES, Size};
 use crate::state::State;
 
 /// The last epoch that a producer is given: after it, its id is used up.
@@ -58,9 +58,10 @@ impl Transactions {
         if found.epoch == epoch { Ok(found) } else { Err(fenced) }
     }
 
-    /// What all transactional ids take. They stay.
+    /// What all transactional ids take, which stay, and what is in their transactions.
     pub(crate) fn size(&self) -> Size {
-        self.by_id.keys().map(|id| Size::of(id.len())).sum()
+        let size = |(id, transaction): (&String, &Transaction)| Size::of(id.len() + transaction.bytes());
+        self.by_id.iter().map(size).sum()
     }
 
     /// Whether there is a transactional id.
@@ -77,7 +78,32 @@ impl Transactions {
     }
 }
 
+fn group_bytes(group: &str) -> usize {
+    ENTRY_BYTES + group.len()
+}
+
+fn partition_bytes(at: &TopicPartition) -> usize {
+    ENTRY_BYTES + at.topic.as_str().len()
+}
+
 impl Transaction {
+    /// What its groups and partitions take.
+    fn bytes(&self) -> usize {
+        let groups = self.groups.iter().map(|group| group_bytes(group)).sum::<usize>();
+        groups + self.partitions.iter().map(partition_bytes).sum::<usize>()
+    }
+
+    /// What it takes more with these partitions.
+    pub(crate) fn more_with(&self, partitions: &[TopicPartition]) -> Size {
+        let new = partitions.iter().filter(|at| !self.partitions.contains(*at));
+        Size { things: 0, bytes: new.map(partition_bytes).sum() }
+    }
+
+    /// What it takes more with this group.
+    pub(crate) fn more_with_group(&self, group: &str) -> Size {
+        Size { things: 0, bytes: if self.groups.contains(group) { 0 } else { group_bytes(group) } }
+    }
+
     /// The next epoch, by which whoever has the present one is fenced. Beyond the last there is none, as in Kafka.
     fn fence(&mut self) {
         self.epoch = self.epoch.saturating_add(1);
@@ -108,6 +134,22 @@ impl Transaction {
 }
 
 impl State {
+    /// Adds a group's offsets to a transaction.
+    pub(crate) fn add_group_to_txn(
+        &mut self,
+        now_ms: i64,
+        transactional_id: &str,
+        identity: Identity,
+        knows_fencing: bool,
+        group: &str,
+    ) -> Result<(), ErrorCode> {
+        let found = self.transactions.of_producer(transactional_id, identity, knows_fencing)?;
+        let more = found.more_with_group(group);
+        self.keep(more)?;
+        self.transactions.of_producer(transactional_id, identity, knows_fencing)?.add_group(now_ms, group);
+        Ok(())
+    }
+
     /// Gives a transactional id its next epoch. A transaction that is open is aborted first, and the answer
     /// is CONCURRENT_TRANSACTIONS until that is done: the client asks again.
     pub(crate) fn init_transactional(

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::ErrorCode;
 
 use crate::groups::assign::{Assignor, Part, Wish};
-use crate::kept::Size;
+use crate::kept::{ENTRY_BYTES, Size};
 
 /// The epochs that mean something else.
 const JOINING: i32 = 0;
@@ -79,7 +79,7 @@ impl ConsumerMember {
     /// What it takes.
     pub(crate) fn size(&self) -> Size {
         let named = [&self.instance_id, &self.rack_id].into_iter().flatten().map(String::len).sum::<usize>();
-        let topics = self.topics.iter().map(String::len).sum::<usize>();
+        let topics = self.topics.iter().map(|name| ENTRY_BYTES + name.len()).sum::<usize>();
         Size::of(self.id.len() + self.client_id.len() + named + topics)
     }
 }

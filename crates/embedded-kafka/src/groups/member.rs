@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::groups::Ticket;
-use crate::kept::Size;
+use crate::kept::{ENTRY_BYTES, Size};
 
 /// A member, as the coordinator knows it.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ impl Member {
 
     /// What it takes.
     pub(crate) fn size(&self) -> Size {
-        let protocols =
-            self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum::<usize>();
+        let bytes = |(name, metadata): &(String, Bytes)| ENTRY_BYTES + name.len() + metadata.len();
+        let protocols = self.protocols.iter().map(bytes).sum::<usize>();
         let names = self.id.len() + self.client_id.len() + self.instance_id.as_deref().map_or(0, str::len);
         Size::of(protocols + names + self.assignment.len())
     }

@@ -18,17 +18,11 @@ pub(super) fn answer(
     } else if state.coordinator(id) != Some(ask.broker) {
         ErrorCode::NOT_COORDINATOR
     } else {
-        match state.transactions.of_producer(
-            id,
-            (request.producer_id.0, request.producer_epoch),
-            ask.version >= 2,
-        ) {
-            Ok(transaction) => {
-                transaction.add_group(ask.now_ms, request.group_id.0.as_str());
-                ErrorCode::NONE
-            }
-            Err(code) => code,
-        }
+        let identity = (request.producer_id.0, request.producer_epoch);
+        state
+            .add_group_to_txn(ask.now_ms, id, identity, ask.version >= 2, &request.group_id.0)
+            .err()
+            .unwrap_or_default()
     };
     AddOffsetsToTxnResponse::default().with_error_code(code.0)
 }

@@ -8,6 +8,7 @@ use protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnTopicResult,
 };
 
+use crate::kept::Size;
 use crate::requests::Ask;
 use crate::state::State;
 use crate::transactions::Identity;
@@ -69,6 +70,12 @@ fn add(
         })
         .collect();
     let any_fails = failing.iter().any(Option::is_some);
+    let adds = refused_whole.is_none() && !any_fails && !verify_only;
+    let more = match state.transactions.get(transactional_id).filter(|_| adds) {
+        Some(transaction) => transaction.more_with(&named),
+        None => Size::default(),
+    };
+    let refused_whole = refused_whole.or_else(|| state.keep(more).err());
     let mut codes = named.iter().zip(failing).map(|(_, failing)| match (refused_whole, failing) {
         (Some(code), _) | (None, Some(code)) => code,
         (None, None) if any_fails => ErrorCode::OPERATION_NOT_ATTEMPTED,
@@ -89,7 +96,7 @@ fn add(
         })
         .collect();
     drop(codes);
-    if refused_whole.is_none() && !any_fails && !verify_only {
+    if refused_whole.is_none() && adds {
         let found = state.transactions.of_producer(transactional_id, identity, ask.version >= 2);
         if let Ok(transaction) = found {
             transaction.add(ask.now_ms, named);

@@ -9,7 +9,7 @@ use protocol::messages::consumer_group_heartbeat_response::{
 };
 
 use crate::groups::{Assignor, Beat, Beaten, Pace, Part};
-use crate::kept::Size;
+use crate::kept::{ENTRY_BYTES, Size};
 use crate::profile::Profile;
 use crate::requests::{Ask, text, wire_id};
 use crate::state::{State, topic_size};
@@ -83,8 +83,9 @@ fn beat(state: &mut State, ask: &Ask, request: ConsumerGroupHeartbeatRequest) ->
         assignment_interval_ms: state.broker_number("group.consumer.assignment.interval.ms"),
     };
     if epoch == 0 || beat.topics.is_some() {
-        let topics = beat.topics.iter().flatten().map(String::len).sum::<usize>();
-        let member = Size::of(beat.member_id.len() + beat.client_id.len() + topics);
+        let topics = beat.topics.iter().flatten().map(|name| ENTRY_BYTES + name.len()).sum::<usize>();
+        let named = [&beat.instance_id, &beat.rack_id].into_iter().flatten().map(String::len).sum::<usize>();
+        let member = Size::of(beat.member_id.len() + beat.client_id.len() + named + topics);
         let more = state.groups.member_size(&group, &beat.member_id, member);
         state.keep(more).map_err(|code| (code, String::new()))?;
     }

@@ -4,13 +4,13 @@ use std::sync::Weak;
 
 use bytes::Bytes;
 use protocol::ErrorCode;
-use protocol::messages::join_group_request::JoinGroupRequest;
+use protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
 
 use crate::cluster::Shared;
 use crate::frame_room::Seat;
 use crate::groups::{JoinReply, Joining, Reply};
-use crate::kept::Size;
+use crate::kept::{ENTRY_BYTES, Size};
 use crate::requests::{Answer, Ask, text};
 use crate::state::State;
 
@@ -50,8 +50,9 @@ fn check(state: &mut State, ask: &Ask, request: &JoinGroupRequest) -> Result<(),
     if !(shortest..=longest).contains(&i64::from(request.session_timeout_ms)) {
         return Err(ErrorCode::INVALID_SESSION_TIMEOUT);
     }
-    let protocols = request.protocols.iter();
-    let metadata = protocols.map(|protocol| protocol.name.len() + protocol.metadata.len()).sum::<usize>();
+    let bytes =
+        |protocol: &JoinGroupRequestProtocol| ENTRY_BYTES + protocol.name.len() + protocol.metadata.len();
+    let metadata = request.protocols.iter().map(bytes).sum::<usize>();
     let instance = request.group_instance_id.as_ref().map_or(0, |id| id.len());
     let member = Size::of(metadata + instance + ask.client_id.len());
     state.keep(state.groups.member_size(&request.group_id.0, &request.member_id, member))

@@ -76,8 +76,7 @@ fn check(
     }
     // The second kind of transaction adds the group by itself (KIP-890).
     if ask.version >= 5 {
-        transaction.add_group(ask.now_ms, group);
-        return Ok(());
+        return state.add_group_to_txn(ask.now_ms, id, identity, false, group);
     }
     Err(ErrorCode::INVALID_TXN_STATE)
 }

@@ -10,8 +10,9 @@ use protocol::messages::create_topics_response::CreateTopicsResponse;
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use protocol::messages::{
-    DeleteGroupsRequest, DeleteGroupsResponse, GroupId, InitProducerIdRequest, InitProducerIdResponse,
-    JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest, OffsetCommitResponse, TransactionalId,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, DeleteGroupsRequest, DeleteGroupsResponse, GroupId,
+    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest,
+    OffsetCommitResponse, TransactionalId,
 };
 use record_batch::{BatchBuilder, Codec};
 
@@ -157,6 +158,55 @@ async fn join(client: &mut Client, group: &str, member: &str) -> (ErrorCode, Str
         .with_protocols(vec![protocol]);
     let response: JoinGroupResponse = client.call(ApiKey::JoinGroup, 2, &request).await;
     (ErrorCode(response.error_code), response.member_id.to_string())
+}
+
+/// What is kept has a bound of bytes too, and names without a letter take some.
+#[tokio::test(start_paused = true)]
+async fn lists_of_nothing_and_the_groups_of_a_transaction_count() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3).in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    let protocols = vec![JoinGroupRequestProtocol::default(); 500_000];
+    let request = |group: &str| {
+        JoinGroupRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_session_timeout_ms(10_000)
+            .with_rebalance_timeout_ms(10_000)
+            .with_protocol_type(text("consumer"))
+            .with_protocols(protocols.clone())
+    };
+    // 48 MB each, and there are 128 MiB.
+    let mut codes = Vec::new();
+    for group in ["a", "b", "c"] {
+        let response: JoinGroupResponse = client.call(ApiKey::JoinGroup, 2, &request(group)).await;
+        codes.push(ErrorCode(response.error_code));
+    }
+    assert_eq!(codes, [ErrorCode::NONE, ErrorCode::NONE, ErrorCode::POLICY_VIOLATION]);
+    // Once they are gone, groups of a transaction.
+    cluster.advance(Duration::from_secs(11));
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(TransactionalId(text("x"))))
+        .with_transaction_timeout_ms(60_000);
+    let response: InitProducerIdResponse = client.call(ApiKey::InitProducerId, 0, &request).await;
+    let mut add = async |group: usize| {
+        let request = AddOffsetsToTxnRequest::default()
+            .with_transactional_id(TransactionalId(text("x")))
+            .with_producer_id(response.producer_id)
+            .with_producer_epoch(response.producer_epoch)
+            .with_group_id(GroupId(text(&format!("{group:030000}"))));
+        let response: AddOffsetsToTxnResponse = client.call(ApiKey::AddOffsetsToTxn, 0, &request).await;
+        ErrorCode(response.error_code)
+    };
+    let mut taken = 0;
+    while add(taken).await.is_ok() {
+        taken += 1;
+    }
+    assert!((4400..4460).contains(&taken), "{taken}");
+    assert_eq!(add(taken).await, ErrorCode::POLICY_VIOLATION);
+    assert_eq!(add(0).await, ErrorCode::NONE);
+    // The end of the transaction makes room.
+    cluster.advance(Duration::from_secs(61));
+    assert_eq!(init(&mut client, "y").await, ErrorCode::NONE);
 }
 
 #[tokio::test(start_paused = true)]
