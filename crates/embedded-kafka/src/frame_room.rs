@@ -265,6 +265,21 @@ impl Seat {
         }
     }
 
+    /// Gives back all but so much, if it has more: the request is done with, what is left of it waits.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        if bytes <= FREE_BYTES {
+            return self.give_back();
+        }
+        let Some(turn) = self.turn else { return };
+        let mut seats = self.room.seats();
+        if let Some(taken) = seats.by_turn.get_mut(&turn) {
+            let less = taken.bytes.saturating_sub(bytes);
+            taken.bytes -= less;
+            seats.taken_bytes -= less;
+            seats.wake();
+        }
+    }
+
     /// Gives back what it has: the frame is done with.
     pub(crate) fn give_back(&mut self) {
         if let Some(turn) = self.turn.take() {
@@ -368,6 +383,11 @@ mod tests {
         let room = FrameRoom::new(MIB);
         let mut both = seats(&room, 2);
         both[0].hold(FREE_BYTES).await.unwrap();
+        assert_eq!(room.taken_bytes(), 0);
+        both[0].hold(MIB).await.unwrap();
+        both[0].shrink_to(MIB / 2);
+        assert_eq!(room.taken_bytes(), MIB / 2);
+        both[0].shrink_to(FREE_BYTES);
         assert_eq!(room.taken_bytes(), 0);
         both[0].hold(MIB).await.unwrap();
         assert_eq!(both[1].hold(MIB + 1).await, Err(TooLarge));

@@ -1,6 +1,7 @@
 //! Fetch sessions (KIP-227): what a consumer asked for before and need not ask for again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use model::TopicName;
 
@@ -36,7 +37,8 @@ const PARTITION_BYTES: usize = 400;
 /// A partition in a session, and what the consumer was told of it last.
 #[derive(Clone, Debug)]
 struct Kept {
-    wanted: Wanted,
+    /// Shared with the fetches that wait: a session may have very many of them.
+    wanted: Arc<Wanted>,
     told_high_watermark: i64,
     told_log_start: i64,
 }
@@ -66,7 +68,7 @@ struct Session {
 
 impl Session {
     /// Wants a partition: at the end of the line, or where it stands already.
-    fn want(&mut self, wanted: Wanted) {
+    fn want(&mut self, wanted: Arc<Wanted>) {
         let name = wanted.name();
         if let Some(kept) = self.turns.get(&name).and_then(|turn| self.partitions.get_mut(turn)) {
             kept.wanted = wanted;
@@ -120,8 +122,8 @@ pub(crate) enum SessionError {
 impl Sessions {
     /// Opens a session for the partitions; 0 where there is no room for one. The sessions used the longest
     /// ago make room, as after Kafka's two minutes.
-    pub(crate) fn open(&mut self, wanted: &[Wanted], by_topic_id: bool, limits: Limits) -> i32 {
-        let bytes: usize = wanted.iter().map(Wanted::bytes).sum();
+    pub(crate) fn open(&mut self, wanted: &[Arc<Wanted>], by_topic_id: bool, limits: Limits) -> i32 {
+        let bytes: usize = wanted.iter().map(|wanted| wanted.bytes()).sum();
         if limits.sessions == 0 || bytes > limits.bytes {
             return 0;
         }
@@ -139,7 +141,7 @@ impl Sessions {
             used: self.uses,
             bytes: 0,
         };
-        wanted.iter().for_each(|wanted| session.want(wanted.clone()));
+        wanted.iter().for_each(|wanted| session.want(Arc::clone(wanted)));
         self.by_id.insert(self.last_id, session);
         self.make_room(limits);
         self.last_id
@@ -171,10 +173,10 @@ impl Sessions {
         id: i32,
         epoch: i32,
         by_topic_id: bool,
-        changed: Vec<Wanted>,
-        forgotten: &[Wanted],
+        changed: Vec<Arc<Wanted>>,
+        forgotten: &[Arc<Wanted>],
         limits: Limits,
-    ) -> Result<Vec<Wanted>, SessionError> {
+    ) -> Result<Vec<Arc<Wanted>>, SessionError> {
         self.uses += 1;
         let session = self.by_id.get_mut(&id).ok_or(SessionError::NotFound)?;
         if session.epoch != epoch {
@@ -192,11 +194,11 @@ impl Sessions {
         self.make_room(limits);
         // What is too large by itself is gone, and whoever had it starts again.
         let session = self.by_id.get(&id).ok_or(SessionError::NotFound)?;
-        Ok(session.partitions.values().map(|kept| kept.wanted.clone()).collect())
+        Ok(session.partitions.values().map(|kept| Arc::clone(&kept.wanted)).collect())
     }
 
     /// What a session would fetch now, without going on with it.
-    pub(crate) fn wanted(&self, id: i32) -> impl Iterator<Item = &Wanted> {
+    pub(crate) fn wanted(&self, id: i32) -> impl Iterator<Item = &Arc<Wanted>> {
         self.by_id
             .get(&id)
             .into_iter()
@@ -231,8 +233,8 @@ impl Sessions {
 mod tests {
     use super::*;
 
-    fn wanted(partition: i32, offset: i64) -> Wanted {
-        Wanted {
+    fn wanted(partition: i32, offset: i64) -> Arc<Wanted> {
+        Arc::new(Wanted {
             topic: Some(TopicName::from("t")),
             topic_id: [0; 16],
             partition,
@@ -240,7 +242,7 @@ mod tests {
             bytes_max: 1,
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
-        }
+        })
     }
 
     const MANY: Limits = Limits { sessions: 10, bytes: usize::MAX };
@@ -266,6 +268,15 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_with_a_session_has_no_copy_of_it() {
+        let mut sessions = Sessions::default();
+        let asked = wanted(0, 0);
+        let id = sessions.open(std::slice::from_ref(&asked), false, MANY);
+        let all = sessions.resume(id, 1, false, vec![], &[], MANY).unwrap();
+        assert!(Arc::ptr_eq(&asked, &all[0]));
+    }
+
+    #[test]
     fn a_partition_that_was_served_goes_to_the_end_of_the_line() {
         let mut sessions = Sessions::default();
         let id = sessions.open(&[wanted(0, 0), wanted(1, 0)], false, MANY);
@@ -277,7 +288,7 @@ mod tests {
     #[test]
     fn many_partitions_are_told_of_one_by_one() {
         let mut sessions = Sessions::default();
-        let all: Vec<Wanted> = (0..300_000).map(|partition| wanted(partition, 0)).collect();
+        let all: Vec<Arc<Wanted>> = (0..300_000).map(|partition| wanted(partition, 0)).collect();
         // A walk over all for each would take minutes.
         let id = sessions.open(&all, false, MANY);
         assert!(all.iter().all(|wanted| sessions.tell(id, wanted, News { has_records: true, ..QUIET })));

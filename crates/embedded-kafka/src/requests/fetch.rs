@@ -73,7 +73,7 @@ impl Fetched {
 
 /// What is to be read, settled for the whole of the wait.
 struct Plan {
-    wanted: Vec<Wanted>,
+    wanted: Vec<Arc<Wanted>>,
     session: i32,
     /// Only news is told.
     incremental: bool,
@@ -100,7 +100,9 @@ pub(super) async fn answer(
         }
     };
     drop(request);
-    seat.give_back();
+    // A session's partitions are counted there.
+    let each = if plan.session == 0 { size_of::<Wanted>() } else { 0 } + size_of::<Arc<Wanted>>();
+    seat.shrink_to(plan.wanted.len() * each);
     let changed = Arc::new(Notify::new());
     let mut late = wait.is_zero();
     loop {
@@ -190,35 +192,39 @@ fn is_about_sessions(ask: &Ask) -> bool {
     ask.fails_whole().is_some_and(|code| session.contains(&code))
 }
 
-fn wanted(state: &State, request: &FetchRequest) -> Vec<Wanted> {
+fn wanted(state: &State, request: &FetchRequest) -> Vec<Arc<Wanted>> {
     let mut wanted = Vec::new();
     for topic in &request.topics {
         let (name, id) = named(state, topic.topic.0.as_str(), topic.topic_id.into_bytes());
-        wanted.extend(topic.partitions.iter().map(|partition| Wanted {
-            topic: name.clone(),
-            topic_id: id,
-            partition: partition.partition,
-            offset: partition.fetch_offset,
-            bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or_default(),
-            current_leader_epoch: partition.current_leader_epoch,
-            last_fetched_epoch: partition.last_fetched_epoch,
+        wanted.extend(topic.partitions.iter().map(|partition| {
+            Arc::new(Wanted {
+                topic: name.clone(),
+                topic_id: id,
+                partition: partition.partition,
+                offset: partition.fetch_offset,
+                bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or_default(),
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+            })
         }));
     }
     wanted
 }
 
-fn forgotten(state: &State, request: &FetchRequest) -> Vec<Wanted> {
+fn forgotten(state: &State, request: &FetchRequest) -> Vec<Arc<Wanted>> {
     let mut forgotten = Vec::new();
     for topic in &request.forgotten_topics_data {
         let (name, id) = named(state, topic.topic.0.as_str(), topic.topic_id.into_bytes());
-        forgotten.extend(topic.partitions.iter().map(|partition| Wanted {
-            topic: name.clone(),
-            topic_id: id,
-            partition: *partition,
-            offset: 0,
-            bytes_max: 0,
-            current_leader_epoch: -1,
-            last_fetched_epoch: -1,
+        forgotten.extend(topic.partitions.iter().map(|partition| {
+            Arc::new(Wanted {
+                topic: name.clone(),
+                topic_id: id,
+                partition: *partition,
+                offset: 0,
+                bytes_max: 0,
+                current_leader_epoch: -1,
+                last_fetched_epoch: -1,
+            })
         }));
     }
     forgotten
@@ -233,16 +239,16 @@ fn named(state: &State, name: &str, id: [u8; 16]) -> (Option<TopicName>, [u8; 16
 }
 
 /// Reads every partition in turn. The first one that has something ignores the limits for its first batch.
-fn read_all(state: &State, ask: &Ask, plan: &Plan) -> Vec<(Wanted, Fetched)> {
+fn read_all(state: &State, ask: &Ask, plan: &Plan) -> Vec<(Arc<Wanted>, Fetched)> {
     let mut left = plan.bytes_max;
     let mut nothing_yet = true;
-    let read_one = |wanted: &Wanted| {
+    let read_one = |wanted: &Arc<Wanted>| {
         let fetched = read(state, ask, plan, wanted, left, nothing_yet);
         if fetched.records_bytes > 0 {
             nothing_yet = false;
         }
         left = left.saturating_sub(fetched.records_bytes);
-        (wanted.clone(), fetched)
+        (Arc::clone(wanted), fetched)
     };
     plan.wanted.iter().map(read_one).collect()
 }
@@ -339,7 +345,7 @@ fn preferred(state: &State, ask: &Ask, plan: &Plan, partition: &Partition, offse
 }
 
 /// Tells what was read, in an incremental session only what is new.
-fn finish(state: &mut State, ask: &Ask, plan: &Plan, read: Vec<(Wanted, Fetched)>) -> Answer {
+fn finish(state: &mut State, ask: &Ask, plan: &Plan, read: Vec<(Arc<Wanted>, Fetched)>) -> Answer {
     let mut told = Vec::with_capacity(read.len());
     for (wanted, fetched) in read {
         let news = News {
@@ -378,5 +384,5 @@ pub(super) fn mentioned(state: &State, broker: i32, request: &FetchRequest) -> V
     let in_session = state.brokers.get(&broker).into_iter();
     let in_session = in_session.flat_map(|broker| broker.sessions.wanted(request.session_id).cloned());
     let all = wanted(state, request).into_iter().chain(in_session);
-    all.filter_map(|wanted| Some(TopicPartition::new(wanted.topic?, wanted.partition))).collect()
+    all.filter_map(|wanted| Some(TopicPartition::new(wanted.topic.clone()?, wanted.partition))).collect()
 }

@@ -1,6 +1,8 @@
 //! The reply to a fetch, written by hand so that records are never copied: a frame is a list of slices, the
 //! records among them as they lie in the log.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use model::TopicName;
 use protocol::ErrorCode;
@@ -12,7 +14,7 @@ use crate::sessions::Wanted;
 /// What a reply tells.
 pub(super) struct Reply {
     pub(super) session: i32,
-    pub(super) told: Vec<(Wanted, Fetched)>,
+    pub(super) told: Vec<(Arc<Wanted>, Fetched)>,
     pub(super) elsewhere: Vec<Elsewhere>,
 }
 
@@ -46,7 +48,7 @@ fn write(ask: &Ask, code: ErrorCode, reply: &Reply) -> Answer {
     }
     // Partitions stay in the order they were read in, so a topic may come more than once in a row of others;
     // neighbours of one topic share an entry.
-    let topics: Vec<&[(Wanted, Fetched)]> = reply
+    let topics: Vec<&[(Arc<Wanted>, Fetched)]> = reply
         .told
         .chunk_by(|(one, _), (other, _)| one.topic == other.topic && one.topic_id == other.topic_id)
         .collect();
@@ -270,7 +272,8 @@ mod tests {
                 port: 9092,
                 rack: Some("a".to_owned()),
             }];
-            let answer = reply(&ask, &Reply { session: 12, told: vec![(wanted, fetched)], elsewhere });
+            let answer =
+                reply(&ask, &Reply { session: 12, told: vec![(Arc::new(wanted), fetched)], elsewhere });
             let Answer::Frame(slices) = answer else { panic!("a frame") };
             let frame = Bytes::from(slices.concat());
             assert_eq!(frame.len(), 4 + u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize);

@@ -273,6 +273,8 @@ async fn requests_that_wait_for_their_answer_have_given_back_their_room() {
         (0..3000).map(|index| FetchPartition::default().with_partition(index).with_partition_max_bytes(1));
     let asked = FetchTopic::default().with_topic(topic("t")).with_partitions(partitions.collect());
     let request = fetch_request(0).with_max_wait_ms(10_000).with_min_bytes(1).with_topics(vec![asked]);
+    // In a session, which has them once.
+    let request = request.with_session_epoch(0);
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = Client::in_memory(&cluster, 0).unwrap();
@@ -282,6 +284,11 @@ async fn requests_that_wait_for_their_answer_have_given_back_their_room() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(cluster.requests(ApiKey::Fetch), 20);
     assert_eq!(cluster.frame_bytes(), 0);
+    // Without one, what is asked for is kept here alone.
+    let mut alone = Client::in_memory(&cluster, 0).unwrap();
+    alone.send(ApiKey::Fetch, 11, &request.with_session_epoch(-1)).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!((200_000..300_000).contains(&cluster.frame_bytes()), "{}", cluster.frame_bytes());
     for client in &mut clients {
         assert!(!client.read_frame().await.unwrap().is_empty());
     }
