@@ -31,6 +31,8 @@ const READ_BYTES: usize = FREE_BYTES;
 /// What each element of an array takes, once decoded, and a number in the answer: none is larger, with the entries of its
 /// list of unknown tags.
 const ELEMENT_BYTES: usize = 256;
+/// Whoever has ended its side is answered for so long: it has left, or it only listens.
+const LISTENS_MAX: Duration = Duration::from_secs(10);
 /// What is read of the next request while one waits for its answer, at a time.
 const READ_AHEAD_BYTES: usize = 4 << 10;
 /// What is left of a frame gets its room at once up to this: most are not copied as they grow.
@@ -370,6 +372,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             answer = &mut answering => return Ok(answer),
             () = std::future::ready(()) => {}
         }
+        // When it is given up, once the peer sends no more: that may mean that it only listens.
+        let mut listens_until: Option<Instant> = None;
         loop {
             let free = FREE_BYTES.saturating_sub(buffer.len());
             buffer.reserve(free.min(READ_AHEAD_BYTES));
@@ -377,10 +381,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::select! {
                 biased;
                 answer = &mut answering => return Ok(answer),
-                read = stream.read_buf(&mut ahead), if free > 0 => match read {
-                    Ok(bytes) if bytes > 0 => idle.ends(shared),
-                    _ => return Err(End::Quietly),
+                read = stream.read_buf(&mut ahead), if free > 0 && listens_until.is_none() => match read {
+                    Ok(0) => listens_until = Some(Instant::now() + LISTENS_MAX),
+                    Ok(_) => idle.ends(shared),
+                    Err(_) => return Err(End::Quietly),
                 },
+                () = tokio::time::sleep_until(listens_until.unwrap_or_else(Instant::now)), if listens_until.is_some() => {
+                    return Err(End::Quietly);
+                }
                 () = idle.for_too_long(shared) => return Err(End::Quietly),
             }
         }
