@@ -479,3 +479,30 @@ async fn whoever_does_not_read_an_answer_is_left() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(cluster.open_connections(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn names_that_are_refused_are_told_of_once_a_minute() {
+    use protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, TransactionalId};
+    let (lines, _guard) = Lines::collect();
+    let config = Config { names_max: 1, ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    let mut init = async |id: &str| {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(TransactionalId(text(id))))
+            .with_transaction_timeout_ms(1000);
+        let response: InitProducerIdResponse = client.call(ApiKey::InitProducerId, 0, &request).await;
+        response.error_code
+    };
+    assert_eq!(init("a").await, 0);
+    assert_eq!(lines.take(), [""; 0]);
+    for _ in 0..100 {
+        assert_eq!(init("b").await, ErrorCode::POLICY_VIOLATION.0);
+    }
+    let told = lines.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(init("b").await, ErrorCode::POLICY_VIOLATION.0);
+    let told = lines.take();
+    assert!(told.len() == 1 && told[0].contains("more=99"), "{told:?}");
+}
