@@ -248,7 +248,7 @@ impl Cluster {
     /// Needs a tokio runtime.
     ///
     /// # Errors
-    /// `ConnectionRefused` if no broker with this port runs, or there are [`Config::connections_max`] already.
+    /// `ConnectionRefused` if no broker with this port runs, or there are [`field@Config::connections_max`] already.
     pub fn connect(&self, port: u16) -> io::Result<DuplexStream> {
         let slot = self.shared.slots.iter().find(|slot| slot.address.port() == port);
         slot.ok_or(io::ErrorKind::ConnectionRefused)?.connect(&self.shared)

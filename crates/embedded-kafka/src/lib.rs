@@ -20,7 +20,7 @@
 //! without its compression; 250,000 groups, members, committed offsets and transactional ids together
 //! ([`Config::names_max`]; POLICY_VIOLATION), 128 MiB of fetch sessions ([`Config::fetch_session_bytes_max`]; those used the
 //! longest ago end), 256 MiB of frames under way ([`Config::frame_bytes_max`]; newcomers wait), 100 MiB of one answer, and a
-//! third of the process's files as connections ([`Config::connections_max`]). A request for more than 10,000 partitions is refused as KRaft refuses it, under every profile;
+//! third of the process's files as connections ([`field@Config::connections_max`]). A request for more than 10,000 partitions is refused as KRaft refuses it, under every profile;
 //! CreatePartitions too, where 3.9.2 answers UNKNOWN_SERVER_ERROR.
 //!
 //! It is not durable, not replicated for safety and not secure, and answers only loopback unless
