@@ -48,7 +48,11 @@ pub(crate) fn run(tests: Tests) -> anyhow::Result<ExitCode> {
     tally.step("tidy", own(&["tidy"])?)?;
     tally.step("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     tally.step("build of the tests", cargo(&["test", "--workspace", "--no-run"]))?;
-    let took = tally.step("tests", cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    let mut all = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    // Those that take long wait for clocks rather than for processors: twice as many at a time as there are of these.
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    all.env("RUST_TEST_THREADS", (2 * processors).to_string());
+    let took = tally.step("tests", all)?;
     tally.took_without_java(took);
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
