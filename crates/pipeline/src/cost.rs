@@ -19,15 +19,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use client::{ErrorCode, FetchReply, Fetched, ProduceReply, Produced};
-use model::{
-    BrokerId, LeaderEpoch, Offset, ProducerId, RewriteRule, Route, Routes, TimestampRule, TopicPartition,
-};
+use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Routes, TopicPartition};
 use offsets::{Producer, Stored};
 use record_batch::{Batch, BatchBuilder, Codec, ProducerStamp, patch};
 
 use crate::budget::Budget;
 use crate::engine::Engine;
 use crate::events::{Action, ConnectionId, Event, Leader, Now, SourceEvidence};
+use crate::lane::route_for_tests;
 use crate::options::Options;
 use crate::place::{Evidence, ProducerEvidence};
 
@@ -77,18 +76,7 @@ fn partition(topic: &str, number: i32) -> TopicPartition {
 }
 
 fn routes() -> Routes {
-    let route = |number| Route {
-        source: partition("source", number),
-        destination: partition("destination", number),
-        source_topic_id: None,
-        destination_topic_id: None,
-        rule: RewriteRule {
-            timestamps: TimestampRule::AsAtSource,
-            batch_bytes_max: 1 << 20,
-            zstd: true,
-            source_compacted: false,
-        },
-    };
+    let route = |number| route_for_tests(partition("source", number), partition("destination", number));
     Routes { generation: 1, routes: (0..LANES).map(route).collect() }
 }
 

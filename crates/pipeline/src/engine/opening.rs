@@ -162,13 +162,14 @@ impl Engine {
 
     /// Those of `ids` that wait for a look at `side`, which is asked for now.
     fn ask(&mut self, ids: &[LaneId], side: Opening) -> impl Iterator<Item = &Lane> {
+        let waits = move |lane: &Lane| lane.state == State::Opening(side);
         for id in ids {
-            if let Some(lane) = self.lanes.get_mut(id) {
+            // One that was looked at elsewhere meanwhile sends by that look.
+            if let Some(lane) = self.lanes.get_mut(id).filter(|lane| waits(lane)) {
                 lane.asked_at = self.now.instant;
             }
         }
-        let waits = move |lane: &&Lane| lane.state == State::Opening(side);
-        ids.iter().filter_map(|id| self.lanes.get(id)).filter(waits)
+        ids.iter().filter_map(|id| self.lanes.get(id)).filter(move |lane| waits(lane))
     }
 
     pub(super) fn source_looked(

@@ -297,6 +297,22 @@ fn nowhere(route: &Route, selection: SelectionId) -> Checkpoint {
 }
 
 #[cfg(test)]
+pub(crate) fn route_for_tests(source: model::TopicPartition, destination: model::TopicPartition) -> Route {
+    Route {
+        source,
+        destination,
+        source_topic_id: None,
+        destination_topic_id: None,
+        rule: model::RewriteRule {
+            timestamps: TimestampRule::AsAtSource,
+            batch_bytes_max: 1 << 20,
+            zstd: true,
+            source_compacted: false,
+        },
+    }
+}
+
+#[cfg(test)]
 pub(crate) fn first_checkpoint_for_tests() -> Checkpoint {
     Checkpoint {
         next_source: Offset(0),

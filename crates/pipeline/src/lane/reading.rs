@@ -474,21 +474,11 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{RewriteRule, TopicPartition};
+    use model::TopicPartition;
 
     fn reading_lane() -> Lane {
-        let route = Route {
-            source: TopicPartition::new("orders", 0),
-            destination: TopicPartition::new("orders", 0),
-            source_topic_id: None,
-            destination_topic_id: None,
-            rule: RewriteRule {
-                timestamps: TimestampRule::AsAtSource,
-                batch_bytes_max: 1 << 20,
-                zstd: true,
-                source_compacted: false,
-            },
-        };
+        let orders = TopicPartition::new("orders", 0);
+        let route = route_for_tests(orders.clone(), orders);
         #[expect(clippy::disallowed_methods, reason = "any time will do")]
         let now = Instant::now();
         let mut lane = Lane::new(LaneId(1), route, None, SelectionId::READ_UNCOMMITTED, now);

@@ -161,25 +161,15 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{LeaderEpoch, RewriteRule, TopicPartition};
+    use model::TopicPartition;
     use offsets::StoredLane;
 
     #[test]
     fn a_position_that_an_operator_set_waits_for_what_a_killed_process_left_under_way() {
         #[expect(clippy::disallowed_methods, reason = "any time will do")]
         let now = Instant::now();
-        let route = Route {
-            source: TopicPartition::new("orders", 0),
-            destination: TopicPartition::new("orders", 0),
-            source_topic_id: None,
-            destination_topic_id: None,
-            rule: RewriteRule {
-                timestamps: TimestampRule::AsAtSource,
-                batch_bytes_max: 1 << 20,
-                zstd: true,
-                source_compacted: false,
-            },
-        };
+        let orders = TopicPartition::new("orders", 0);
+        let route = route_for_tests(orders.clone(), orders);
         let leader = Leader { broker: BrokerId(1), epoch: LeaderEpoch(0) };
         for (stored, was_killed, waits) in [
             (StoredLane::Foreign { last_copied: Offset(9) }, true, true),
