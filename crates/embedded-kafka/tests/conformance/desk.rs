@@ -9,12 +9,11 @@ use embedded_kafka::{ApiKey, Cluster, ErrorCode, Profile};
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use protocol::messages::create_topics_response::CreateTopicsResponse;
 use protocol::messages::fetch_response::PartitionData;
-use protocol::messages::incremental_alter_configs_request as incremental;
 use protocol::messages::produce_request::ProduceRequest;
 use protocol::messages::produce_response::{PartitionProduceResponse, ProduceResponse};
 use tokio::time::Instant;
 
-use crate::client::{Client, fetch_request, produce_request, text, topic};
+use crate::client::{Client, change_request, fetch_request, produce_request, text, topic};
 
 /// Between two questions of [`Desk::eventually`].
 const PAUSE: Duration = Duration::from_millis(10);
@@ -132,13 +131,7 @@ impl Desk {
 
     pub(crate) async fn set(&mut self, name: &str, key: &str, value: &str) {
         assert_ne!(self.profile, Profile::V1_1, "1.1 has no such request");
-        let config =
-            incremental::AlterableConfig::default().with_name(text(key)).with_value(Some(text(value)));
-        let resource = incremental::AlterConfigsResource::default()
-            .with_resource_type(2)
-            .with_resource_name(text(name))
-            .with_configs(vec![config]);
-        let request = incremental::IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        let request = change_request(2, name, &[(key, 0, Some(value))]);
         let response: protocol::messages::IncrementalAlterConfigsResponse =
             self.client.call(ApiKey::IncrementalAlterConfigs, 0, &request).await;
         assert_eq!(response.responses[0].error_code, 0);

@@ -3,10 +3,9 @@
 use embedded_kafka::{ApiKey, ErrorCode, Profile};
 use protocol::messages::alter_configs_request as full;
 use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
-use protocol::messages::incremental_alter_configs_request as incremental;
 use protocol::messages::{AlterConfigsResponse, DescribeConfigsResponse, IncrementalAlterConfigsResponse};
 
-use crate::client::text;
+use crate::client::{Change, change_request, text};
 use crate::desk::Desk;
 
 const BROKER: i8 = 4;
@@ -14,9 +13,6 @@ const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
-
-/// A name, what is to be done with it, and a value.
-type Change<'a> = (&'a str, i8, Option<&'a str>);
 
 /// Values that are wrong, or right, and names that are not there, or not to be changed.
 const VALUES: [(&str, Option<&str>); 35] = [
@@ -129,19 +125,7 @@ async fn replace(desk: &mut Desk, broker: &str, settings: &[(&str, Option<&str>)
 }
 
 async fn change(desk: &mut Desk, broker: &str, changes: &[Change<'_>], validate_only: bool) {
-    let configs = changes.iter().map(|(name, operation, value)| {
-        incremental::AlterableConfig::default()
-            .with_name(text(name))
-            .with_config_operation(*operation)
-            .with_value(value.map(text))
-    });
-    let resource = incremental::AlterConfigsResource::default()
-        .with_resource_type(BROKER)
-        .with_resource_name(text(broker))
-        .with_configs(configs.collect());
-    let request = incremental::IncrementalAlterConfigsRequest::default()
-        .with_resources(vec![resource])
-        .with_validate_only(validate_only);
+    let request = change_request(BROKER, broker, changes).with_validate_only(validate_only);
     let response: IncrementalAlterConfigsResponse =
         desk.client.call(ApiKey::IncrementalAlterConfigs, 0, &request).await;
     let answer = ErrorCode(response.responses[0].error_code);

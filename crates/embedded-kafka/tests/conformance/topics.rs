@@ -6,14 +6,13 @@ use protocol::messages::api_versions_request::ApiVersionsRequest;
 use protocol::messages::api_versions_response::ApiVersionsResponse;
 use protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
-use protocol::messages::incremental_alter_configs_request as incremental;
 use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use protocol::messages::{
     AlterConfigsResponse, CreatePartitionsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
     DescribeConfigsResponse, IncrementalAlterConfigsResponse, MetadataResponse,
 };
 
-use crate::client::{decode, text, topic};
+use crate::client::{change_request, decode, text, topic};
 use crate::desk::Desk;
 
 pub(crate) async fn check(desk: &mut Desk) {
@@ -243,17 +242,7 @@ async fn changing(desk: &mut Desk) {
         ("unset what is not set", &[("flush.ms", 1, None)]),
     ];
     for (check, changes) in cases {
-        let configs = changes.iter().map(|(name, operation, value)| {
-            incremental::AlterableConfig::default()
-                .with_name(text(name))
-                .with_config_operation(*operation)
-                .with_value(value.map(text))
-        });
-        let resource = incremental::AlterConfigsResource::default()
-            .with_resource_type(2)
-            .with_resource_name(text(&name))
-            .with_configs(configs.collect());
-        let request = incremental::IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        let request = change_request(2, &name, changes);
         let response: IncrementalAlterConfigsResponse =
             desk.client.call(ApiKey::IncrementalAlterConfigs, 0, &request).await;
         desk.note(check, ErrorCode(response.responses[0].error_code));
@@ -308,13 +297,7 @@ async fn read_only(desk: &mut Desk) {
         if desk.profile == Profile::V1_1 {
             continue;
         }
-        let config =
-            incremental::AlterableConfig::default().with_name(text(name)).with_value(Some(text("true")));
-        let resource = incremental::AlterConfigsResource::default()
-            .with_resource_type(4)
-            .with_resource_name(text(broker))
-            .with_configs(vec![config]);
-        let request = incremental::IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        let request = change_request(4, broker, &[(name, 0, Some("true"))]);
         let response: IncrementalAlterConfigsResponse =
             desk.client.call(ApiKey::IncrementalAlterConfigs, 0, &request).await;
         desk.note(&format!("set {name} of {broker:?}"), ErrorCode(response.responses[0].error_code));

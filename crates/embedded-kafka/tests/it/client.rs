@@ -7,6 +7,7 @@ use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use model::{Offset, ProducerId};
 use protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use protocol::messages::fetch_response::{FetchResponse, PartitionData};
+use protocol::messages::incremental_alter_configs_request as incremental;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use protocol::messages::list_offsets_response::ListOffsetsResponse;
 use protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -224,6 +225,28 @@ pub(crate) fn fetch_request(offset: i64) -> FetchRequest {
         .with_max_bytes(1 << 20)
         .with_session_epoch(-1)
         .with_topics(vec![FetchTopic::default().with_topic(topic("t")).with_partitions(vec![partition])])
+}
+
+/// A name, what is to be done with it (0 set, 1 delete, 2 append, 3 subtract), and a value.
+pub(crate) type Change<'a> = (&'a str, i8, Option<&'a str>);
+
+/// To change settings of one resource: kind 2 is a topic, 4 a broker.
+pub(crate) fn change_request(
+    kind: i8,
+    name: &str,
+    changes: &[Change<'_>],
+) -> incremental::IncrementalAlterConfigsRequest {
+    let configs = changes.iter().map(|(name, operation, value)| {
+        incremental::AlterableConfig::default()
+            .with_name(text(name))
+            .with_config_operation(*operation)
+            .with_value(value.map(text))
+    });
+    let resource = incremental::AlterConfigsResource::default()
+        .with_resource_type(kind)
+        .with_resource_name(text(name))
+        .with_configs(configs.collect());
+    incremental::IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
 }
 
 /// A batch of `count` records with times from now on, as a producer sends it.

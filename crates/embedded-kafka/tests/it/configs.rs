@@ -3,13 +3,12 @@ use protocol::messages::alter_configs_request as full;
 use protocol::messages::alter_configs_response::AlterConfigsResponse;
 use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResponse};
-use protocol::messages::incremental_alter_configs_request as incremental;
 use protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 
 use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use protocol::messages::metadata_response::MetadataResponse;
 
-use crate::client::{Client, single, text, topic};
+use crate::client::{Change, Client, change_request, single, text, topic};
 
 use ErrorCode as E;
 
@@ -66,18 +65,8 @@ async fn settings_are_those_of_the_version() {
     );
 }
 
-async fn change(client: &mut Client, kind: i8, resource: &str, changes: &[(&str, i8, Option<&str>)]) -> E {
-    let configs = changes.iter().map(|(name, operation, value)| {
-        incremental::AlterableConfig::default()
-            .with_name(text(name))
-            .with_config_operation(*operation)
-            .with_value(value.map(text))
-    });
-    let resource = incremental::AlterConfigsResource::default()
-        .with_resource_type(kind)
-        .with_resource_name(text(resource))
-        .with_configs(configs.collect());
-    let request = incremental::IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+async fn change(client: &mut Client, kind: i8, resource: &str, changes: &[Change<'_>]) -> E {
+    let request = change_request(kind, resource, changes);
     let response: IncrementalAlterConfigsResponse =
         client.call(ApiKey::IncrementalAlterConfigs, 1, &request).await;
     E(response.responses[0].error_code)
