@@ -34,6 +34,10 @@ pub trait Opener: fmt::Debug + Send + Sync {
 /// How long one of several addresses of a name is tried before the next.
 const ONE_OF_SEVERAL: Duration = Duration::from_secs(3);
 
+/// How long what was sent may be without any sign from the other side's system.
+#[cfg(target_os = "linux")]
+const UNHEARD_MAX: Duration = Duration::from_secs(30);
+
 /// Plain TCP.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tcp;
@@ -64,7 +68,13 @@ fn ready(stream: TcpStream) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
     // A peer that vanished without a word is noticed while the connection idles, too.
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // What is given up here must not arrive for long afterwards: without these, the system goes on sending what a
+    // closed connection, or a killed process, had left, for minutes, and may be heard when others have looked.
+    socket.set_linger(Some(Duration::ZERO))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNHEARD_MAX))?;
     let (reader, writer) = stream.into_split();
     Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
 }

@@ -23,7 +23,7 @@ pub struct Checkpoint {
     pub sent_leader_epoch: LeaderEpoch,
     /// The source topic's id, where the source cluster has topic ids.
     pub source_topic_id: Option<TopicId>,
-    /// The last source batch that was forwarded, to tell later that the source is still the same log.
+    /// The last source batch that was forwarded or passed over, to tell later that the source is still the same log.
     pub fingerprint: Option<Fingerprint>,
     /// The sequence of the next record sent, modulo 2^31, counted from `sequence_base`.
     pub sequence: i32,

@@ -8,10 +8,8 @@ pub mod connect_file;
 pub mod export;
 pub mod json;
 pub mod partitioner;
-mod progress;
 mod segments;
 pub mod writers;
 
 pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};
-pub use progress::{Done, Misfit, Progress};
 pub use segments::{SEGMENTS_MAX, Segment, Segments, SegmentsError, StepBack};

@@ -5,7 +5,7 @@
 //! position is behind the last source record that is there too. Records that are gone at the source
 //! cannot be sent again and need no position.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::trouble::Unfound;
@@ -89,22 +89,112 @@ impl Contents {
     }
 }
 
+/// Which of the records sent since the checkpoint the source may have deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deleted {
+    /// Any of them, by cleaning. Each replica of the source cleans for itself, so a new leader may also have records
+    /// left that were gone when they would have been sent.
+    Any,
+    /// The first ones, by retention: no more than so many.
+    First(usize),
+}
+
 /// The destination's records after the checkpoint, and the source's as they are read.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     /// Records sent since the checkpoint, by their sequences.
     sent: usize,
+    /// Records show their times.
+    timed: bool,
     destination: Vec<RecordHash>,
     /// Nothing of what was sent was deleted at the destination before it was read.
     complete: bool,
-    source: Vec<(RecordHash, Offset)>,
+    source: Read,
+}
+
+/// What of the source was read.
+#[derive(Debug)]
+enum Read {
+    /// Cleaned: how far the records go that the destination has.
+    Cleaned(Common),
+    /// Its beginning, as many records as were sent; at most so many are missing before them.
+    First(usize, Vec<(RecordHash, Offset)>),
+}
+
+/// The last record that both sides have.
+#[derive(Debug)]
+struct Common {
+    /// Of the destination's records: the last place, and how many are alike.
+    places: HashMap<RecordHash, (usize, usize)>,
+    /// The destination's last record.
+    end: Option<RecordHash>,
+    /// Which one it is, where the source goes on behind it, and whether records were read before it that the
+    /// destination has not.
+    last: Option<(RecordHash, Offset, bool)>,
+    /// How many like it were read.
+    alike: usize,
+    /// A record was read that the destination has not.
+    has_others: bool,
+}
+
+impl Common {
+    fn new(destination: &[RecordHash]) -> Common {
+        let mut places = HashMap::new();
+        for (place, hash) in destination.iter().enumerate() {
+            let (last, count) = places.entry(*hash).or_insert((place, 0));
+            (*last, *count) = (place, *count + 1);
+        }
+        let end = destination.last().copied();
+        Common { places, end, last: None, alike: 0, has_others: false }
+    }
+
+    fn take(&mut self, hash: RecordHash, next: Offset) {
+        let Some(&(place, count)) = self.places.get(&hash) else {
+            self.has_others = true;
+            return;
+        };
+        match self.last {
+            Some((last, ..)) if last == hash => self.alike += 1,
+            Some((last, ..)) if place < self.places[&last].0 => return,
+            _ => self.alike = 1,
+        }
+        // What is alike beyond those sent was not sent.
+        if self.alike <= count {
+            self.last = Some((hash, next, self.has_others));
+        }
+    }
+
+    /// All those like the destination's last record were read.
+    fn is_at_end(&self) -> bool {
+        let last = self.last.map(|(last, ..)| last).filter(|last| self.end == Some(*last));
+        last.is_some_and(|last| self.alike >= self.places[&last].1)
+    }
+
+    fn position(&self, timed: bool) -> Result<Option<Offset>, &'static str> {
+        let Some((last, next, behind_others)) = self.last else { return Ok(None) };
+        let is_one = timed && self.places[&last].1 == 1;
+        if is_one || !behind_others {
+            return Ok(Some(next));
+        }
+        // Perhaps those others were not sent, and this is another one that only looks like one that was.
+        Err("the source has others among them, and records that look alike")
+    }
 }
 
 impl Comparison {
-    /// `sent` records were sent since the checkpoint; `destination` is what is left of them there, all but
-    /// what cleaning took if `complete`.
-    pub(crate) fn new(sent: usize, destination: Vec<RecordHash>, complete: bool) -> Comparison {
-        Comparison { sent, destination, complete, source: Vec::new() }
+    /// `sent` records were sent since the checkpoint, of which the source has deleted some; `destination` is what is
+    /// left of them there, all but what cleaning took if `complete`. `timed`: the hashes tell the records' times.
+    pub(crate) fn new(
+        sent: usize,
+        deleted: Deleted,
+        (destination, complete): (Vec<RecordHash>, bool),
+        timed: bool,
+    ) -> Comparison {
+        let source = match deleted {
+            Deleted::Any => Read::Cleaned(Common::new(&destination)),
+            Deleted::First(most) => Read::First(most, Vec::new()),
+        };
+        Comparison { sent, timed, destination, complete, source }
     }
 
     /// Whether a comparison without a common record says that the source has none left of those sent.
@@ -112,28 +202,82 @@ impl Comparison {
         self.complete
     }
 
-    /// Takes more of the source's selected records after the checkpoint. True once there are enough: the
-    /// source has at most as many of those sent as were sent.
+    /// Takes more of the source's selected records after the checkpoint. True once there are enough.
     pub(crate) fn take(&mut self, records: Vec<(RecordHash, Offset)>) -> bool {
-        self.source.extend(records);
-        self.source.truncate(self.sent);
-        self.source.len() == self.sent
+        match &mut self.source {
+            Read::Cleaned(common) => records.into_iter().any(|(hash, next)| {
+                common.take(hash, next);
+                common.is_at_end()
+            }),
+            Read::First(_, source) => {
+                // It has at most as many of those sent as were sent.
+                source.extend(records);
+                source.truncate(self.sent);
+                source.len() == self.sent
+            }
+        }
     }
 
     /// Where the source goes on: after the last record that is at the destination, or `None` if none of
     /// those read is.
-    pub(crate) fn position(&self) -> Option<Offset> {
-        // Nothing was cleaned: the count is right, also among records that are all alike.
-        if let (Some(last), Some((hash, next))) = (self.destination.last(), self.source.last())
-            && self.source.len() == self.sent
-            && hash == last
-        {
-            return Some(*next);
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub(crate) fn position(&self) -> Result<Option<Offset>, &'static str> {
+        match &self.source {
+            Read::Cleaned(common) => common.position(self.timed),
+            Read::First(_, _) if self.destination.len() < self.sent => {
+                Err("the destination no longer has all of them")
+            }
+            Read::First(most, source) => {
+                let count = self.only_end_and_beginning(*most, source)?;
+                Ok(count.checked_sub(1).map(|last| source[last].1))
+            }
         }
-        self.destination.iter().rev().find_map(|wanted| {
-            self.source.iter().rev().find(|(hash, _)| hash == wanted).map(|(_, next)| *next)
-        })
     }
+
+    /// How many records the destination ends with and the source begins with, of which no more than `most` are deleted.
+    fn only_end_and_beginning(
+        &self,
+        most: usize,
+        source: &[(RecordHash, Offset)],
+    ) -> Result<usize, &'static str> {
+        let least = self.sent.saturating_sub(most);
+        let found = ends_and_beginnings(&self.destination, source);
+        let mut fitting = found.into_iter().take_while(|count| *count >= least.max(1));
+        match (fitting.next(), fitting.next()) {
+            (Some(_), Some(_)) => Err("the source has the same records more than once"),
+            // One record that looks like another proves nothing without a count or a time.
+            (Some(count), None) if least > 0 || self.timed => Ok(count),
+            (Some(_), None) => Err("the source may have the same records more than once"),
+            (None, _) if least > 0 => Err("the source has other records in their place"),
+            (None, _) => Ok(0),
+        }
+    }
+}
+
+/// All the numbers of records that `sent` ends with and `source` begins with, the largest first: the borders of the
+/// two, by the failure function of Knuth, Morris and Pratt.
+fn ends_and_beginnings(sent: &[RecordHash], source: &[(RecordHash, Offset)]) -> Vec<usize> {
+    let goes_on = |count: usize, hash: RecordHash| source.get(count).is_some_and(|(next, _)| *next == hash);
+    // Of the first records up to each: the longest shorter beginning that they end with.
+    let mut shorter = vec![0; source.len()];
+    let follow = |shorter: &[usize], mut count: usize, hash: RecordHash| {
+        while count > 0 && !goes_on(count, hash) {
+            count = shorter[count - 1];
+        }
+        if goes_on(count, hash) { count + 1 } else { 0 }
+    };
+    for at in 1..source.len() {
+        shorter[at] = follow(&shorter, shorter[at - 1], source[at].0);
+    }
+    let mut count = sent.iter().fold(0, |count, hash| follow(&shorter, count, *hash));
+    let mut counts = Vec::new();
+    while count > 0 {
+        counts.push(count);
+        count = shorter[count - 1];
+    }
+    counts
 }
 
 /// Where in the source the copy's last records are, for a lane of which nothing else is known. They are proof only
@@ -209,12 +353,47 @@ mod tests {
         check(&[2, 2], &[1, 2, 2, 2], Err(Unfound::Ambiguous));
     }
 
-    fn check(sent: usize, destination: &[u64], source: &[(u64, i64)], expected: Option<i64>) {
+    fn compare(
+        (sent, deleted, timed): (usize, Deleted, bool),
+        destination: &[u64],
+        source: &[(u64, i64)],
+    ) -> Result<Option<i64>, &'static str> {
         let destination = destination.iter().map(|hash| RecordHash(*hash)).collect();
-        let mut comparison = Comparison::new(sent, destination, true);
+        let mut comparison = Comparison::new(sent, deleted, (destination, true), timed);
         comparison
             .take(source.iter().map(|(hash, offset)| (RecordHash(*hash), Offset(offset + 1))).collect());
-        assert_eq!(comparison.position().map(|next| next.0 - 1), expected);
+        comparison.position().map(|next| next.map(|next| next.0 - 1))
+    }
+
+    fn check(sent: usize, destination: &[u64], source: &[(u64, i64)], expected: Option<i64>) {
+        let found = compare((sent, Deleted::Any, true), destination, source);
+        assert_eq!(found, Ok(expected), "{destination:?} {source:?}");
+    }
+
+    #[test]
+    fn what_was_sent_of_a_source_that_deleted_its_first_records_is_told_by_what_both_have() {
+        let check = |sent: &[u64], most, source: &[u64], timed, expected: Result<Option<i64>, ()>| {
+            let source: Vec<_> = source.iter().copied().zip(100..).collect();
+            let found = compare((sent.len(), Deleted::First(most), timed), sent, &source);
+            assert_eq!(found.map_err(|_| ()), expected, "{sent:?} {source:?}");
+        };
+        // Two of the four are gone, and the offsets say that it is no more.
+        check(&[1, 2, 3, 4], 2, &[3, 4, 5, 6], false, Ok(Some(101)));
+        // Offsets without records, so that it could have been all of them.
+        check(&[1, 2, 3, 4], 9, &[3, 4, 5, 6], true, Ok(Some(101)));
+        check(&[1, 2, 3, 4], 9, &[3, 4, 5, 6], false, Err(()));
+        // All are gone.
+        check(&[1, 2, 3, 4], 9, &[5, 6], true, Ok(None));
+        // Alike records: by the count, where there is one.
+        check(&[7, 7, 7, 7], 2, &[7, 7, 7, 7], false, Err(()));
+        check(&[7, 7, 7, 7], 0, &[7, 7, 7, 7], false, Ok(Some(103)));
+        check(&[1, 7, 7, 7], 9, &[7, 7, 8], true, Err(()));
+        check(&[1, 7, 8, 7], 9, &[7, 8, 7, 9], true, Err(()));
+        check(&[1, 7, 8, 7], 1, &[7, 8, 7, 9], true, Ok(Some(102)));
+        // Not what was copied.
+        check(&[1, 2, 3, 4], 2, &[5, 6], true, Err(()));
+        check(&[1, 2, 3, 4], 2, &[], true, Err(()));
+        check(&[1, 2, 3, 4], 4, &[], true, Ok(None));
     }
 
     #[test]
@@ -231,6 +410,13 @@ mod tests {
         check(3, &[1, 2, 3], &[(4, 13), (5, 14), (6, 15)], None);
         // The destination was cleaned as well.
         check(4, &[2, 4], &[(2, 11), (3, 12), (4, 13), (5, 14)], Some(13));
+        // One that an earlier leader of the source had cleaned away is there again.
+        check(3, &[1, 2, 3], &[(2, 11), (9, 12), (3, 13)], Some(13));
+        // Without times that may as well be one that was not sent, and the next one another that looks alike.
+        let untimed = |source: &[(u64, i64)]| compare((3, Deleted::Any, false), &[1, 2, 3], source);
+        assert!(untimed(&[(2, 11), (9, 12), (3, 13)]).is_err());
+        assert_eq!(untimed(&[(2, 11), (3, 12), (9, 13)]), Ok(Some(12)));
+        assert_eq!(untimed(&[(9, 13)]), Ok(None));
         // The source ends early.
         check(3, &[1, 2, 3], &[(3, 12)], Some(12));
         check(3, &[1, 2, 3], &[], None);

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use client::{CallError, Cluster, Connection, FetchOptions, Wanted};
+use client::{CallError, Cluster, Connection, FetchOptions, Metadata, Wanted};
 use model::{BrokerId, Offset, Routes, TopicName, TopicPartition};
 use offsets::{Producer, Stored, StoredLane};
 use record_batch::transcode;
@@ -52,6 +52,9 @@ pub enum PipelineError {
         /// Lanes without an answer.
         lanes: usize,
     },
+    /// The progress was still being stored when the time for a clean stop ended.
+    #[error("stopped before the progress was stored; what the destination has is found at the next start")]
+    NotStored,
 }
 
 /// The data plane of one flow, running.
@@ -83,13 +86,14 @@ impl Pipeline {
         source: Cluster,
         destination: Cluster,
         store: Box<dyn OffsetStore>,
-        options: Options,
+        mut options: Options,
         routes: watch::Receiver<Arc<Routes>>,
     ) -> Result<Pipeline, PipelineError> {
         let store = Arc::new(Mutex::new(store));
         let loading = Arc::clone(&store);
         let stored = in_store(&loading, |store| store.load()).await.map_err(PipelineError::Store)?;
         let metadata = destination.metadata(Wanted::None).await.map_err(PipelineError::Destination)?;
+        heed_brokers(&destination, &metadata, &mut options).await;
         let budget = Budget::new(options.buffer_bytes_max);
         let engine = Engine::new(options.clone(), budget, stored, metadata.cluster_id.as_deref(), now());
         let (messages, inbox) = mpsc::unbounded_channel();
@@ -131,7 +135,7 @@ impl Pipeline {
     /// Stops reading, awaits what is under way, stores the progress.
     ///
     /// # Errors
-    /// [`PipelineError::NotDrained`] after `drain_timeout`; nothing is lost by that.
+    /// [`PipelineError::NotDrained`] or [`PipelineError::NotStored`] after `drain_timeout`; nothing is lost by that.
     pub async fn stop(self) -> Result<(), PipelineError> {
         // A loop that has ended by itself needs no telling.
         let _ = self.stop.send(());
@@ -214,8 +218,10 @@ impl Driver {
                     self.engine.handle(now(), Event::Stop);
                 }
                 () = until(deadline) => {
-                    let lanes = self.engine.lanes_under_way();
-                    return Err(PipelineError::NotDrained { lanes });
+                    return Err(match self.engine.lanes_under_way() {
+                        0 => PipelineError::NotStored,
+                        lanes => PipelineError::NotDrained { lanes },
+                    });
                 }
                 () = until(timeout) => self.engine.handle(now(), Event::Timer),
                 () = tokio::time::sleep_until(status_due) => {}
@@ -303,8 +309,10 @@ impl Driver {
                 });
                 // The engine has at most one fetch under way per broker, so there is room.
                 if reader.try_send(command).is_err() {
-                    warn!(%broker, "the reader of this broker is gone");
                     self.readers.remove(&broker);
+                    let cluster = self.source.name().clone();
+                    let reply = Err(CallError::UnknownBroker { cluster, broker });
+                    self.spawn(async move { Event::Fetched { broker, reply } });
                 }
             }
             Action::Transcode { lane, ticket, entry, how, charge } => self.spawn(async move {
@@ -316,23 +324,23 @@ impl Driver {
                 .await;
                 Event::Transcoded { lane, ticket, pieces }
             }),
-            Action::Send { broker, connection, request, batches, not_after } => match self
-                .writers
-                .get(&broker)
-            {
-                Some((id, writer)) if *id == connection && not_after.is_none_or(|at| now().instant < at) => {
-                    let reply = writer.produce(batches, self.options.produce_timeout);
-                    self.spawn(async move {
-                        let reply = reply.await.map_err(|error| SendError {
-                            trouble: Some(Trouble::from_call(Side::Destination, "Produce", &error)),
-                            maybe_written: error.maybe_written(),
+            Action::Send { broker, connection, request, batches, not_after } => {
+                match self.writers.get(&broker) {
+                    Some((id, writer)) if *id == connection && now().instant < not_after => {
+                        let reply = writer.produce(batches, self.options.produce_timeout);
+                        self.spawn(async move {
+                            let reply = reply.await.map_err(|error| SendError {
+                                trouble: Some(Trouble::from_call(Side::Destination, "Produce", &error)),
+                                maybe_written: error.maybe_written(),
+                            });
+                            Event::Produced { request, reply }
                         });
-                        Event::Produced { request, reply }
-                    });
+                    }
+                    _ => self.spawn(async move {
+                        Event::Produced { request, reply: Err(SendError::NO_CONNECTION) }
+                    }),
                 }
-                _ => self
-                    .spawn(async move { Event::Produced { request, reply: Err(SendError::NO_CONNECTION) } }),
-            },
+            }
             Action::Save { changes, not_after } => self.save(changes, not_after),
         }
     }
@@ -393,6 +401,21 @@ impl Driver {
             }
             Event::Saved(result)
         });
+    }
+}
+
+/// Fits `options` to what a broker of the destination says of itself; all are taken to be set alike.
+async fn heed_brokers(destination: &Cluster, metadata: &Metadata, options: &mut Options) {
+    let Some(broker) = metadata.brokers.first() else { return };
+    match destination.describe_broker_configs(broker.id).await {
+        Ok(settings) => {
+            let value = |name: &str| settings.iter().find(|entry| entry.name == name)?.value.clone();
+            options.heed(value);
+        }
+        Err(error) => {
+            info!(%error, "the destination's replica.lag.time.max.ms and producer.id.expiration.ms cannot be read, taking \
+                them for no longer than 30 s, and no shorter than 24 h");
+        }
     }
 }
 

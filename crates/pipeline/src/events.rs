@@ -182,8 +182,8 @@ pub(crate) enum Action {
         connection: ConnectionId,
         request: RequestId,
         batches: Vec<ProduceBatch>,
-        /// Another process may write after that: checked again when the bytes leave.
-        not_after: Option<Instant>,
+        /// What was decided is old after that, and another process may write: checked again when the bytes leave.
+        not_after: Instant,
     },
     Save {
         changes: Stored,

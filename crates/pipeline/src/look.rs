@@ -18,6 +18,8 @@ use crate::trouble::{Side, Trouble};
 
 /// How much of a destination's tail is searched for our last batch, where its newest batch is not ours.
 const TAIL_BYTES_MAX: usize = 1 << 30;
+/// So many records are compared at most: 16 bytes each, on either side.
+const COMPARED_RECORDS_MAX: usize = 4 << 20;
 /// Bytes of one fetch of the tail.
 const TAIL_FETCH_BYTES: usize = 4 << 20;
 /// How long such a fetch may wait: the records are there.
@@ -208,6 +210,10 @@ pub(crate) async fn read_contents(
         }
         if next <= position {
             return Err(unreadable_log(position));
+        }
+        if contents.records.len() > COMPARED_RECORDS_MAX {
+            let records = latest.0 - from.0;
+            return Err(Trouble::PositionUnknown { records, why: "they are too many to compare" });
         }
         position = next;
     }

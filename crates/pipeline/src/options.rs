@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use model::ProducerId;
 
+/// How long a broker may have received something and not handled it.
+const RECEIVED_FOR: Duration = Duration::from_secs(5);
+
 /// Which records of transactions are copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
@@ -114,5 +117,45 @@ impl Options {
             start_group: None,
             opposite_producers: Vec::new(),
         }
+    }
+
+    /// Fits the two times that rest on the destination's brokers to their settings, given by name; never less careful
+    /// than by Kafka's defaults.
+    pub(crate) fn heed(&mut self, setting: impl Fn(&str) -> Option<String>) {
+        let millis = |name| setting(name)?.parse().ok().map(Duration::from_millis);
+        if let Some(lag) = millis("replica.lag.time.max.ms") {
+            self.replica_lag_max = self.replica_lag_max.max(lag * 3 / 2 + RECEIVED_FOR);
+        }
+        // Before 3.5 producers were forgotten together with transactional ids (KIP-854).
+        let expiration =
+            millis("producer.id.expiration.ms").or_else(|| millis("transactional.id.expiration.ms"));
+        if let Some(expiration) = expiration {
+            self.aged_after = self.aged_after.min(expiration * 5 / 6);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rests_on_the_brokers_settings_follows_them_where_they_are_stricter() {
+        let heeded = |settings: &[(&str, &str)]| {
+            let mut options = Options::new("flow");
+            options.heed(|name| {
+                settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            });
+            (options.replica_lag_max.as_secs(), options.aged_after.as_secs())
+        };
+        let defaults = [("replica.lag.time.max.ms", "30000"), ("producer.id.expiration.ms", "86400000")];
+        assert_eq!(heeded(&[]), (50, 20 * 3600));
+        assert_eq!(heeded(&defaults), (50, 20 * 3600));
+        assert_eq!(
+            heeded(&[("replica.lag.time.max.ms", "60000"), ("producer.id.expiration.ms", "3600000")]),
+            (95, 3000)
+        );
+        assert_eq!(heeded(&[("transactional.id.expiration.ms", "604800000")]), (50, 20 * 3600));
+        assert_eq!(heeded(&[("replica.lag.time.max.ms", "10000")]), (50, 20 * 3600));
     }
 }

@@ -61,10 +61,13 @@ pub(crate) enum Placement {
     Blocked(Trouble),
 }
 
+/// Two sequences that are closer than this tell which of them comes first.
+const SEQUENCES_TOLD_APART: i64 = 1 << 30;
+
 /// How many sequences lie from `from` to `to`, both modulo 2^31; negative where `to` is behind.
 pub(crate) fn sequence_distance(from: i32, to: i32) -> i64 {
     let ahead = (i64::from(to) - i64::from(from)).rem_euclid(1 << 31);
-    if ahead < 1 << 30 { ahead } else { ahead - (1 << 31) }
+    if ahead < SEQUENCES_TOLD_APART { ahead } else { ahead - (1 << 31) }
 }
 
 /// The sequence `count` records after `sequence`, modulo 2^31.
@@ -86,6 +89,9 @@ pub(crate) fn place(position: &Checkpoint, evidence: &Evidence, unsettled: bool)
         (ProducerEvidence::Last(last), _) | (_, Some(Tail::Ours(last))) => last,
         (_, tail) => return place_by_log_end(position, evidence, tail, appended),
     };
+    if appended >= SEQUENCES_TOLD_APART {
+        return place_far_behind(position, evidence, last);
+    }
     let ours = sequence_distance(position.sequence, sequence_after(last, 1));
     if ours < 0 {
         return place_before(position, evidence, -ours);
@@ -104,6 +110,18 @@ pub(crate) fn place(position: &Checkpoint, evidence: &Evidence, unsettled: bool)
             Placement::LookAgain
         }
         _ => Placement::Found { records: ours, foreign: appended - ours },
+    }
+}
+
+/// So many records after the position that a sequence, which is counted modulo 2^31, no longer says how many: the log
+/// does, where all of them are ours.
+fn place_far_behind(position: &Checkpoint, evidence: &Evidence, last: i32) -> Placement {
+    let (from, latest) = (position.destination_end, evidence.latest);
+    let appended = latest.0 - from.0;
+    if sequence_after(position.sequence, appended) == sequence_after(last, 1) {
+        Placement::Found { records: appended, foreign: 0 }
+    } else {
+        Placement::Blocked(Trouble::TailTooFar { from, latest })
     }
 }
 
@@ -283,6 +301,16 @@ mod tests {
             (at(100, 50), seen(Unsupported, 70, Some(Tail::Ours(119))), false, found(20, 0)),
             // Remembered: whatever is late is refused or recognised.
             (at(100, 50), seen(Last(119), 70, None), true, found(20, 0)),
+            // So far behind that the sequence has gone round, and half round: the log tells how far.
+            (at(100, 50), seen(Last(104), 55 + (1 << 31), None), false, found(5 + (1 << 31), 0)),
+            (at(100, 0), seen(Last(99), 1 << 31, None), false, found(1 << 31, 0)),
+            (at(0, 0), seen(Last((1 << 30) + 4), 5 + (1 << 30), None), false, found(5 + (1 << 30), 0)),
+            (
+                at(100, 50),
+                seen(Last(104), 56 + (1 << 31), None),
+                false,
+                Placement::Blocked(Trouble::TailTooFar { from: Offset(50), latest: Offset(56 + (1 << 31)) }),
+            ),
             // Across the wrap of the sequence.
             (at(i32::MAX - 4, 50), seen(Last(4), 60, None), false, found(10, 0)),
         ];

@@ -34,7 +34,7 @@ pub enum StoreError {
     /// It may be done another time.
     #[error("{0}")]
     Failed(String),
-    /// Another process has taken the place over: nothing is stored any more.
+    /// Another process has taken the place over: nothing is stored or copied any more.
     #[error("{0}")]
     Taken(String),
 }

@@ -38,6 +38,9 @@ pub enum Trouble {
     /// The destination has records of the flow, our progress does not know the partition, and comparing records
     /// does not tell where the source goes on.
     ProgressLost { sequence: i32, why: Unfound },
+    /// Records were copied after the stored position, and the source no longer has all of them: what is left does not
+    /// tell where it goes on.
+    PositionUnknown { records: i64, why: &'static str },
     /// Records are to be counted that were selected by other settings.
     SelectionChanged,
     /// The source's records after the position are not those the destination has.
@@ -56,8 +59,8 @@ pub enum Trouble {
     LeaseOver,
     /// The stored progress was made with another destination cluster.
     OtherDestination { stored: String, present: String },
-    /// Nothing is known of earlier copying, and the destination partition has records.
-    DestinationNotEmpty { records: i64, writer: Option<(ProducerId, i16)> },
+    /// Nothing is known of earlier copying, and the destination partition has records, or had some.
+    DestinationNotEmpty { records: i64, deleted: i64, writer: Option<(ProducerId, i16)> },
     /// The destination's leader has records that its followers have not.
     NotReplicated,
     /// Only time tells whether something sent is still on its way to the replicas.
@@ -70,7 +73,7 @@ pub enum Trouble {
     NoAnswer(Side, BrokerId, u64),
     /// Progress cannot be written.
     Store(String),
-    /// Progress is another process's now.
+    /// Progress is another process's now: this one may not go on.
     StoreTaken(String),
 }
 
@@ -144,8 +147,6 @@ impl Trouble {
     pub fn passes(&self) -> bool {
         match self {
             Trouble::NoLeader(_) | Trouble::Connection(..) | Trouble::Passing(..) | Trouble::Store(_) => true,
-            // Nothing that is copied waits for it.
-            Trouble::StoreTaken(_) => true,
             // Damage on the way is gone when the batch is fetched again.
             Trouble::Unreadable { .. } => true,
             Trouble::NotReplicated | Trouble::OutcomeUnknown => true,
@@ -163,10 +164,12 @@ impl Trouble {
             | Trouble::TailTooFar { .. }
             | Trouble::TailDeleted { .. }
             | Trouble::ProgressLost { .. }
+            | Trouble::PositionUnknown { .. }
             | Trouble::SelectionChanged
             | Trouble::SourceChanged { .. }
             | Trouble::BatchRefused { .. }
             | Trouble::OtherDestination { .. }
+            | Trouble::StoreTaken(_)
             | Trouble::DestinationNotEmpty { .. }
             | Trouble::RecordTooLarge { .. }
             | Trouble::ProducerTaken { .. }
@@ -221,7 +224,7 @@ impl Trouble {
             Trouble::TailTooFar { .. } => {
                 "others write to the destination topic; give the copy a topic of its own with topic.rename.format"
             }
-            Trouble::TailDeleted { .. } => {
+            Trouble::TailDeleted { .. } | Trouble::PositionUnknown { .. } => {
                 "stop the worker and `paralog offsets alter` this partition --to-offset, the one after the last that \
                  was copied"
             }
@@ -249,8 +252,9 @@ impl Trouble {
             Trouble::Store(_) => {
                 "mend what is named (room, rights, brokers); meanwhile no partition begins, and those that have copy on"
             }
-            // It says itself what to do.
-            Trouble::StoreTaken(_) => return None,
+            Trouble::StoreTaken(_) => {
+                "stop one of the two processes, and start this one again if it is to copy"
+            }
         })
     }
 }
@@ -330,6 +334,11 @@ impl fmt::Display for Trouble {
                     Unfound::Ambiguous => "the source has the same records as the last of them more than once",
                 })
             }
+            Trouble::PositionUnknown { records, why } => write!(
+                f,
+                "{records} records were copied after the stored progress, the source has deleted some of them, and where it \
+                 goes on cannot be told: {why}"
+            ),
             Trouble::SelectionChanged => f.write_str(
                 "records sent by the last run were selected by another isolation.level and cannot be counted by \
                  the present one",
@@ -360,11 +369,12 @@ impl fmt::Display for Trouble {
                 "the destination partition holds records of somebody else under this flow's producer id {producer_id}: \
                  their epoch is {epoch}, this flow's {ours}"
             ),
-            Trouble::DestinationNotEmpty { records, writer } => {
-                write!(
-                    f,
-                    "the destination partition holds {records} records and nothing is known of an earlier copy"
-                )?;
+            Trouble::DestinationNotEmpty { records, deleted, writer } => {
+                match (records, deleted) {
+                    (0, _) => write!(f, "the destination partition held {deleted} records, now deleted,")?,
+                    _ => write!(f, "the destination partition holds {records} records")?,
+                }
+                f.write_str(" and nothing is known of an earlier copy")?;
                 writer.map_or(Ok(()), |(id, epoch)| {
                     write!(f, "; the last were written under producer id {id}, epoch {epoch}")
                 })
@@ -382,7 +392,7 @@ impl fmt::Display for Trouble {
                 write!(f, "no answer from {side} broker {broker} for {seconds} s")
             }
             Trouble::Store(error) => write!(f, "progress cannot be stored: {error}"),
-            Trouble::StoreTaken(error) => write!(f, "progress is not stored any more: {error}"),
+            Trouble::StoreTaken(error) => write!(f, "this process copies nothing any more: {error}"),
         }
     }
 }

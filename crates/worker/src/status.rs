@@ -84,7 +84,7 @@ fn patience(trouble: &Trouble) -> Option<Duration> {
     match trouble {
         Trouble::Unreadable { .. } => Some(PATIENCE_UNREADABLE),
         Trouble::Refused(..) | Trouble::BatchRefused { .. } => Some(PATIENCE_REFUSED),
-        Trouble::Store(_) | Trouble::StoreTaken(_) => Some(PATIENCE_STORE),
+        Trouble::Store(_) => Some(PATIENCE_STORE),
         other => (!other.passes()).then_some(PATIENCE),
     }
 }

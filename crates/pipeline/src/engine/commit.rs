@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use model::Offset;
-use offsets::{Producer, StoredLane};
+use model::{Offset, TopicPartition};
+use offsets::{Producer, Stored, StoredLane};
 use tracing::{debug, info, warn};
 
-use super::{Engine, Identity, StoreFailure, backoff_of};
+use super::{Engine, Identity, Saving, StoreFailure, backoff_of};
 use crate::earned::{is_ahead_of_store, is_worth_storing};
 use crate::events::{Action, LaneId};
 use crate::lane::{Opening, State};
@@ -26,7 +26,7 @@ impl Engine {
             return;
         }
         if self.flow_trouble.is_some() {
-            // What is stored is about another destination, and stays as it is.
+            // What is stored is about another destination, or another process's, and stays as it is.
             self.save_due = None;
             self.final_save_done |= self.stopping;
             return;
@@ -56,20 +56,26 @@ impl Engine {
             }
             _ => None,
         };
-        if dirty.is_empty() && producer.is_none() && self.leftovers.lanes.is_empty() {
+        if dirty.is_empty() && producer.is_none() && self.leftovers.is_empty() {
             self.final_save_done |= drained;
             return;
         }
-        let mut changes = std::mem::take(&mut self.leftovers);
-        changes.producer = producer;
+        let leftovers = std::mem::take(&mut self.leftovers);
+        let mut changes = Stored { producer, lanes: leftovers.clone() };
         for id in &dirty {
             let Some(lane) = self.lanes.get_mut(id) else { continue };
             lane.dirty = false;
             changes.lanes.insert(lane.route.source.clone(), StoredLane::Ours(lane.checkpoint().clone()));
         }
-        self.saving = Some(dirty);
+        self.saving = Some(Saving { lanes: dirty, leftovers });
         self.saving_since = self.now.instant;
         self.actions.push_back(Action::Save { changes, not_after: self.lease });
+    }
+
+    /// Whether the last position of a lane that is gone is not known to be stored; what comes of it is the new lane's.
+    pub(super) fn is_unstored(&mut self, source: &TopicPartition) -> bool {
+        let is_under_way = self.saving.as_ref().is_some_and(|saving| saving.leftovers.contains_key(source));
+        self.leftovers.remove(source).is_some() || is_under_way
     }
 
     /// Whether reading waits for the store: not for one that fails or hangs, since copying needs it only to be short
@@ -82,7 +88,7 @@ impl Engine {
     }
 
     pub(super) fn saved(&mut self, result: Result<(), StoreError>) {
-        let Some(ids) = self.saving.take() else { return };
+        let Some(Saving { lanes: ids, leftovers }) = self.saving.take() else { return };
         match result {
             Ok(()) => {
                 if self.store_failure.take().is_some() {
@@ -102,16 +108,23 @@ impl Engine {
                     self.position_saved(id);
                 }
             }
-            Err(error) => self.not_saved(&ids, &error),
+            Err(error) => {
+                self.leftovers
+                    .extend(leftovers.into_iter().filter(|(at, _)| !self.by_source.contains_key(at)));
+                self.not_saved(&ids, &error);
+            }
         }
     }
 
     /// A save failed. Said once, and once more when something begins to wait for the store: until it can be written,
     /// no lane sends its first batch.
     fn not_saved(&mut self, ids: &[LaneId], error: &StoreError) {
-        let (trouble, taken) = match error {
-            StoreError::Failed(what) => (Trouble::Store(what.clone()), false),
-            StoreError::Taken(what) => (Trouble::StoreTaken(what.clone()), true),
+        let trouble = match error {
+            StoreError::Failed(what) => Trouble::Store(what.clone()),
+            StoreError::Taken(what) => {
+                self.store_taken(what);
+                return;
+            }
         };
         let mut lanes_waiting = 0;
         for id in ids {
@@ -127,11 +140,7 @@ impl Engine {
         let before = self.store_failure.take();
         let attempts = before.as_ref().map_or(1, |failure| failure.attempts + 1);
         let told_waiting = before.as_ref().is_some_and(|failure| failure.told_waiting);
-        if taken {
-            if before.is_none_or(|before| before.trouble != trouble) {
-                warn!(error = %error, "progress is not stored any more, copying goes on where it is known");
-            }
-        } else if waits && !told_waiting {
+        if waits && !told_waiting {
             let lanes = if all_wait { self.lanes.len() } else { lanes_waiting };
             warn!(lanes, error = %error, "progress cannot be stored, lanes wait for that before they begin; retrying");
         } else if before.is_none() || self.stopping {
@@ -147,6 +156,17 @@ impl Engine {
         };
         self.save_due = Some(self.now.instant + pause);
         self.final_save_done |= self.stopping;
+    }
+
+    /// Another process has the progress now: it copies, and what this one knows is old.
+    fn store_taken(&mut self, what: &str) {
+        let trouble = Trouble::StoreTaken(what.to_owned());
+        self.flow_trouble = Some(trouble.clone());
+        self.final_save_done |= self.stopping;
+        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        for id in ids {
+            self.doubt(id, Some(trouble.clone()), false);
+        }
     }
 
     /// Whether the outcome of everything sent is known, so that the next process need not wait for it.
@@ -174,7 +194,7 @@ impl Engine {
         }
         if lane.dirty && !lane.fresh {
             // Its last position goes to the store with a save of its own.
-            self.leftovers.lanes.insert(lane.route.source, StoredLane::Ours(lane.acked));
+            self.leftovers.insert(lane.route.source, StoredLane::Ours(lane.acked));
             self.save_now = true;
         }
     }

@@ -41,6 +41,8 @@ impl Engine {
             ProducerEvidence::Nothing | ProducerEvidence::Unsupported => None,
         };
         let is_empty = evidence.latest <= evidence.log_start;
+        // What was deleted may have been copies.
+        let is_untouched = is_empty && evidence.log_start <= Offset(0);
         // What was set by an operator only wants the sequence, and a broker that knows none takes any.
         let enough = lane.taken_over && evidence.producer != ProducerEvidence::Unsupported;
         let contents = match contents {
@@ -85,9 +87,10 @@ impl Engine {
                 };
                 Some(Trouble::ProgressLost { sequence, why })
             }
-            None if is_empty || existing == ExistingRecords::Append => None,
+            None if is_untouched || existing == ExistingRecords::Append => None,
             None => Some(Trouble::DestinationNotEmpty {
                 records: evidence.latest.0 - evidence.log_start.0,
+                deleted: evidence.log_start.0,
                 writer: contents.foreign,
             }),
         };
@@ -95,6 +98,10 @@ impl Engine {
             self.doubt(id, Some(trouble), false);
             return;
         }
+        if lane.taken_over && self.waits_for_late(id) {
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
         if let Some(sequence) = sequence {
             // What is sent from the operator's position on follows what was sent before.
             lane.acked.sequence = sequence_after(sequence, 1);

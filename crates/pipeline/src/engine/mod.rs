@@ -8,6 +8,8 @@ mod commit;
 mod finding;
 mod opening;
 mod reading;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -77,6 +79,14 @@ struct FetchUnderWay {
     _reserved: Charge,
 }
 
+/// What is being stored.
+#[derive(Debug)]
+struct Saving {
+    lanes: Vec<LaneId>,
+    /// Last positions of lanes that are gone.
+    leftovers: BTreeMap<TopicPartition, StoredLane>,
+}
+
 /// Progress cannot be stored.
 #[derive(Debug)]
 struct StoreFailure {
@@ -108,8 +118,9 @@ pub(crate) struct Engine {
     source: Leadership,
     destination: Leadership,
 
-    look_source: BTreeMap<BrokerId, Vec<LaneId>>,
-    look_destination: BTreeMap<BrokerId, Vec<LaneId>>,
+    /// Whom to ask about which lanes next; about each once, or a broker refuses the whole question.
+    look_source: BTreeMap<BrokerId, BTreeSet<LaneId>>,
+    look_destination: BTreeMap<BrokerId, BTreeSet<LaneId>>,
     looking_destination: BTreeSet<BrokerId>,
 
     fetches: BTreeMap<BrokerId, FetchUnderWay>,
@@ -125,7 +136,7 @@ pub(crate) struct Engine {
     /// progress was last stored.
     copied_bytes: u64,
     stored_bytes: u64,
-    saving: Option<Vec<LaneId>>,
+    saving: Option<Saving>,
     /// When the last save was asked for.
     saving_since: Instant,
     /// The last save failed: the next is a matter of time, however much comes meanwhile.
@@ -133,7 +144,7 @@ pub(crate) struct Engine {
     save_due: Option<Instant>,
     save_now: bool,
     /// Last positions of lanes that are gone, not yet stored.
-    leftovers: Stored,
+    leftovers: BTreeMap<TopicPartition, StoredLane>,
 
     /// Until when this process may write, where that has an end.
     lease: Option<Instant>,
@@ -141,6 +152,7 @@ pub(crate) struct Engine {
     lease_lost: bool,
     /// When anything last happened here: the timer sees to it that this is not long ago.
     heard_at: Instant,
+    heard_wall_ms: i64,
     /// When this process last ran again after it had stood still, or was started.
     returned_at: Instant,
 
@@ -212,10 +224,11 @@ impl Engine {
             saving_since: now.instant,
             store_failure: None,
             save_due: Some(now.instant + options.flush_interval),
-            leftovers: Stored::default(),
+            leftovers: BTreeMap::new(),
             lease: None,
             lease_lost: false,
             heard_at: now.instant,
+            heard_wall_ms: now.wall_ms,
             returned_at: now.instant,
             timers: BTreeSet::new(),
             to_step: BTreeSet::new(),
@@ -234,10 +247,10 @@ impl Engine {
     /// Takes one event at `now`.
     pub(crate) fn handle(&mut self, now: Now, event: Event) {
         self.now = now;
-        if now.instant > self.heard_at + ABSENT {
+        if now.instant > self.heard_at + ABSENT || self.slept(now) {
             self.was_absent();
         }
-        self.heard_at = now.instant;
+        (self.heard_at, self.heard_wall_ms) = (now.instant, now.wall_ms);
         self.lease_lost |= self.lease.is_some_and(|until| until <= now.instant);
         match event {
             Event::Routes(routes) => self.routes_changed(&routes),
@@ -357,12 +370,33 @@ impl Engine {
                     .map(|lane| (lane.id, trouble.clone())),
             );
         }
+        overdue.extend(self.lanes.values().filter_map(|lane| Some((lane.id, self.overdue_opening(lane)?))));
         for request in self.requests.values() {
             let Some(past) = since(request.sent_at) else { continue };
             let trouble = Trouble::NoAnswer(Side::Destination, request.broker, past.as_secs());
             overdue.extend(request.lanes.iter().map(|id| (*id, trouble.clone())));
         }
         overdue
+    }
+
+    /// What an opening lane has waited for for long.
+    fn overdue_opening(&self, lane: &Lane) -> Option<Trouble> {
+        let since = |at: Instant| self.now.instant.checked_duration_since(at).filter(|past| *past >= OVERDUE);
+        let State::Opening(opening) = lane.state else { return None };
+        let (side, leader) = match opening {
+            Opening::Source => (Side::Source, lane.source_leader?),
+            Opening::Destination => {
+                (Side::Destination, *self.destination.leaders.get(&lane.route.destination)?)
+            }
+            Opening::Ready if !matches!(self.identity, Identity::Unsaved(_)) => return None,
+            Opening::Ready | Opening::Saving => {
+                let past = since(self.saving_since).filter(|_| self.saving.is_some())?;
+                return Some(Trouble::Store(format!("nothing has come of it for {} s", past.as_secs())));
+            }
+            Opening::Tail => return None,
+        };
+        let past = since(lane.asked_at.max(lane.doubt_at))?;
+        Some(Trouble::NoAnswer(side, leader.broker, past.as_secs()))
     }
 
     /// What became of the lanes during one event, one line for all that share a reason.
@@ -511,6 +545,10 @@ impl Engine {
             lane.unsettled = (!self.started_clean || self.left_unsettled) && begun;
             lane.may_have_sent = lane.unsettled;
             lane.source_leader = self.source.leaders.get(&route.source).copied();
+            if self.is_unstored(&route.source) {
+                lane.dirty = true;
+                self.save_now = true;
+            }
             self.by_source.insert(route.source.clone(), id);
             self.by_destination.insert(route.destination.clone(), id);
             self.lanes.insert(id, lane);
@@ -528,6 +566,13 @@ impl Engine {
             lane.reopen(State::Draining);
             self.to_step.insert(id);
         }
+    }
+
+    /// Whether the machine slept: the wall clock goes on then, the monotonic one does not.
+    fn slept(&self, now: Now) -> bool {
+        let monotonic = now.instant.saturating_duration_since(self.heard_at);
+        let wall_ms = u64::try_from(now.wall_ms - self.heard_wall_ms).unwrap_or(0);
+        Duration::from_millis(wall_ms) > monotonic + ABSENT
     }
 
     /// This process, or its machine, stood still. Meanwhile a leader may have gone and come back with another
@@ -600,6 +645,9 @@ impl Engine {
             match side {
                 Side::Source => {
                     lane.preferred = None;
+                    if present.is_some() && lane.source_leader != present && lane.is_reading() {
+                        lane.verify_again();
+                    }
                     lane.source_leader = present;
                     if another_leader {
                         lane.fetch_not_before = None;
@@ -680,10 +728,7 @@ impl Engine {
     fn doubt(&mut self, id: LaneId, trouble: Option<Trouble>, unsettled: bool) {
         let options = (self.options.backoff_min, self.options.backoff_max);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if unsettled || !lane.unsettled {
-            lane.doubt_at = self.now.instant;
-        }
-        lane.unsettled |= unsettled;
+        lane.doubted(self.now.instant, unsettled);
         if lane.state == State::Draining {
             self.to_step.insert(id);
             return;

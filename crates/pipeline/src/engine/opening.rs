@@ -123,16 +123,17 @@ impl Engine {
         let (Some(source), Some(destination)) = (source, destination) else { return };
         if lane.source_checked {
             lane.state = State::Opening(Opening::Destination);
-            self.look_destination.entry(destination.broker).or_default().push(id);
+            self.look_destination.entry(destination.broker).or_default().insert(id);
         } else {
             lane.state = State::Opening(Opening::Source);
-            self.look_source.entry(source.broker).or_default().push(id);
+            self.look_source.entry(source.broker).or_default().insert(id);
         }
     }
 
     /// Turns the gathered looks into actions, one per broker at a time.
     pub(super) fn flush_looks(&mut self) {
         for (broker, ids) in std::mem::take(&mut self.look_source) {
+            let ids: Vec<LaneId> = ids.into_iter().collect();
             for some in ids.chunks(LANES_PER_LOOK) {
                 let asked = self.ask(some, Opening::Source);
                 let lanes = asked.map(|lane| (lane.key(), lane.route.source.clone())).collect();
@@ -146,9 +147,10 @@ impl Engine {
             .copied()
             .collect();
         for broker in brokers {
-            let Some(mut ids) = self.look_destination.remove(&broker) else { continue };
+            let Some(waiting) = self.look_destination.remove(&broker) else { continue };
+            let mut ids: Vec<LaneId> = waiting.into_iter().collect();
             if ids.len() > LANES_PER_LOOK {
-                self.look_destination.insert(broker, ids.split_off(LANES_PER_LOOK));
+                self.look_destination.insert(broker, ids.split_off(LANES_PER_LOOK).into_iter().collect());
             }
             let asked = self.ask(&ids, Opening::Destination);
             let lanes: Vec<_> = asked.map(|lane| (lane.key(), lane.route.destination.clone())).collect();
@@ -215,7 +217,7 @@ impl Engine {
         let position = lane.acked.next_source;
         let trouble = if recreated {
             Some(Trouble::SourceRecreated)
-        } else if position < evidence.log_start {
+        } else if position < evidence.log_start && lane.fresh {
             Some(Trouble::SourceOvertaken { position, log_start: evidence.log_start })
         } else if position > evidence.high_watermark && lane.asked_at < lane.doubt_at + LEADER_SETTLES {
             // A new leader's high watermark follows its followers.
@@ -338,6 +340,7 @@ impl Engine {
             return;
         }
         lane.last_contact = asked_at;
+        lane.shown_at.get_or_insert(self.now.instant);
         let recreated = match (lane.acked.destination_topic_id, lane.route.destination_topic_id) {
             (Some(copied), Some(present)) => copied != present,
             _ => false,
@@ -368,7 +371,7 @@ impl Engine {
         // Nobody may remember us, and then the log's length alone may be that of other records of ours.
         let is_shown =
             evidence.tail.is_some() || evidence.latest <= evidence.log_start.max(tail_from(&lane.acked));
-        let is_settled = is_shown && asked_at >= lane.doubt_at + self.options.replica_lag_max;
+        let is_settled = is_shown && asked_at >= lane.settles_at(self.options.replica_lag_max);
         match place(&lane.acked, evidence, lane.unsettled && !is_settled) {
             // Counts prove nothing where others may write: theirs may be replicated, and ours not.
             Placement::Found { records, .. }
@@ -381,8 +384,8 @@ impl Engine {
                 self.read_tail(id, broker, evidence);
             }
             Placement::Found { records, foreign } => {
-                if records > 0 && lane.acked.selection != selection_of(self.options.isolation) {
-                    self.doubt(id, Some(Trouble::SelectionChanged), false);
+                if lane.acked.selection != selection_of(self.options.isolation) {
+                    self.change_selection(id, records);
                     return;
                 }
                 if records > 0 && !lane.may_have_sent {
@@ -399,14 +402,20 @@ impl Engine {
                     warn!(destination = %lane.route.destination, records = foreign,
                         "others write to the copy's partition: offsets of the two sides drift apart");
                 }
-                lane.acked.selection = selection_of(self.options.isolation);
                 let last = sequence_after(lane.acked.sequence, records - 1);
                 if contents.as_ref().is_some_and(|contents| contents.last_sequence != Some(last)) {
                     // More came between the looks.
                     self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
                     return;
                 }
-                if records > 0 && lane.route.rule.source_compacted && contents.is_none() {
+                if records == 0 && lane.is_overtaken() {
+                    let (position, log_start) = (lane.acked.next_source, lane.source_start);
+                    lane.source_checked = false;
+                    self.doubt(id, Some(Trouble::SourceOvertaken { position, log_start }), false);
+                    return;
+                }
+                let is_counted = !lane.route.rule.source_compacted && !lane.is_overtaken();
+                if records > 0 && !is_counted && contents.is_none() {
                     lane.state = State::Opening(Opening::Tail);
                     self.actions.push_back(Action::ReadContents {
                         lane: lane.key(),
@@ -431,8 +440,8 @@ impl Engine {
                     && records > 0
                 {
                     info!(source = %lane.route.source, records,
-                        "the source is compacted: finding the position by comparing records");
-                    lane.compare(contents, evidence.log_start);
+                        "the source has deleted some of the last records copied: finding the position by comparing");
+                    lane.compare(contents, evidence.log_start, self.now.instant);
                 }
                 self.ready_after_walk(id);
             }
@@ -458,11 +467,7 @@ impl Engine {
                 self.look_again(id, Trouble::NotReplicated, pause);
             }
             Placement::WaitForReplicas => {
-                let until = lane.doubt_at + self.options.replica_lag_max;
-                if asked_at < until {
-                    let pause = until.saturating_duration_since(self.now.instant).max(LOOK_AGAIN);
-                    self.look_again(id, Trouble::OutcomeUnknown, pause);
-                } else {
+                if !self.waits_for_late(id) {
                     self.read_tail(id, broker, evidence);
                 }
             }
@@ -493,6 +498,38 @@ impl Engine {
             }
             Placement::Blocked(trouble) => self.doubt(id, Some(trouble), false),
         }
+    }
+
+    /// The records that follow are selected by another isolation level than those before, of which `records` are to be
+    /// counted. That can begin at a stored position only: where both selections have been counted from one, nobody can
+    /// tell which record has which sequence.
+    fn change_selection(&mut self, id: LaneId, records: i64) {
+        if records > 0 {
+            self.doubt(id, Some(Trouble::SelectionChanged), false);
+            return;
+        }
+        if self.waits_for_late(id) {
+            return;
+        }
+        let selection = selection_of(self.options.isolation);
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.acked.selection = selection;
+        lane.dirty = true;
+        lane.reopen(State::Opening(Opening::Saving));
+        self.save_now = true;
+    }
+
+    /// Whether a lane waits until nothing sent before can be appended any more, and for a look after that: the
+    /// sequences that follow will be those of other records.
+    pub(super) fn waits_for_late(&mut self, id: LaneId) -> bool {
+        let Some(lane) = self.lanes.get(&id).filter(|lane| lane.unsettled) else { return false };
+        let until = lane.settles_at(self.options.replica_lag_max);
+        if lane.asked_at >= until {
+            return false;
+        }
+        let pause = until.saturating_duration_since(self.now.instant).max(LOOK_AGAIN);
+        self.look_again(id, Trouble::OutcomeUnknown, pause);
+        true
     }
 
     /// A leader refuses a sequence that has begun anew, and nothing was appended since: the number of our last record

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use client::{CallError, Class, ErrorCode, FetchPartition, FetchReply, Fetched, classify};
-use model::{BrokerId, Offset, TopicPartition};
+use model::{BrokerId, TopicPartition};
 use record_batch::{BatchError, Piece};
 use tracing::{debug, info, warn};
 
@@ -152,20 +152,25 @@ impl Engine {
         }
         let charge = self.budget.charge(reply.bytes);
         let unseen = self.now.instant >= under_way.asked_at + under_way.wait_max + UNSEEN;
-        let by_partition: BTreeMap<&TopicPartition, (LaneKey, Offset)> =
-            under_way.lanes.iter().map(|(key, partition, offset)| (partition, (*key, *offset))).collect();
-        for fetched in &reply.partitions {
-            if let Some((key, asked)) = by_partition.get(&fetched.partition) {
-                if self.lane_at(*key).is_some_and(|lane| *asked > lane.read_from()) {
-                    // Another broker was asked meanwhile, and by its answer reading goes on from further back:
-                    // what lies between would be missing without a sign.
-                    continue;
-                }
-                if unseen && self.lane_at(*key).is_some_and(Lane::verify_again) {
-                    // From before, or from after: it is fetched again, with what proves that it fits.
-                    continue;
-                }
-                self.take_partition(*key, broker, fetched, &charge);
+        let answers: BTreeMap<&TopicPartition, &Fetched> =
+            reply.partitions.iter().map(|fetched| (&fetched.partition, fetched)).collect();
+        for (key, partition, asked) in &under_way.lanes {
+            let Some(lane) = self.lane_at(*key) else { continue };
+            if unseen {
+                // From before, or from after: what was read last proves that it fits.
+                lane.verify_again();
+            }
+            if *asked > lane.fetch_offset() {
+                // Reading goes on from further back, by another broker's answer: what lies between would be missing
+                // without a sign. Or what proves that it fits was not asked for.
+                continue;
+            }
+            match answers.get(partition) {
+                Some(fetched) => self.take_partition(*key, broker, fetched, &charge),
+                // A broker that throttles leaves out everything.
+                None if !reply.throttle.is_zero() => {}
+                // In a fetch session this means: as it was (KIP-227), unless others' records left no room.
+                None => self.nothing_new(*key, reply.bytes == 0),
             }
         }
         let given: BTreeSet<&TopicPartition> =
@@ -224,23 +229,40 @@ impl Engine {
                 charge: charge.clone(),
             });
         }
-        let at_end = end.is_some_and(|end| lane.read_from() >= end);
         if fetched.records.is_empty() && fetched.high_watermark.is_some_and(|end| lane.read_from() > end) {
             // The log ends before what was read of it: the bounds tell whether that lasts.
             lane.source_checked = false;
             self.doubt(key.id, None, false);
             return;
         }
+        self.has_read(key, fetched.records.is_empty());
+    }
+
+    /// The source has told nothing of a lane that it was asked for. `nothing_there`: nor were there records of others
+    /// that may have taken the room.
+    fn nothing_new(&mut self, key: LaneKey, nothing_there: bool) {
+        let instant = self.now.instant;
+        let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) else { return };
+        lane.fetch_not_before = None;
+        lane.last_read_at = instant;
+        self.has_read(key, nothing_there);
+    }
+
+    /// What follows from what was read of a lane. `nothing_there`: the source has nothing more of it now.
+    fn has_read(&mut self, key: LaneKey, nothing_there: bool) {
+        let instant = self.now.instant;
+        let Some(lane) = self.lanes.get_mut(&key.id) else { return };
+        let at_end = lane.source_end.is_some_and(|end| lane.read_from() >= end);
         if lane.is_searching() && lane.stuck().is_none() {
-            if let Some(result) = lane.end_search(at_end && fetched.records.is_empty()) {
+            if let Some(result) = lane.end_search(at_end && nothing_there) {
                 self.searched(key.id, result);
             }
             return;
         }
-        if lane.is_comparing() && at_end && fetched.records.is_empty() {
+        if lane.is_comparing() && (at_end && nothing_there || lane.has_compared_enough(instant)) {
             lane.end_comparison();
         }
-        if lane.is_walking() && at_end && fetched.records.is_empty() && lane.has_room(usize::MAX) {
+        if lane.is_walking() && at_end && nothing_there && lane.has_room(usize::MAX) {
             // The destination has records of ours that the source cannot show any more.
             let at = lane.read_from();
             self.doubt(key.id, Some(Trouble::SourceChanged { at }), false);
@@ -344,10 +366,10 @@ impl Engine {
             }
             return;
         }
-        if lane.queued || !lane.may_send(&rules) {
+        if lane.queued_for == Some(leader.broker) || !lane.may_send(&rules) {
             return;
         }
-        lane.queued = true;
+        lane.queued_for = Some(leader.broker);
         self.sendable.entry(leader.broker).or_default().push_back(id);
     }
 }

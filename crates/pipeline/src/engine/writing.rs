@@ -9,7 +9,7 @@ use model::{BrokerId, Offset, TimestampRule, TopicPartition};
 use std::cmp::Ordering;
 use tracing::warn;
 
-use super::{Engine, Request};
+use super::{ABSENT, Engine, Request};
 use crate::events::{Action, LaneId, RequestId, SendError};
 use crate::lane::{Sent, State};
 use crate::trouble::{Side, Trouble};
@@ -122,10 +122,9 @@ impl Engine {
         let Some(connection) = self.connections.get(&broker).copied() else {
             // It broke with nothing of these lanes under way. A look makes another.
             for id in self.sendable.remove(&broker).unwrap_or_default() {
-                if let Some(lane) = self.lanes.get_mut(&id) {
-                    lane.queued = false;
+                if self.lanes.get_mut(&id).is_some_and(|lane| lane.leave_list_of(broker)) {
+                    self.doubt(id, None, false);
                 }
-                self.doubt(id, None, false);
             }
             return false;
         };
@@ -137,7 +136,9 @@ impl Engine {
         let mut doubtful = Vec::new();
         while let Some(id) = waiting.pop_front() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            lane.queued = false;
+            if !lane.leave_list_of(broker) {
+                continue;
+            }
             let Some((leader, looked_at_connection)) = lane.looked_at else { continue };
             if leader.broker != broker || !lane.may_send(&rules) {
                 continue;
@@ -150,7 +151,7 @@ impl Engine {
                 continue;
             }
             if bytes > 0 && bytes + lane.next_bytes() > self.options.produce_bytes_max {
-                lane.queued = true;
+                lane.queued_for = Some(broker);
                 waiting.push_front(id);
                 break;
             }
@@ -171,7 +172,10 @@ impl Engine {
         }
         self.requests.insert(request, Request { broker, connection, lanes, sent_at: self.now.instant });
         *self.requests_out.entry(broker).or_default() += 1;
-        self.actions.push_back(Action::Send { broker, connection, request, batches, not_after: self.lease });
+        // A process that stands still before the bytes leave has to look again.
+        let fresh_until = self.now.instant + ABSENT;
+        let not_after = self.lease.map_or(fresh_until, |until| until.min(fresh_until));
+        self.actions.push_back(Action::Send { broker, connection, request, batches, not_after });
         true
     }
 
@@ -207,8 +211,7 @@ impl Engine {
                         self.doubt(id, trouble.clone(), maybe_written);
                     } else {
                         if maybe_written {
-                            lane.unsettled = true;
-                            lane.doubt_at = self.now.instant;
+                            lane.doubted(self.now.instant, true);
                         }
                         self.to_step.insert(id);
                     }
@@ -238,8 +241,7 @@ impl Engine {
         if !current && !draining {
             // An answer to an earlier opening: the coming look will show what became of the batch.
             if let Outcome::Doubt { unsettled: true, .. } = outcome {
-                lane.unsettled = true;
-                lane.doubt_at = instant;
+                lane.doubted(instant, true);
             }
             self.to_step.insert(id);
             return;

@@ -25,7 +25,7 @@ use record_batch::{
 };
 
 use crate::budget::Charge;
-use crate::contents::{Comparison, Contents, RecordHash, Search, hashes};
+use crate::contents::{Comparison, Contents, Deleted, RecordHash, Search, hashes};
 use crate::earned::ahead_bytes_max;
 use crate::events::{ConnectionId, LaneId, LaneKey, Leader, RequestId};
 use crate::options::Isolation;
@@ -164,9 +164,6 @@ pub(crate) struct Lane {
     pub(crate) fresh: bool,
     /// Another program copied this partition before: its records are at the destination.
     pub(crate) taken_over: bool,
-    /// Nothing was sent yet since an operator set the position, or since it was taken over: what was sent before under the
-    /// same sequences was something else.
-    pub(crate) repositioned: bool,
     /// `acked` is newer than what is stored.
     pub(crate) dirty: bool,
     /// The source's bounds were compared with the position since the start, or since they were in doubt.
@@ -198,6 +195,8 @@ pub(crate) struct Lane {
     pub(crate) begun: bool,
     /// Since when the outcome is unknown or the position in doubt.
     pub(crate) doubt_at: Instant,
+    /// When a leader of the destination first answered a look since then.
+    pub(crate) shown_at: Option<Instant>,
     /// The destination forgot the sequence and takes only 0 (before 2.5).
     pub(crate) restart_sequence: bool,
     /// The sequence has begun anew, and a leader refuses that: it may remember the one before.
@@ -257,6 +256,9 @@ pub(crate) struct Lane {
     pub(crate) confirming: bool,
     /// Set while the position is found by comparing records instead of counting them.
     comparison: Option<Comparison>,
+    /// Since when, and up to where at most.
+    compares_since: Instant,
+    compares_until: Option<Offset>,
     /// Set while the source is searched for the copy's last records, and where that ends.
     search: Option<(Search, Offset)>,
     /// What a search ended with that found nothing, and the last sequence that it was for: once is enough.
@@ -275,8 +277,8 @@ pub(crate) struct Lane {
     pub(crate) in_flight: VecDeque<Sent>,
     next_sequence: i32,
     next_destination: Offset,
-    /// Waits in the engine's list of lanes with something to send.
-    pub(crate) queued: bool,
+    /// The broker in whose list of lanes with something to send it waits.
+    pub(crate) queued_for: Option<BrokerId>,
 }
 
 /// A position before everything, for a lane nothing is known of.
@@ -375,6 +377,8 @@ impl Lane {
             unconfirmed: None,
             confirming: false,
             comparison: None,
+            compares_since: now,
+            compares_until: None,
             search: None,
             unfound: None,
             placed_end: acked.destination_end,
@@ -387,11 +391,10 @@ impl Lane {
             in_flight: VecDeque::new(),
             next_sequence: acked.sequence,
             next_destination: acked.destination_end,
-            queued: false,
+            queued_for: None,
             acked,
             fresh,
             taken_over,
-            repositioned: taken_over,
             dirty: false,
             source_checked: false,
             unsettled: false,
@@ -406,6 +409,7 @@ impl Lane {
             placed_leader: None,
             begun: !fresh,
             doubt_at: now,
+            shown_at: None,
             restart_sequence: false,
             resume_sequence: false,
             looked_at: None,
@@ -445,6 +449,21 @@ impl Lane {
         !self.unsettled && self.quiet_until.is_none_or(|until| until <= now)
     }
 
+    /// What is at the destination is in doubt from now on; `unsettled`: something sent may be there or not.
+    pub(crate) fn doubted(&mut self, now: Instant, unsettled: bool) {
+        if unsettled || !self.unsettled {
+            self.doubt_at = now;
+            self.shown_at = None;
+        }
+        self.unsettled |= unsettled;
+    }
+
+    /// From when on nothing sent before the doubt can be appended or replicated any more: `late_for` after it, and after
+    /// the first answer since then of its leader, which may have stood still with a request unread.
+    pub(crate) fn settles_at(&self, late_for: Duration) -> Instant {
+        self.shown_at.unwrap_or(self.asked_at).max(self.doubt_at) + late_for
+    }
+
     /// Starts over: forgets what is held, keeps what is acknowledged and what is under way (whose answers
     /// only count down).
     pub(crate) fn reopen(&mut self, state: State) {
@@ -481,7 +500,7 @@ impl Lane {
             let others_too =
                 self.quiet_until.is_some_and(|until| self.asked_at < until) && self.late_at != sent_to;
             self.late_at = if others_too { None } else { sent_to };
-            self.quiet_until = Some(self.doubt_at + late_for);
+            self.quiet_until = Some(self.settles_at(late_for));
         }
         if end_may_lag && self.placed_leader != Some((leader, connection)) {
             // Before KIP-207 (2.2) a new leader shows an end before what was acknowledged, until its followers

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How long a source's new leader may show less than it has.
+const LEADER_SETTLES: Duration = Duration::from_secs(5);
+
 impl Lane {
     /// Where to fetch next: the position, or the start of the batch that must still be the same one.
     pub(crate) fn fetch_offset(&self) -> Offset {
@@ -22,11 +25,11 @@ impl Lane {
         self.verify = None;
     }
 
-    /// The source was away, or unseen for a while. Brokers before 2.8 do not tell a topic from one that was
-    /// created anew under its name, and the older ones do not tell that their log was cut: so the last batch
-    /// that was read is compared once more. False where there is nothing to compare.
+    /// The source was away, or unseen for a while, or has another leader. Brokers that are asked by a topic's name (before
+    /// 3.1) do not tell it from one that was created anew, and those before 2.7 do not tell that their log was cut: so
+    /// the last batch that was read is compared once more. False where there is nothing to compare.
     pub(crate) fn verify_again(&mut self) -> bool {
-        if self.route.source_topic_id.is_none() && !self.route.rule.source_compacted {
+        if !self.route.rule.source_compacted {
             let there = |batch: &Fingerprint| batch.base_offset >= self.source_start;
             self.verify = self.last_read.or(self.verify).filter(there);
         }
@@ -42,10 +45,25 @@ impl Lane {
 
     /// Finds the position by content, after [`Lane::placed`]: `destination` are its records after the
     /// acknowledged position, as far as cleaning left them; its log begins at `destination_start`.
-    pub(crate) fn compare(&mut self, destination: Vec<RecordHash>, destination_start: Offset) {
+    pub(crate) fn compare(&mut self, destination: Vec<RecordHash>, destination_start: Offset, now: Instant) {
+        (self.compares_since, self.compares_until) = (now, None);
         let sent = usize::try_from(self.to_skip).unwrap_or(0);
         let complete = destination_start <= self.acked.destination_end;
-        self.comparison = Some(Comparison::new(sent, destination, complete));
+        let gone = usize::try_from(self.source_start.0 - self.acked.next_source.0).unwrap_or(0);
+        let deleted = if self.route.rule.source_compacted { Deleted::Any } else { Deleted::First(gone) };
+        let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
+        self.comparison = Some(Comparison::new(sent, deleted, (destination, complete), timed));
+        if self.is_overtaken() {
+            self.read_from = self.source_start;
+            self.read_epoch = LeaderEpoch::UNKNOWN;
+            self.last_read = None;
+            self.verify = None;
+        }
+    }
+
+    /// The source no longer has what follows the position.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.acked.next_source < self.source_start
     }
 
     /// Looks for `run`, the copy's last records, in all that the source has up to now. Nothing is sent meanwhile.
@@ -90,13 +108,22 @@ impl Lane {
     pub(crate) fn end_comparison(&mut self) {
         let Some(comparison) = self.comparison.take() else { return };
         self.before_walk = None;
+        let records = self.to_skip;
         let position = match comparison.position() {
-            Some(position) => position,
-            None if comparison.is_complete() => self.acked.next_source,
-            None => {
+            Ok(Some(position)) => position,
+            // Each of those sent had an offset, behind the position where nothing is cleaned.
+            Ok(None) if comparison.is_complete() && !self.route.rule.source_compacted => {
+                Offset(self.acked.next_source.0 + records)
+            }
+            Ok(None) if comparison.is_complete() => self.acked.next_source,
+            Ok(None) => {
                 let log_start = self.placed_end;
                 let from = self.acked.destination_end;
                 self.queue.push_back(Item::Stuck(Trouble::TailDeleted { from, log_start }));
+                return;
+            }
+            Err(why) => {
+                self.queue.push_back(Item::Stuck(Trouble::PositionUnknown { records, why }));
                 return;
             }
         };
@@ -114,6 +141,16 @@ impl Lane {
         self.to_skip = 0;
         self.read_from = position;
         self.start_sending();
+    }
+
+    /// Whether all was read that the source had when the comparison began: nothing behind it was sent. What a new leader
+    /// shows at first may be less.
+    pub(crate) fn has_compared_enough(&mut self, now: Instant) -> bool {
+        if now < self.compares_since + LEADER_SETTLES {
+            return false;
+        }
+        self.compares_until = self.compares_until.or(self.source_end);
+        self.compares_until.is_some_and(|until| self.read_from >= until)
     }
 
     pub(crate) fn is_comparing(&self) -> bool {

@@ -19,6 +19,16 @@ impl Lane {
         self.to_skip == 0 && self.unconfirmed.is_none() && room
     }
 
+    /// Takes it out of `broker`'s list of lanes with something to send. False where its leader has moved since, so that
+    /// it waits in another one.
+    pub(crate) fn leave_list_of(&mut self, broker: BrokerId) -> bool {
+        let waits = self.queued_for == Some(broker);
+        if waits {
+            self.queued_for = None;
+        }
+        waits
+    }
+
     /// Until when the next batch must wait for the outcome of earlier ones, and then for a new look.
     pub(crate) fn quiet(&self, rules: &SendRules) -> Option<Instant> {
         match self.queue.front() {
@@ -33,13 +43,11 @@ impl Lane {
     }
 
     /// Whether what was sent earlier and may still be appended may be other records than the ones that would be sent
-    /// now under the same sequences: the source was cleaned since, or an operator set the position. The destination
-    /// cannot tell them apart.
+    /// now under the same sequences: the source was cleaned since. The destination cannot tell them apart.
     fn may_be_others(&self) -> bool {
         // Only the leader that they were sent to can append them.
         let present = self.looked_at.map(|(leader, _)| leader.broker);
-        let differs = self.route.rule.source_compacted || self.repositioned;
-        differs && (self.late_at.is_none() || self.late_at == present)
+        self.route.rule.source_compacted && (self.late_at.is_none() || self.late_at == present)
     }
 
     /// Whether the destination may already have forgotten the sequence by the time `held` is appended: it
@@ -129,7 +137,6 @@ impl Lane {
         self.refusals = 0;
         self.acked_aged = sent.aged;
         self.fresh = false;
-        self.repositioned = false;
         self.records += records.unsigned_abs();
         self.bytes += sent.bytes as u64;
         if self.state == State::Probing {
@@ -155,33 +162,5 @@ impl Lane {
         self.next_sequence = self.acked.sequence;
         self.resume_sequence = false;
         self.dirty = true;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use model::TopicPartition;
-    use offsets::StoredLane;
-
-    #[test]
-    fn a_position_that_an_operator_set_waits_for_what_a_killed_process_left_under_way() {
-        #[expect(clippy::disallowed_methods, reason = "any time will do")]
-        let now = Instant::now();
-        let orders = TopicPartition::new("orders", 0);
-        let route = route_for_tests(orders.clone(), orders);
-        let leader = Leader { broker: BrokerId(1), epoch: LeaderEpoch(0) };
-        for (stored, was_killed, waits) in [
-            (StoredLane::Foreign { last_copied: Offset(9) }, true, true),
-            (StoredLane::Foreign { last_copied: Offset(9) }, false, false),
-            (StoredLane::Ours(first_checkpoint_for_tests()), true, false),
-        ] {
-            let mut lane =
-                Lane::new(LaneId(1), route.clone(), Some(stored), SelectionId::READ_UNCOMMITTED, now);
-            lane.unsettled = was_killed;
-            let ends = (Offset(0), Offset(7));
-            lane.placed((0, 0), ends, leader, ConnectionId(1), (Duration::from_secs(50), false), now);
-            assert_eq!(lane.quiet_until.is_some() && lane.may_be_others(), waits, "{was_killed}");
-        }
     }
 }

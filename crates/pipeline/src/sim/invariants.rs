@@ -1,6 +1,6 @@
 //! What must hold whatever fails, by the names that LANE.md gives them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use client::ProduceBatch;
 use model::{Offset, TopicPartition};
@@ -93,6 +93,17 @@ pub(super) fn segments_tell_the_truth(
     Ok(())
 }
 
+/// Brokers refuse a request that names a partition twice.
+pub(super) fn no_partition_twice<'a>(
+    mut partitions: impl Iterator<Item = &'a TopicPartition>,
+) -> Result<(), String> {
+    let mut named = HashSet::new();
+    match partitions.find(|partition| !named.insert(*partition)) {
+        Some(partition) => Err(format!("no_partition_twice: {partition} is asked about twice")),
+        None => Ok(()),
+    }
+}
+
 /// Whoever sends them, the same sequences of a partition are the same records.
 #[derive(Default)]
 pub(super) struct SequencesSeen {
@@ -128,8 +139,11 @@ pub(super) fn stall_has_a_reason(
         None => return Err(format!("stall_has_a_reason: {} gives none", lane.source)),
         Some(Trouble::SourceTruncated { .. } | Trouble::SourceChanged { .. }) => source.rewritten,
         Some(Trouble::SourceOvertaken { position, log_start }) => {
-            *position < *log_start && log_start.0 == source.partition.log_start()
+            // Where the copy's last record is still there, it tells where the source goes on.
+            let is_there = destination.last_number().is_some_and(|last| source.left().contains(&last));
+            *position < *log_start && log_start.0 == source.partition.log_start() && !is_there
         }
+        Some(Trouble::PositionUnknown { .. }) => source.deletes && destination.partition.log_start() > 0,
         Some(
             Trouble::DestinationLost { .. }
             | Trouble::DestinationHole { .. }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::ProduceBatch;
 use embedded_kafka::Taken;
 
-use model::TopicPartition;
+use model::{BrokerId, TopicPartition};
 
 use crate::budget::Budget;
 use crate::engine::{ABSENT, Engine};
@@ -47,6 +47,8 @@ pub(super) struct Process {
     /// Answers on their way: what they say may be over when they arrive.
     pub(super) answers: Vec<Event>,
     pub(super) links: BTreeMap<ConnectionId, Link>,
+    /// The high watermark and log start that the source's brokers have told in their fetch sessions.
+    pub(super) told: BTreeMap<(BrokerId, TopicPartition), (i64, i64)>,
     next_connection: u64,
     pub(super) known: BTreeMap<TopicPartition, Known>,
     /// What it has sent, and does not know the outcome of.
@@ -74,6 +76,7 @@ impl Process {
             waiting: Vec::new(),
             answers: Vec::new(),
             links: BTreeMap::new(),
+            told: BTreeMap::new(),
             next_connection: 0,
             known: BTreeMap::new(),
             under_way: BTreeMap::new(),
@@ -154,6 +157,12 @@ impl Process {
         }
         self.under_way.insert(request, batches.iter().map(|batch| batch.partition.clone()).collect());
         Ok(())
+    }
+
+    /// The connections to `broker` that are there.
+    pub(super) fn links_to(&self, broker: i32) -> Vec<ConnectionId> {
+        let there = self.links.iter().filter(|(_, link)| link.broker == broker && link.alive);
+        there.map(|(id, _)| *id).collect()
     }
 
     pub(super) fn links_with_work(&self) -> Vec<ConnectionId> {

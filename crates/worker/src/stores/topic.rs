@@ -19,7 +19,7 @@
 //! that. Nor is a transaction needed, whose coordinator asks for rights of its own.
 //!
 //! **Two processes.** The claim is at the same time what the lock is for the file, but that the later one wins: the
-//! earlier one's saves are refused from then on, and it says so. Its copying goes on until the lanes notice each other.
+//! earlier one's saves are refused from then on, and with the first of them it ends its copying and says so.
 //!
 //! A topic that was deleted, created anew or shortened shows at the next save, by its id or by its ends, and is
 //! claimed and written again from memory: this flow's part of it.
@@ -712,8 +712,7 @@ fn told(settings: &OffsetTopicSettings, flow: &str, fault: Fault) -> StoreError 
         }
         Fault::Taken => StoreError::Taken(format!(
             "offsets topic `{topic}`: another process has taken over the progress of connector `{flow}` (a second \
-             worker, or `paralog offsets`), and this one's is not stored any more; stop one of the two and start this \
-             one again"
+             worker, or `paralog offsets`)"
         )),
     }
 }

@@ -104,6 +104,7 @@ impl World {
             }
             Action::FindLeaders { side, .. } => Event::Leaders { side, answer: Ok(self.leaders(side)) },
             Action::LookAtSource { broker, lanes } => {
+                check(no_partition_twice(lanes.iter().map(|(_, partition)| partition)));
                 let lanes =
                     lanes.into_iter().map(|(key, from)| (key, self.source_evidence(broker, &from))).collect();
                 Event::SourceLooked { broker, lanes }
@@ -114,7 +115,7 @@ impl World {
                 let tail = if log.partition.log_start() > from.0 {
                     // Deleted since the look.
                     Err(Trouble::Passing(Side::Destination, "Fetch", ErrorCode::OFFSET_OUT_OF_RANGE))
-                } else if log.partition.leader() == Some(broker.0) {
+                } else if log.partition.leader() == Some(broker.0) && !self.stands_still(broker.0) {
                     Ok(log
                         .tail(self.producer_of(index), from, evidence.latest)
                         .map_or(Tail::NoneOurs, Tail::Ours))
@@ -127,7 +128,7 @@ impl World {
                 let log = &self.destination[&partition];
                 let contents = if log.partition.log_start() > from.0 {
                     Err(Trouble::Passing(Side::Destination, "Fetch", ErrorCode::OFFSET_OUT_OF_RANGE))
-                } else if log.partition.leader() == Some(broker.0) {
+                } else if log.partition.leader() == Some(broker.0) && !self.stands_still(broker.0) {
                     let mut contents = Contents::default();
                     for entry in log.entries(from, evidence.latest) {
                         contents
@@ -144,9 +145,10 @@ impl World {
                 let stopped = self.stopped[0].is_some_and(|(stopped, _)| stopped == broker.0);
                 let reply = if stopped || self.faults_on && self.rng.chance(2) {
                     self.faults += 1;
+                    self.processes[index].told.retain(|(told_by, _), _| *told_by != broker);
                     Err(gone(broker))
                 } else {
-                    Ok(self.fetch(broker, &wanted))
+                    Ok(self.fetch(index, broker, &wanted))
                 };
                 Event::Fetched { broker, reply }
             }
@@ -220,7 +222,8 @@ impl World {
         broker: BrokerId,
         lanes: &[(crate::events::LaneKey, TopicPartition)],
     ) -> Event {
-        if self.stopped[1].is_some_and(|(stopped, _)| stopped == broker.0) {
+        check(no_partition_twice(lanes.iter().map(|(_, partition)| partition)));
+        if self.stands_still(broker.0) || self.stopped[1].is_some_and(|(stopped, _)| stopped == broker.0) {
             let trouble = Trouble::Connection(Side::Destination, "refused".into());
             let lanes = lanes.iter().map(|(key, _)| (*key, Err(trouble.clone()))).collect();
             return Event::DestinationLooked { broker, connection: None, lanes };
@@ -267,7 +270,7 @@ impl World {
         broker: i32,
         to: &TopicPartition,
     ) -> Result<ProducerEvidence, Trouble> {
-        if self.flavour.destination == Profile::V1_1 {
+        if self.flavour.destination == Profile::V1_1 || self.flavour.cannot_describe {
             return Ok(ProducerEvidence::Unsupported);
         }
         let partition = &self.destination[to].partition;
@@ -284,7 +287,12 @@ impl World {
         self.processes[index].engine.producer_ids().map_or(ProducerId::NONE, |(id, _)| id)
     }
 
-    pub(super) fn fetch(&mut self, broker: BrokerId, wanted: &[FetchPartition]) -> FetchReply {
+    pub(super) fn fetch(&mut self, index: usize, broker: BrokerId, wanted: &[FetchPartition]) -> FetchReply {
+        let told = &mut self.processes[index].told;
+        // A partition that is not asked for leaves the session.
+        told.retain(|(told_by, from), _| {
+            *told_by != broker || wanted.iter().any(|wanted| wanted.partition == *from)
+        });
         let mut partitions = Vec::new();
         let mut bytes = 0;
         let damage = self.faults_on && self.flavour.damage;
@@ -309,6 +317,15 @@ impl World {
                 Ok(records) => (ErrorCode::NONE, records),
                 Err(error) => (error, bytes::Bytes::new()),
             };
+            let bounds = (log.partition.high_watermark(), log.partition.log_start());
+            let before = match error {
+                ErrorCode::NONE => told.insert((broker, wanted.partition.clone()), bounds),
+                _ => told.remove(&(broker, wanted.partition.clone())),
+            };
+            if before == Some(bounds) && records.is_empty() && error.is_ok() && diverging.is_none() {
+                // As it was (KIP-227).
+                continue;
+            }
             bytes += records.len();
             let aborted = match self.flavour.committed_only {
                 true => log.aborted(&mut self.rng, wanted.offset),

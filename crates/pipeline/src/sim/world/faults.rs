@@ -57,7 +57,9 @@ impl World {
             }
             3 | 4 => {
                 let broker = destination::BROKERS[self.rng.below(3)];
-                if let Some(log) = self.destination.get_mut(&to) {
+                // Nobody is made a leader who is not heard of.
+                let stands_still = self.stands_still(broker);
+                if let Some(log) = self.destination.get_mut(&to).filter(|_| !stands_still) {
                     log.partition.move_leader(broker);
                     log.follow_the_log(false);
                 }
@@ -99,7 +101,9 @@ impl World {
             19 if self.flavour.destination_retention => {
                 if let Some(log) = self.destination.get_mut(&to) {
                     let end = log.partition.high_watermark() as usize;
-                    log.partition.delete_before(self.rng.below(end + 1) as i64);
+                    // Of a log without a record nobody can tell what was the last one.
+                    let left = if self.rng.chance(40) { end } else { self.rng.below(end + 1) };
+                    log.partition.delete_before(left as i64);
                 }
             }
             // The same flow: one that has no producer id yet is another one.
@@ -112,16 +116,31 @@ impl World {
                 self.stores.push(copy);
                 self.start_process(1);
             }
+            21 => self.stand_still(),
             _ => self.grow(),
         }
     }
 
-    pub(super) fn elect_unclean(&mut self, to: &TopicPartition) {
-        let Some(log) = self.destination.get_mut(to).filter(|_| self.flavour.unclean_destination) else {
+    fn stand_still(&mut self) {
+        if self.standing.is_some() || self.stopped[1].is_some() {
             return;
-        };
+        }
+        let broker = destination::BROKERS[self.rng.below(3)];
+        let until = self.elapsed + Duration::from_millis(self.rng.below(90_000) as u64);
+        self.trace(|| format!("destination broker {broker} stands still until {until:?}"));
+        self.standing = Some(Standing { broker, given_up_at: self.elapsed + PRODUCE_TIMEOUT, until });
+    }
+
+    pub(super) fn elect_unclean(&mut self, to: &TopicPartition) {
+        if !self.flavour.unclean_destination {
+            return;
+        }
         // Somebody fell behind before.
         let broker = destination::BROKERS[self.rng.below(3)];
+        if self.stands_still(broker) {
+            return;
+        }
+        let Some(log) = self.destination.get_mut(to) else { return };
         log.partition.shrink_isr();
         log.partition.elect_unclean(broker);
         log.follow_the_log(true);
@@ -152,13 +171,16 @@ impl World {
 
     /// Side 0 is the source, 1 the destination.
     pub(super) fn stop_broker(&mut self, side: usize) {
-        if self.stopped[side].is_some() {
+        if self.stopped[side].is_some() || side == 1 && self.standing.is_some() {
             return;
         }
         let until = self.elapsed + Duration::from_millis(self.rng.below(20_000) as u64);
         if side == 0 {
             let broker = source::BROKERS[self.rng.below(2)];
             self.stopped[0] = Some((broker, until));
+            for process in &mut self.processes {
+                process.told.retain(|(told_by, _), _| told_by.0 != broker);
+            }
             for log in self.source.values_mut() {
                 let readable = log.partition.high_watermark();
                 log.partition.stop(broker, false);
@@ -170,13 +192,7 @@ impl World {
         self.trace(|| format!("destination broker {broker} stops"));
         self.stopped[1] = Some((broker, until));
         for index in 0..self.processes.len() {
-            let links: Vec<ConnectionId> = self.processes[index]
-                .links
-                .iter()
-                .filter(|(_, link)| link.broker == broker && link.alive)
-                .map(|(id, _)| *id)
-                .collect();
-            for id in links {
+            for id in self.processes[index].links_to(broker) {
                 self.cut(index, id, true);
             }
         }
@@ -212,6 +228,7 @@ impl World {
         for side in 0..2 {
             self.start_broker(side);
         }
+        self.run_again();
         self.destination.values_mut().for_each(|log| log.partition.resume_followers());
         self.source.values_mut().for_each(|log| log.partition.resume_followers());
         for index in 0..self.processes.len() {
@@ -227,7 +244,7 @@ impl World {
         link.alive = false;
         let broker = link.broker;
         let queue = std::mem::take(&mut link.queue);
-        let handled = self.rng.below(queue.len() + 1);
+        let handled = if self.stands_still(broker) { 0 } else { self.rng.below(queue.len() + 1) };
         let received = handled + self.rng.below(queue.len() - handled + 1);
         // A broker handles what it has received in order: a delay delays all behind it.
         let mut at = self.elapsed;
@@ -263,7 +280,8 @@ impl World {
             if self.processes[index].engine.is_stopped() {
                 break;
             }
-            let links = self.processes[index].links_with_work();
+            let mut links = self.processes[index].links_with_work();
+            links.retain(|link| !self.stands_still(self.processes[index].links[link].broker));
             if let Some(event) = self.processes[index].answers.pop() {
                 self.tell(index, event);
             } else if let Some(action) = self.processes[index].waiting.pop() {

@@ -12,14 +12,15 @@ use client::{
 };
 use embedded_kafka::{Profile, Taken};
 use model::{
-    BrokerId, LeaderEpoch, Offset, ProducerId, RewriteRule, Route, Routes, TimestampRule, TopicPartition,
+    BrokerId, LeaderEpoch, Offset, ProducerId, RewriteRule, Route, Routes, TimestampRule, TopicId,
+    TopicPartition,
 };
 use offsets::{Producer, Stored, StoredLane};
 use record_batch::transcode;
 
 use super::destination::{self, DestinationLog};
 use super::invariants::{
-    SequencesSeen, appended_is_a_prefix, checkpoint_never_early, segments_tell_the_truth,
+    SequencesSeen, appended_is_a_prefix, checkpoint_never_early, no_partition_twice, segments_tell_the_truth,
 };
 use super::process::{Known, Pending, Process};
 use super::rng::Rng;
@@ -77,6 +78,8 @@ pub(super) struct Flavour {
     pub(super) slow_answers: bool,
     /// The flow has sent so much that its sequences begin anew soon.
     pub(super) near_the_wrap: bool,
+    /// The destination cannot be asked what it remembers, and takes any sequence of whom it does not (2.5 to 2.7).
+    pub(super) cannot_describe: bool,
 }
 
 impl Flavour {
@@ -106,6 +109,7 @@ impl Flavour {
             damage: rng.chance(10),
             slow_answers: rng.chance(30),
             near_the_wrap: destination != Profile::V1_1 && rng.chance(15),
+            cannot_describe: destination == Profile::V2_8 && mode != Mode::Twins && rng.chance(50),
         }
     }
 }
@@ -127,6 +131,7 @@ pub(super) struct World {
     /// Until when an in-sync follower that lacks something is waited for.
     lagging: BTreeMap<TopicPartition, Duration>,
     stopped: [Option<(i32, Duration)>; 2],
+    standing: Option<Standing>,
     old_leaders: Vec<(TopicPartition, Leader)>,
     /// What the followers of each partition have heard by now.
     heard: BTreeMap<TopicPartition, Heard>,
@@ -140,6 +145,15 @@ pub(super) struct World {
     pub(super) faults: u64,
     pub(super) appends: u64,
     traced: bool,
+}
+
+/// A destination broker that stands still, with what it has received unread.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    broker: i32,
+    /// When those who wait for its answers give up.
+    given_up_at: Duration,
+    until: Duration,
 }
 
 /// The high watermarks that a partition's followers have heard of, and since when its leader leads.
@@ -174,6 +188,11 @@ impl Heard {
 
 fn partitions(index: i32) -> (TopicPartition, TopicPartition) {
     (TopicPartition::new("t", index), TopicPartition::new("t.replica", index))
+}
+
+/// Topics have ids from 2.8 on.
+fn topic_id(profile: Profile) -> Option<TopicId> {
+    (profile != Profile::V1_1).then_some(TopicId([1; 16]))
 }
 
 fn lost() -> SendError {
@@ -233,8 +252,8 @@ impl World {
             routes.push(Route {
                 source: from,
                 destination: to,
-                source_topic_id: None,
-                destination_topic_id: None,
+                source_topic_id: topic_id(flavour.source),
+                destination_topic_id: topic_id(flavour.destination),
                 rule: RewriteRule {
                     timestamps: TimestampRule::AsAtSource,
                     // Some batches are too large for the destination, and are split.
@@ -262,6 +281,7 @@ impl World {
             late: Vec::new(),
             lagging: BTreeMap::new(),
             stopped: [None, None],
+            standing: None,
             old_leaders: Vec::new(),
             heard: BTreeMap::new(),
             session_until: SESSION,
@@ -374,11 +394,11 @@ impl World {
         connection: ConnectionId,
         request: crate::events::RequestId,
         batches: Vec<ProduceBatch>,
-        not_after: Option<Instant>,
+        not_after: Instant,
     ) {
         let now = self.now().instant;
         let elapsed = self.elapsed;
-        let in_time = not_after.is_none_or(|at| now < at);
+        let in_time = now < not_after;
         let process = &mut self.processes[index];
         match process.links.get_mut(&connection) {
             Some(link) if link.alive && in_time => {
@@ -438,7 +458,9 @@ impl World {
                 let answers = process.waiting.len() + process.answers.len();
                 choices.extend((0..answers).map(|at| (index, None, at)));
             }
-            choices.extend(process.links_with_work().into_iter().map(|link| (index, Some(link), 0)));
+            let links = process.links_with_work().into_iter();
+            let moving = links.filter(|link| !self.stands_still(process.links[link].broker));
+            choices.extend(moving.map(|link| (index, Some(link), 0)));
         }
         if choices.is_empty() || self.rng.chance(10) {
             self.pass_time();
@@ -490,7 +512,9 @@ impl World {
     pub(super) fn advance(&mut self, by: Duration) {
         let until = self.elapsed + by;
         while self.elapsed < until {
+            let standing = self.standing.iter().flat_map(|standing| [standing.given_up_at, standing.until]);
             let due = self.late.iter().map(|(at, _, _)| *at).chain(self.lagging.values().copied());
+            let due = due.chain(standing);
             self.elapsed = due.filter(|at| *at > self.elapsed).fold(until, Duration::min);
             self.pass_deadlines();
         }
@@ -498,6 +522,7 @@ impl World {
 
     /// What happens by itself when its time has come.
     fn pass_deadlines(&mut self) {
+        self.let_stand();
         self.land_late();
         let elapsed = self.elapsed;
         for (to, log) in &self.destination {
@@ -559,11 +584,42 @@ impl World {
     }
 
     fn land_late(&mut self) {
-        let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.late).into_iter().partition(|(at, _, _)| *at <= self.elapsed);
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|(at, broker, _)| *at <= self.elapsed && !self.stands_still(*broker));
         self.late = later;
         for (_, broker, batch) in due {
             self.append(broker, &batch);
+        }
+    }
+
+    fn stands_still(&self, broker: i32) -> bool {
+        self.standing.is_some_and(|standing| standing.broker == broker)
+    }
+
+    /// A broker that stands still is given up by those who wait for it; once it runs again, it handles what it had
+    /// received.
+    fn let_stand(&mut self) {
+        let Some(standing) = self.standing else { return };
+        if standing.until <= self.elapsed {
+            self.run_again();
+        } else if standing.given_up_at <= self.elapsed {
+            for index in 0..self.processes.len() {
+                for id in self.processes[index].links_to(standing.broker) {
+                    self.cut(index, id, true);
+                }
+            }
+        }
+    }
+
+    fn run_again(&mut self) {
+        let Some(standing) = self.standing.take() else { return };
+        // In the order in which it came.
+        let read_at = self.elapsed + Duration::from_millis(self.rng.below(4000) as u64);
+        for (at, broker, _) in &mut self.late {
+            if *broker == standing.broker {
+                *at = (*at).max(read_at);
+            }
         }
     }
 

@@ -1,0 +1,180 @@
+//! What the simulation does not draw: operators who change something between two runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Routes, TopicPartition};
+use offsets::{Producer, SelectionId, Stored, StoredLane};
+
+use super::Engine;
+use crate::budget::Budget;
+use crate::events::{Action, ConnectionId, Event, Leader, Now, SourceEvidence};
+use crate::lane::{first_checkpoint_for_tests, route_for_tests};
+use crate::options::Options;
+use crate::place::{Evidence, ProducerEvidence};
+use crate::trouble::Trouble;
+
+const BROKER: BrokerId = BrokerId(1);
+
+/// An engine of one lane whose clusters answer at once, and nothing is ever read.
+struct Run {
+    engine: Engine,
+    started: Instant,
+    source: (i64, i64),
+    destination: Evidence,
+    /// What was stored, in its order.
+    saved: Vec<Stored>,
+}
+
+impl Run {
+    fn of(lane: StoredLane, stopped_cleanly: bool, source: (i64, i64), destination: Evidence) -> Run {
+        Run::new(Some(lane), stopped_cleanly, source, destination)
+    }
+
+    fn new(
+        lane: Option<StoredLane>,
+        stopped_cleanly: bool,
+        source: (i64, i64),
+        destination: Evidence,
+    ) -> Run {
+        #[expect(clippy::disallowed_methods, reason = "any time will do")]
+        let started = Instant::now();
+        let producer = Producer {
+            producer_id: ProducerId(4711),
+            producer_epoch: 0,
+            destination_cluster_id: None,
+            stopped_cleanly,
+        };
+        let lanes = lane.into_iter().map(|lane| (orders(), lane)).collect();
+        let stored = Stored { producer: Some(producer), lanes };
+        let now = Now { instant: started, wall_ms: 0 };
+        let options = Options::new("flow");
+        let budget = Budget::new(options.buffer_bytes_max);
+        let engine = Engine::new(options, budget, stored, None, now);
+        let mut run = Run { engine, started, source, destination, saved: Vec::new() };
+        let routes = Routes { generation: 1, routes: vec![route_for_tests(orders(), orders())] };
+        run.tell(0, Event::Routes(Arc::new(routes)));
+        run
+    }
+
+    /// Hands in `event`, `after` seconds from the start, and answers what is asked for.
+    fn tell(&mut self, after: u64, event: Event) {
+        let now = Now { instant: self.started + Duration::from_secs(after), wall_ms: 1000 * after as i64 };
+        self.engine.handle(now, event);
+        while let Some(action) = self.engine.poll_action() {
+            if let Some(answer) = self.answer(action) {
+                self.engine.handle(now, answer);
+            }
+        }
+    }
+
+    fn answer(&mut self, action: Action) -> Option<Event> {
+        let leader = Leader { broker: BROKER, epoch: LeaderEpoch(0) };
+        Some(match action {
+            Action::FindLeaders { side, .. } => Event::Leaders { side, answer: Ok(vec![(orders(), leader)]) },
+            Action::LookAtSource { broker, lanes } => {
+                let (start, end) = (Offset(self.source.0), Offset(self.source.1));
+                let evidence = SourceEvidence { log_start: start, end, high_watermark: end, committed: None };
+                Event::SourceLooked {
+                    broker,
+                    lanes: lanes.into_iter().map(|(key, _)| (key, Ok(evidence))).collect(),
+                }
+            }
+            Action::LookAtDestination { broker, lanes } => Event::DestinationLooked {
+                broker,
+                connection: Some(ConnectionId(1)),
+                lanes: lanes.into_iter().map(|(key, _)| (key, Ok(self.destination.clone()))).collect(),
+            },
+            Action::Save { changes, .. } => {
+                self.saved.push(changes);
+                Event::Saved(Ok(()))
+            }
+            _ => return None,
+        })
+    }
+
+    /// What is stored of the lane, if anything was.
+    fn stored(&self) -> Option<&StoredLane> {
+        self.saved.iter().rev().find_map(|stored| stored.lanes.get(&orders()))
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.engine.status().lanes[0].trouble.clone()
+    }
+}
+
+fn orders() -> TopicPartition {
+    TopicPartition::new("orders", 0)
+}
+
+fn shown(last: i32, latest: i64) -> Evidence {
+    Evidence {
+        producer: ProducerEvidence::Last(last),
+        log_start: Offset(0),
+        latest: Offset(latest),
+        tail: None,
+    }
+}
+
+#[test]
+fn a_position_that_an_operator_set_begins_when_nothing_of_before_can_arrive_any_more() {
+    let set = StoredLane::Foreign { last_copied: Offset(9) };
+    let mut killed = Run::of(set.clone(), false, (0, 20), shown(7, 8));
+    assert_eq!((killed.stored(), killed.trouble()), (None, Some(Trouble::OutcomeUnknown)));
+    // What was late has come, and counts.
+    killed.destination = shown(9, 10);
+    killed.tell(49, Event::Timer);
+    assert_eq!(killed.stored(), None);
+    killed.tell(51, Event::Timer);
+    let mut begins = first_checkpoint_for_tests();
+    (begins.next_source, begins.sequence, begins.destination_end) = (Offset(10), 10, Offset(10));
+    assert_eq!(killed.stored(), Some(&StoredLane::Ours(begins.clone())));
+
+    let stopped = Run::of(set, true, (0, 20), shown(7, 8));
+    (begins.sequence, begins.destination_end) = (8, Offset(8));
+    assert_eq!(stopped.stored(), Some(&StoredLane::Ours(begins)));
+}
+
+#[test]
+fn another_isolation_level_begins_at_a_stored_position() {
+    let mut before = first_checkpoint_for_tests();
+    (before.next_source, before.sequence, before.destination_end) = (Offset(12), 8, Offset(8));
+    before.selection = SelectionId::READ_COMMITTED;
+    let mut after = before.clone();
+    after.selection = SelectionId::READ_UNCOMMITTED;
+    let lane = || StoredLane::Ours(before.clone());
+
+    let stopped = Run::of(lane(), true, (0, 20), shown(7, 8));
+    assert_eq!(stopped.stored(), Some(&StoredLane::Ours(after.clone())));
+
+    // Records of the other selection may still arrive.
+    let mut killed = Run::of(lane(), false, (0, 20), shown(7, 8));
+    assert_eq!((killed.stored(), killed.trouble()), (None, Some(Trouble::OutcomeUnknown)));
+    killed.tell(51, Event::Timer);
+    assert_eq!(killed.stored(), Some(&StoredLane::Ours(after)));
+
+    // They have, and only the other level can count them.
+    let changed = Run::of(lane(), false, (0, 20), shown(9, 10));
+    assert_eq!((changed.stored(), changed.trouble()), (None, Some(Trouble::SelectionChanged)));
+}
+
+#[test]
+fn what_a_source_deleted_was_not_copied_only_where_the_destination_lacks_it() {
+    let mut position = first_checkpoint_for_tests();
+    (position.next_source, position.sequence, position.destination_end) = (Offset(10), 10, Offset(10));
+    let lane = || StoredLane::Ours(position.clone());
+    let overtaken = Trouble::SourceOvertaken { position: Offset(10), log_start: Offset(15) };
+    assert_eq!(Run::of(lane(), true, (15, 30), shown(9, 10)).trouble(), Some(overtaken));
+    // Those behind the position are compared with what the source has left.
+    assert_eq!(Run::of(lane(), false, (15, 30), shown(19, 20)).trouble(), None);
+}
+
+#[test]
+fn a_destination_that_had_records_is_not_taken_for_a_new_one() {
+    let emptied = Evidence { producer: ProducerEvidence::Nothing, log_start: Offset(8), ..shown(0, 8) };
+    let run = Run::new(None, true, (0, 20), emptied);
+    let had = Trouble::DestinationNotEmpty { records: 0, deleted: 8, writer: None };
+    assert_eq!((run.stored(), run.trouble()), (None, Some(had)));
+    let empty = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    assert!(Run::new(None, true, (0, 20), empty).stored().is_some());
+}
