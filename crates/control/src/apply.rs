@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::{CallError, Class, Cluster, ErrorCode, NewTopic, Refusal, TopicConfigChange, Wanted, classify};
 use model::TopicName;
 use tokio::time::{Instant, sleep};
-use topology::{Action, Step};
+use topology::{Action, Change, Step};
 
 /// Topics in one request: a controller works on a request as a whole, and its time-out is for all of it.
 const CHANGED_AT_ONCE: usize = 100;
@@ -73,11 +73,7 @@ pub(crate) async fn apply(destination: &Cluster, steps: &[Step]) -> Vec<Applied>
                 });
             }
             Action::Grow { to, .. } => growths.push((step.topic.clone(), *to)),
-            Action::SetConfig { changes: wanted } => changes.push(TopicConfigChange {
-                topic: step.topic.clone(),
-                set: wanted.iter().map(|(key, change)| (key.clone(), change.to.clone())).collect(),
-                unset: Vec::new(),
-            }),
+            Action::SetConfig { changes: wanted } => changes.push(config_change(&step.topic, wanted)),
         }
     }
     let is = |kind: fn(&Action) -> bool| steps.iter().filter(move |step| kind(&step.action));
@@ -107,10 +103,22 @@ pub(crate) async fn apply(destination: &Cluster, steps: &[Step]) -> Vec<Applied>
         }
     }
     for step in refused {
-        applied.push(set_one(destination, step).await);
+        applied.push(change_one(destination, step).await);
     }
     wait_for_leaders(destination, &applied).await;
     applied
+}
+
+/// The request for `changes` of `topic`.
+fn config_change(topic: &TopicName, changes: &BTreeMap<String, Change>) -> TopicConfigChange {
+    let mut request = TopicConfigChange { topic: topic.clone(), set: Vec::new(), unset: Vec::new() };
+    for (key, change) in changes {
+        match &change.to {
+            Some(value) => request.set.push((key.clone(), value.clone())),
+            None => request.unset.push(key.clone()),
+        }
+    }
+    request
 }
 
 /// What a request about several topics says of each.
@@ -147,14 +155,17 @@ fn match_up<'a>(
         .collect()
 }
 
-/// The steps that set one key each, if the destination refused to set several: it took none of them, and
-/// may refuse only one.
+/// The steps that change one key each, if the destination refused to change several: it changed none of them, and
+/// may refuse only one. Where a right is missing it refuses each.
 fn one_by_one(applied: &Applied) -> Option<Vec<Step>> {
     let Action::SetConfig { changes } = &applied.step.action else { return None };
-    if changes.len() < 2 || !matches!(&applied.result, Err(StepError::Refused(_))) {
+    let Err(StepError::Refused(Refusal { error, .. })) = &applied.result else { return None };
+    let lacks_right =
+        matches!(*error, ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    if changes.len() < 2 || lacks_right {
         return None;
     }
-    let step = |(key, change): (&String, &topology::Change)| Step {
+    let step = |(key, change): (&String, &Change)| Step {
         topic: applied.step.topic.clone(),
         action: Action::SetConfig { changes: BTreeMap::from([(key.clone(), change.clone())]) },
         reason: applied.step.reason.clone(),
@@ -162,14 +173,12 @@ fn one_by_one(applied: &Applied) -> Option<Vec<Step>> {
     Some(changes.iter().map(step).collect())
 }
 
-async fn set_one(destination: &Cluster, step: Step) -> Applied {
-    let set = match &step.action {
-        Action::SetConfig { changes } => {
-            changes.iter().map(|(key, change)| (key.clone(), change.to.clone())).collect()
-        }
-        Action::Create { .. } | Action::Grow { .. } => Vec::new(),
+/// Carries out a step of [`one_by_one`].
+async fn change_one(destination: &Cluster, step: Step) -> Applied {
+    let change = match &step.action {
+        Action::SetConfig { changes } => config_change(&step.topic, changes),
+        Action::Create { .. } | Action::Grow { .. } => config_change(&step.topic, &BTreeMap::new()),
     };
-    let change = TopicConfigChange { topic: step.topic.clone(), set, unset: Vec::new() };
     let answers = destination.alter_topic_configs(&[change]).await;
     let name = step.topic.clone();
     let mut applied = match_up(std::iter::once(&step), &[&name], answers);
@@ -210,8 +219,6 @@ async fn wait_for_leaders(destination: &Cluster, applied: &[Applied]) {
 
 #[cfg(test)]
 mod tests {
-    use topology::Change;
-
     use super::*;
 
     fn refusal(error: ErrorCode) -> Result<(), Refusal> {
@@ -219,7 +226,7 @@ mod tests {
     }
 
     fn step(topic: &str, keys: &[&str]) -> Step {
-        let change = Change { from: "1".into(), to: "2".into(), why: String::new() };
+        let change = Change { from: Some("1".into()), to: Some("2".into()), why: String::new() };
         let changes = keys.iter().map(|key| ((*key).to_owned(), change.clone())).collect();
         Step { topic: topic.into(), action: Action::SetConfig { changes }, reason: String::new() }
     }
@@ -250,12 +257,27 @@ mod tests {
 
     #[test]
     fn several_refused_settings_are_tried_one_by_one() {
-        let refused = |keys: &[&str]| Applied {
-            step: step("a", keys),
-            result: refusal(ErrorCode::INVALID_CONFIG).map_err(StepError::Refused),
+        let check = |keys: &[&str], result: Result<(), Refusal>, expected: Option<Vec<Step>>| {
+            let applied = Applied { step: step("a", keys), result: result.map_err(StepError::Refused) };
+            assert_eq!(one_by_one(&applied), expected);
         };
-        assert_eq!(one_by_one(&refused(&["k", "l"])), Some(vec![step("a", &["k"]), step("a", &["l"])]));
-        assert_eq!(one_by_one(&refused(&["k"])), None);
-        assert_eq!(one_by_one(&Applied { step: step("a", &["k", "l"]), result: Ok(()) }), None);
+        let each = Some(vec![step("a", &["k"]), step("a", &["l"])]);
+        check(&["k", "l"], refusal(ErrorCode::INVALID_CONFIG), each);
+        check(&["k", "l"], refusal(ErrorCode::TOPIC_AUTHORIZATION_FAILED), None);
+        check(&["k", "l"], Ok(()), None);
+        check(&["k"], refusal(ErrorCode::INVALID_CONFIG), None);
+    }
+
+    #[test]
+    fn a_setting_without_a_value_is_unset() {
+        let to = |to: Option<&str>| Change { from: None, to: to.map(str::to_owned), why: String::new() };
+        let changes = [("a", to(Some("1"))), ("b", to(None)), ("c", to(Some("2")))];
+        let changes = changes.map(|(key, change)| (key.to_owned(), change)).into();
+        let request = config_change(&"t".into(), &changes);
+        let set = [("a", "1"), ("c", "2")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(
+            (request.topic.as_str(), request.set, request.unset),
+            ("t", set.to_vec(), vec!["b".to_owned()])
+        );
     }
 }

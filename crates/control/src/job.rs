@@ -311,7 +311,8 @@ fn tell_step(Step { topic, action, reason }: &Step) {
         Action::Grow { from, to } => info!(destination = %topic, from, to, reason, "partitions added"),
         Action::SetConfig { changes } => {
             for (key, change) in changes {
-                info!(destination = %topic, setting = key, from = change.from, to = change.to, reason = change.why, "setting changed");
+                let (from, to) = (change.from_text(), change.to_text());
+                info!(destination = %topic, setting = key, from, to, reason = change.why, "setting changed");
             }
         }
     }

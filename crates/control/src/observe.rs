@@ -14,7 +14,7 @@ use model::TopicName;
 use tokio::time::{sleep, timeout};
 use topology::settings::WATCHED;
 use topology::snapshot::{Features, Settings, Snapshot, Topic, TopicSettings, topic_defaults};
-use topology::{Candidates, Intent};
+use topology::{Candidates, Intent, defaults_matter};
 
 /// Topics in one request for settings: some 30 settings each make about 2 KB an answer.
 const DESCRIBED_AT_ONCE: usize = 500;
@@ -100,17 +100,17 @@ pub(crate) async fn observe(
         seen.features.zstd = zstd;
         let there: Vec<TopicName> = seen.topics.keys().cloned().collect();
         read_settings(destination, &mut seen, &there).await?;
-        let missing = |name: &TopicName| !seen.topics.contains_key(name) && !seen.troubled.contains_key(name);
-        // What brokers make of a new topic matters only if there is one.
-        if destinations.iter().any(missing) {
-            read_broker_settings(destination, &mut seen).await;
-        }
         Ok::<Snapshot, Unobserved>(seen)
     };
     let (described, destination_seen) =
         tokio::join!(read_settings(source, &mut source_seen, &sources), destination_seen);
     match (described, destination_seen) {
-        (Ok(()), Ok(destination)) => Ok(Observation { source: source_seen, destination, candidates }),
+        (Ok(()), Ok(mut seen)) => {
+            if defaults_matter(&source_seen, &seen, &candidates, &intent.topics) {
+                read_broker_settings(destination, &mut seen).await;
+            }
+            Ok(Observation { source: source_seen, destination: seen, candidates })
+        }
         (described, seen) => {
             Err(ObserveError { source: described.err().map(Unobserved::from), destination: seen.err() })
         }
@@ -225,7 +225,7 @@ fn topic_settings(entries: Vec<ConfigEntry>) -> TopicSettings {
     settings
 }
 
-/// Learns the defaults of new topics from one broker; that it will not tell is a gap.
+/// Learns from one broker what topics have without settings of their own; that it will not tell is a gap.
 async fn read_broker_settings(cluster: &Cluster, snapshot: &mut Snapshot) {
     let asked = timeout(BROKER_SETTINGS_WITHIN, async {
         let metadata = cluster.metadata(Wanted::None).await?;
@@ -246,7 +246,7 @@ async fn read_broker_settings(cluster: &Cluster, snapshot: &mut Snapshot) {
         Ok(Err(error)) => format!("the settings of brokers could not be read: {}", chain(&error)),
         Err(_) => format!("no broker told its settings within {} s", BROKER_SETTINGS_WITHIN.as_secs()),
     };
-    snapshot.gaps.push(format!("{gap}; new topics get the settings that every version has"));
+    snapshot.gaps.push(format!("{gap}; topics get the settings that every version has"));
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(200);
 
 impl Options {
     pub(crate) fn intent(&self) -> Intent {
-        Intent { selection: self.selection.clone(), naming: self.naming.clone(), topics: self.topics }
+        Intent { selection: self.selection.clone(), naming: self.naming.clone(), topics: self.topics.clone() }
     }
 
     /// From one observation to the next. `waiting`: something is blocked or held back that may pass.

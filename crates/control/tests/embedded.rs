@@ -12,7 +12,7 @@ use control::{Control, ControlStatus, Options, plan_once};
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use model::{Routes, TimestampRule};
 use tokio::time::timeout;
-use topology::{Naming, Pattern, Selection};
+use topology::{Naming, Pattern, Selection, SettingNames};
 
 /// Opens connections to a cluster in memory.
 #[derive(Debug)]
@@ -305,17 +305,111 @@ async fn an_existing_copy_is_set_to_let_batches_through_as_far_as_the_destinatio
     let status = running.first().await;
     assert_eq!(flow.destination.partitions("t.replica"), 2);
     let set = settings(&flow.destination, "t.replica");
-    assert!(set.contains(&"compression.type=producer".to_owned()), "{set:?}");
-    assert!(set.contains(&"max.message.bytes=1048588".to_owned()), "{set:?}");
-    assert!(set.contains(&"retention.bytes=5".to_owned()), "{set:?}");
+    let expected = ["compression.type=producer", "message.timestamp.after.max.ms=9223372036854775807"];
+    assert_eq!(set, expected);
     assert_eq!(running.routes.borrow().routes[0].rule.batch_bytes_max, 1_048_588);
+    assert_eq!(status.warnings, []);
+}
+
+/// The values of some settings of a copy.
+fn values<const N: usize>(cluster: &Cluster, topic: &str, keys: [&str; N]) -> [Option<String>; N] {
+    let set = cluster.topic_configs(topic);
+    keys.map(|key| set.get(key).cloned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_follow_the_source_and_others_stay_whatever_the_versions() {
+    for (from, to) in
+        [(Profile::V4_3, Profile::V4_3), (Profile::V2_8, Profile::V4_3), (Profile::V4_3, Profile::V1_1)]
+    {
+        let mut flow = flow_between(&["t"], from, to).await;
+        flow.options.topics.config_sync_exclude = SettingNames::new(["flush.*"]);
+        let own = [("retention.ms", "5000"), ("delete.retention.ms", "9"), ("flush.messages", "3")];
+        flow.source.create_topic("t", 1, &own);
+        let mut running = flow.start();
+        running.first().await;
+        let keys = ["retention.ms", "delete.retention.ms", "flush.messages", "segment.ms", "segment.bytes"];
+        let some = |value: &str| Some(value.to_owned());
+        let created = [some("5000"), some("9"), some("3"), None, None];
+        assert_eq!(values(&flow.destination, "t.replica", keys), created, "{from:?} {to:?}");
+
+        let local = [("segment.bytes", "5000000"), ("min.insync.replicas", "2"), ("flush.ms", "7")];
+        for (key, value) in local {
+            flow.destination.set_topic_config("t.replica", key, Some(value));
+        }
+        let changes = [
+            ("retention.ms", Some("-1")),
+            ("delete.retention.ms", None),
+            ("flush.messages", None),
+            ("segment.ms", Some("6")),
+        ];
+        for (key, value) in changes {
+            flow.source.set_topic_config("t", key, value);
+        }
+        let status = running.next().await;
+        let followed = [some("-1"), None, some("3"), some("6"), None];
+        assert_eq!(values(&flow.destination, "t.replica", keys), followed, "{from:?} {to:?}");
+        let stays =
+            values(&flow.destination, "t.replica", ["min.insync.replicas", "flush.ms", "compression.type"]);
+        assert_eq!(stays, [some("2"), some("7"), some("producer")], "{from:?} {to:?}");
+        assert_eq!((status.warnings.as_slice(), running.copied()), (&[][..], vec!["t-0".to_owned()]));
+
+        let [source, destination] = flow.clients();
+        let plan = plan_once(&source, &destination, &flow.options).await.expect("both are there");
+        assert_eq!(plan.steps, [], "{plan}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_do_not_follow_where_sync_is_off() {
+    let mut flow = flow(&["t"]).await;
+    flow.options.topics.config_sync = false;
+    flow.source.create_topic("t", 1, &[("retention.ms", "5000")]);
+    let mut running = flow.start();
+    running.first().await;
+    flow.source.set_topic_config("t", "retention.ms", Some("6000"));
+    flow.source.set_topic_config("t", "segment.ms", Some("6"));
+    let status = running.next().await;
+    let copy = values(&flow.destination, "t.replica", ["retention.ms", "segment.ms"]);
+    assert_eq!(copy, [Some("5000".to_owned()), None]);
     let told: Vec<String> = status.warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        told,
-        [
-            "`t.replica`: retention.bytes=5, -1 at the source: the copy deletes records that the source still has"
-        ]
-    );
+    let expected = "`t.replica`: retention.ms=5000, 6000 at the source: the copy deletes records that the source still has";
+    assert_eq!(told, [expected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_setting_is_one_warning_and_the_others_are_set() {
+    for (profile, api) in
+        [(Profile::V4_3, ApiKey::IncrementalAlterConfigs), (Profile::V1_1, ApiKey::AlterConfigs)]
+    {
+        let flow = flow_between(&["t"], Profile::V4_3, profile).await;
+        flow.source.create_topic("t", 1, &[("delete.retention.ms", "9")]);
+        let mut running = flow.start();
+        running.first().await;
+        flow.destination.set_topic_config("t.replica", "min.insync.replicas", Some("2"));
+        let changes =
+            [("delete.retention.ms", None), ("retention.ms", Some("5000")), ("segment.ms", Some("6"))];
+        for (key, value) in changes {
+            flow.source.set_topic_config("t", key, value);
+        }
+        // All three at once, then the first alone.
+        let refusing = flow.destination.on(api).times(2).fail(ErrorCode::POLICY_VIOLATION);
+        let status = running.next().await;
+        assert_eq!(refusing.hits(), 2, "{profile:?}");
+        let keys = ["delete.retention.ms", "retention.ms", "segment.ms", "min.insync.replicas"];
+        let some = |value: &str| Some(value.to_owned());
+        let set = [some("9"), some("5000"), some("6"), some("2")];
+        assert_eq!(values(&flow.destination, "t.replica", keys), set, "{profile:?}");
+        let [warning] = &status.warnings[..] else { panic!("{:?}", status.warnings) };
+        let beginning = "delete.retention.ms=9, wanted is the broker's default (not set at the source; the default is \
+                         86400000): the destination did not take it: POLICY_VIOLATION (44)";
+        assert!(warning.text.starts_with(beginning), "{}", warning.text);
+        assert_eq!(running.copied(), ["t-0"]);
+
+        running.until(|status| status.warnings.is_empty()).await;
+        let set = [None, some("5000"), some("6"), some("2")];
+        assert_eq!(values(&flow.destination, "t.replica", keys), set, "{profile:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,6 +134,9 @@ pub struct TopicSettings {
     pub replication_factor: Option<i16>,
     /// Topic settings follow the source: `topic.config.sync`.
     pub config_sync: bool,
+    /// Settings that do not, each a name or, with a `*` at its end, the beginning of names:
+    /// `topic.config.sync.exclude`.
+    pub config_sync_exclude: Vec<String>,
     /// How often they are compared: `topic.config.sync.interval.ms`.
     pub config_sync_interval: Duration,
     /// Whose time records show: `topic.timestamp.type`.

@@ -257,6 +257,20 @@ fn one_cluster_needs_a_rename_and_several_topics_need_several_names() {
 }
 
 #[test]
+fn settings_that_do_not_follow_are_named_or_begin_so() {
+    let connector = format!("{CONNECTOR}topic.config.sync.exclude=retention.*,, flush.ms");
+    let (settings, report) = load(&parse("w", WORKER).0, &[parse("c", &connector).0]);
+    assert_eq!(report.to_string(), "");
+    let topics = &settings.expect("loads").connectors[0].topics;
+    assert_eq!(topics.config_sync_exclude, ["retention.*", "flush.ms"]);
+    says(
+        WORKER,
+        &format!("{connector}\ntopic.config.sync=false"),
+        "warning: c:6: `topic.config.sync.exclude` has no effect while `topic.config.sync` is `false`\n",
+    );
+}
+
+#[test]
 fn another_connector_and_another_products_file_are_refused_by_name() {
     says(
         WORKER,

@@ -1,14 +1,13 @@
 //! What the destination should have for one source topic, as a function of the source and the policy.
 
-use std::collections::BTreeMap;
-
 use model::TimestampRule;
 
-use crate::settings::{Chosen, LeftOut, Need, needs, on_creation};
-use crate::snapshot::{Features, Topic};
+use crate::setting_names::SettingNames;
+use crate::settings::{Need, needs};
+use crate::snapshot::Topic;
 
 /// What the settings say of destination topics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPolicy {
     /// `topic.auto.create`: missing topics are created.
     pub auto_create: bool,
@@ -18,9 +17,12 @@ pub struct TopicPolicy {
     pub preserve_partitions: bool,
     /// `dest.topic.replication.factor`: replicas of new topics, where they do not follow the source.
     pub replication_factor: Option<i16>,
-    /// `topic.config.sync`: settings of existing topics are changed. So far those that batches need to pass
-    /// through unchanged; where it is false, they are warned about.
+    /// `topic.config.sync`: settings of existing topics follow the source, and are changed as far as batches
+    /// need it to pass through unchanged. Where it is false, what batches need is warned about.
     pub config_sync: bool,
+    /// `topic.config.sync.exclude`: settings that existing topics keep as they are all the same. New topics
+    /// begin with the source's.
+    pub config_sync_exclude: SettingNames,
     /// `topic.timestamp.type`: whose time records show at the destination.
     pub timestamps: TimestampRule,
 }
@@ -33,6 +35,7 @@ impl Default for TopicPolicy {
             preserve_partitions: true,
             replication_factor: None,
             config_sync: true,
+            config_sync_exclude: SettingNames::default(),
             timestamps: TimestampRule::AsAtSource,
         }
     }
@@ -47,27 +50,13 @@ pub(crate) struct Desired {
     pub(crate) replication_factor: i16,
     /// What passing batches through asks of its settings.
     pub(crate) needs: Vec<Need>,
-    /// Its settings, if it has to be created.
-    pub(crate) settings: BTreeMap<String, Chosen>,
-    /// The source's overrides that it does not get then.
-    pub(crate) left_out: Vec<LeftOut>,
 }
 
-/// What the copy of `source` should be at a destination that can do `features`. `refused` tells of settings
-/// the destination would not take a moment ago.
-pub(crate) fn desired(
-    source: &Topic,
-    policy: &TopicPolicy,
-    features: &Features,
-    refused: impl Fn(&str) -> Option<String>,
-) -> Desired {
-    let needs = needs(source, policy.timestamps);
-    let (settings, left_out) = on_creation(source, &needs, features, refused);
+/// What the copy of `source` should be. Its settings depend on the destination, too: see `wanted`.
+pub(crate) fn desired(source: &Topic, policy: &TopicPolicy) -> Desired {
     Desired {
         partitions: source.partitions,
         replication_factor: policy.replication_factor.unwrap_or(source.replication_factor),
-        needs,
-        settings,
-        left_out,
+        needs: needs(source, policy.timestamps),
     }
 }

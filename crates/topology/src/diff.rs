@@ -10,8 +10,11 @@ use crate::desired::{Desired, TopicPolicy, desired};
 use crate::naming::{Naming, collides};
 use crate::plan::{Action, BlockReason, Blocked, Change, Held, HeldBack, Plan, Step, Warning};
 use crate::selection::Selection;
-use crate::settings::{MAX_MESSAGE_BYTES_DEFAULT, Need, SEGMENT_BYTES_DEFAULT, differences, key};
+use crate::settings::{MAX_MESSAGE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, flaws, key};
+use crate::site::Site;
 use crate::snapshot::{Settings, Snapshot, Topic};
+use crate::sync::Existing;
+use crate::wanted::{Wanted, wanted};
 
 /// What a flow wants: which topics, under what names, treated how.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +58,7 @@ pub fn plan(
     plan.steps.sort_by(|one, other| one.topic.cmp(&other.topic));
     plan.blocked.sort_by(|one, other| one.destination.cmp(&other.destination));
     plan.warnings.sort();
+    plan.differences.sort();
     plan.routes.sort_by(|one, other| one.source.cmp(&other.source));
     plan
 }
@@ -103,81 +107,68 @@ impl Diff<'_> {
         if let Some(answer) = self.destination.troubled.get(pair.destination) {
             return self.block(pair, 0, BlockReason::Troubled(answer.clone()));
         }
-        let wanted =
-            desired(source, self.policy, &self.destination.features, |key| self.refused_setting(pair, key));
+        let desired = desired(source, self.policy);
         match self.destination.topics.get(pair.destination) {
-            None => self.create(pair, source, wanted),
-            Some(copy) => self.keep(pair, source, copy, &wanted),
+            None => self.create(pair, source, &desired),
+            Some(copy) => self.keep(pair, source, copy, &desired),
         }
     }
 
     /// A copy that does not exist yet.
-    fn create(&mut self, pair: &Pair<'_>, source: &Topic, wanted: Desired) {
+    fn create(&mut self, pair: &Pair<'_>, source: &Topic, desired: &Desired) {
         let brokers = self.destination.brokers;
-        let replicas = usize::try_from(wanted.replication_factor).unwrap_or(0);
+        let replicas = usize::try_from(desired.replication_factor).unwrap_or(0);
         let mut others = self.destination.topics.keys().chain(&self.created);
         let why = if !self.policy.auto_create {
-            BlockReason::NotThere { partitions: wanted.partitions }
+            BlockReason::NotThere { partitions: desired.partitions }
         } else if source.known().is_none() {
             BlockReason::SettingsUnreadable(match &source.settings {
                 Settings::Unreadable(answer) => answer.clone(),
                 _ => "nobody asked for them".to_owned(),
             })
         } else if replicas > brokers {
-            BlockReason::TooFewBrokers { replication_factor: wanted.replication_factor, brokers }
+            BlockReason::TooFewBrokers { replication_factor: desired.replication_factor, brokers }
         } else if let Some(other) = others.find(|other| collides(other, pair.destination)) {
             BlockReason::Collides(other.clone())
         } else if let Some(answer) = self.held.get(&Held::Create(pair.destination.clone())) {
             BlockReason::Refused(answer.clone())
         } else {
-            let after = |key: &str| {
-                let chosen = wanted.settings.get(key).map(|chosen| chosen.value.as_str());
-                chosen.or_else(|| self.destination.features.default_of(key))
-            };
-            let rule = self.rule(source, after);
-            self.route(pair, source, None, source.partitions, rule);
-            self.created.insert(pair.destination.clone());
-            let Desired { partitions, replication_factor, settings, left_out, .. } = wanted;
-            let action = Action::Create { partitions, replication_factor, settings, left_out };
-            return self.step(pair, action, format!("`{}` has no copy yet", pair.source));
+            return self.create_now(pair, source, desired);
         };
         self.block(pair, 0, why);
     }
 
-    /// A copy that exists, whoever created it.
-    fn keep(&mut self, pair: &Pair<'_>, source: &Topic, copy: &Topic, wanted: &Desired) {
-        let partitions = self.partitions(pair, copy, wanted);
-        let changes = self.settings(pair, copy, &wanted.needs);
-        if let Settings::Unreadable(answer) = &source.settings {
-            self.warn(
-                pair,
-                format!("the settings of `{}` could not be read at the source: {answer}", pair.source),
-            );
-        }
-        if let Settings::Unreadable(answer) = &copy.settings {
-            self.warn(
-                pair,
-                format!("its settings could not be read, Kafka's defaults are assumed: {answer}"),
-            );
-        }
-        for difference in differences(source, copy) {
-            self.warn(pair, difference);
-        }
+    /// A copy that does not exist yet, and that nothing stands in the way of.
+    fn create_now(&mut self, pair: &Pair<'_>, source: &Topic, desired: &Desired) {
+        let site = Site::of_new(&self.destination.features);
+        let refused = |key: &str| self.refused_setting(pair, key);
+        let Wanted { settings, left_out } = wanted(source, &desired.needs, &site, refused);
         let after = |key: &str| {
-            let changed = changes.get(key).map(|change| change.to.as_str());
-            changed.or_else(|| copy.effective(key))
+            let chosen = settings.get(key).map(|chosen| chosen.value.as_str());
+            chosen.or_else(|| site.default_of(key))
         };
         let rule = self.rule(source, after);
+        self.route(pair, source, None, source.partitions, rule);
+        self.created.insert(pair.destination.clone());
+        let &Desired { partitions, replication_factor, .. } = desired;
+        let action = Action::Create { partitions, replication_factor, settings, left_out };
+        self.step(pair, action, format!("`{}` has no copy yet", pair.source));
+    }
+
+    /// A copy that exists, whoever created it.
+    fn keep(&mut self, pair: &Pair<'_>, source: &Topic, copy: &Topic, desired: &Desired) {
+        let partitions = self.partitions(pair, copy, desired);
+        let features = &self.destination.features;
+        let (name, needs, policy) = (pair.destination, &desired.needs[..], self.policy);
+        let existing = Existing { name, source, copy, needs, policy, features };
+        let changes = self.settings(pair, &existing);
+        let rule = self.rule(source, |key| existing.after(&changes, key));
         self.route(pair, source, Some(copy), partitions, rule);
-        if !changes.is_empty() {
-            let reason = "batches are to pass through unchanged".to_owned();
-            self.step(pair, Action::SetConfig { changes }, reason);
-        }
     }
 
     /// The partitions the copy will have, and the step that gets it there.
-    fn partitions(&mut self, pair: &Pair<'_>, copy: &Topic, wanted: &Desired) -> i32 {
-        let (from, to) = (copy.partitions, wanted.partitions);
+    fn partitions(&mut self, pair: &Pair<'_>, copy: &Topic, desired: &Desired) -> i32 {
+        let (from, to) = (copy.partitions, desired.partitions);
         if from >= to {
             return from;
         }
@@ -194,30 +185,35 @@ impl Diff<'_> {
         to
     }
 
-    /// The changes to the copy's settings that passing batches through asks for, of those that may be made.
-    fn settings(&mut self, pair: &Pair<'_>, copy: &Topic, needs: &[Need]) -> BTreeMap<String, Change> {
-        let mut changes = BTreeMap::new();
-        for need in needs {
-            let Some(from) = copy.effective(need.key).filter(|value| !need.bound.holds(value)) else {
-                continue;
-            };
-            let tolerated = need.tolerated.as_ref().is_some_and(|tolerated| tolerated.holds(from));
-            let instead = match self.refused_setting(pair, need.key) {
-                Some(answer) => answer,
-                None if self.policy.config_sync => {
-                    let (from, to, why) = (from.to_owned(), need.bound.value(), need.why.to_owned());
-                    changes.insert(need.key.to_owned(), Change { from, to, why });
-                    continue;
-                }
-                None if tolerated => continue,
-                None => "topic.config.sync=false leaves it".to_owned(),
-            };
-            self.warn(
-                pair,
-                format!("{}={from}, wanted is {} ({}): {instead}", need.key, need.bound, need.why),
-            );
+    /// The changes to the copy's settings, their step, and what there is to say of the others.
+    fn settings(&mut self, pair: &Pair<'_>, existing: &Existing<'_>) -> BTreeMap<String, Change> {
+        let synced = existing.sync(|key| self.refused_setting(pair, key));
+        if let Settings::Unreadable(answer) = &existing.source.settings {
+            let what = format!("the settings of `{}` could not be read at the source", pair.source);
+            self.warn(pair, format!("{what}: {answer}"));
         }
-        changes
+        if let Settings::Unreadable(answer) = &existing.copy.settings {
+            let what = "its settings could not be read, Kafka's defaults are assumed";
+            self.warn(pair, format!("{what}: {answer}"));
+        }
+        for (key, flaw) in flaws(existing.source, |key| existing.after(&synced.changes, key)) {
+            // What the destination refused is told already.
+            if synced.warnings.iter().all(|(warned, _)| warned != key) {
+                self.warn(pair, flaw);
+            }
+        }
+        for (_, warning) in synced.warnings {
+            self.warn(pair, warning);
+        }
+        self.plan.differences.extend(synced.differences);
+        if !synced.changes.is_empty() {
+            let reason = match synced.follows {
+                true => format!("settings follow `{}`", pair.source),
+                false => "batches are to pass through unchanged".to_owned(),
+            };
+            self.step(pair, Action::SetConfig { changes: synced.changes.clone() }, reason);
+        }
+        synced.changes
     }
 
     /// What a batch must satisfy in a topic whose settings are `after`.

@@ -20,8 +20,10 @@ pub struct Plan {
     pub blocked: Vec<Blocked>,
     /// Source topics that were asked for and are not copied. Sorted by topic.
     pub not_copied: Vec<NotCopied>,
-    /// What is copied with a flaw, or could not be learnt. Sorted by topic.
+    /// What is copied with a flaw, what the steps will delete, or what could not be learnt. Sorted by topic.
     pub warnings: Vec<Warning>,
+    /// Settings in which copies stay different from their sources on purpose. Sorted by topic.
+    pub differences: Vec<Difference>,
     /// What copies to where once the steps are done, sorted by source partition. The id of a topic that is
     /// still to be created is not known.
     pub routes: Vec<Route>,
@@ -66,14 +68,30 @@ pub enum Action {
     },
 }
 
-/// The change of one setting.
+/// The change of one setting of a topic; a value of `None` is none of the topic's own, so that the broker's default
+/// holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The value that holds.
-    pub from: String,
-    /// The value to set.
-    pub to: String,
+    /// The value set now.
+    pub from: Option<String>,
+    /// The value to set; `None` is to unset it.
+    pub to: Option<String>,
     /// Why.
+    pub why: String,
+}
+
+/// A setting in which a copy stays different from its source on purpose; a value of `None` is none set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// The topic at the destination.
+    pub topic: TopicName,
+    /// The setting.
+    pub key: String,
+    /// What is set at the source.
+    pub at_source: Option<String>,
+    /// What is set at the destination.
+    pub at_destination: Option<String>,
+    /// Why it stays so.
     pub why: String,
 }
 
@@ -171,6 +189,20 @@ impl Step {
     }
 }
 
+impl Change {
+    /// What is set now, for a person.
+    pub fn from_text(&self) -> &str {
+        self.from.as_deref().unwrap_or(DEFAULT_TEXT)
+    }
+
+    /// What will be set, for a person.
+    pub fn to_text(&self) -> &str {
+        self.to.as_deref().unwrap_or(DEFAULT_TEXT)
+    }
+}
+
+const DEFAULT_TEXT: &str = "broker's default";
+
 fn is_vital(key: &str) -> bool {
     use crate::settings::key;
     [key::CLEANUP_POLICY, key::COMPRESSION_TYPE, key::RETENTION_BYTES, key::RETENTION_MS, key::TIMESTAMP_TYPE]
@@ -256,6 +288,20 @@ impl fmt::Display for Warning {
     }
 }
 
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { topic, key, at_source, at_destination, why } = self;
+        match at_destination {
+            Some(value) => write!(f, "`{topic}`: {key}={value}, ")?,
+            None => write!(f, "`{topic}`: {key} is not set, ")?,
+        }
+        match at_source {
+            Some(value) => write!(f, "the source has {value}  ({why})"),
+            None => write!(f, "not set at the source  ({why})"),
+        }
+    }
+}
+
 /// `1 partition`, `2 partitions`.
 pub(crate) struct Count<N>(pub(crate) N, pub(crate) &'static str);
 
@@ -289,8 +335,9 @@ impl fmt::Display for Plan {
             match action {
                 Action::SetConfig { changes } => {
                     writeln!(f, "set on `{topic}`: {reason}")?;
-                    for (key, Change { from, to, why }) in changes {
-                        writeln!(f, "    {key}: {from} -> {to}  ({why})")?;
+                    for (key, change) in changes {
+                        let (from, to) = (change.from_text(), change.to_text());
+                        writeln!(f, "    {key}: {from} -> {to}  ({})", change.why)?;
                     }
                 }
                 Action::Grow { from, to } => {
@@ -323,6 +370,9 @@ impl fmt::Display for Plan {
         }
         for warning in &self.warnings {
             writeln!(f, "warning {warning}")?;
+        }
+        for difference in &self.differences {
+            writeln!(f, "left {difference}")?;
         }
         let mut topics: BTreeMap<(&TopicName, &TopicName), usize> = BTreeMap::new();
         for route in &self.routes {

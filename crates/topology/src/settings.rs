@@ -1,11 +1,10 @@
 //! Kafka's topic settings: which of them travel with a topic, and what passing batches through asks of them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use model::{TimestampRule, TopicName};
 
-use crate::snapshot::{Features, Topic};
+use crate::snapshot::Topic;
 
 /// Names of topic settings.
 pub mod key {
@@ -188,6 +187,13 @@ pub struct Need {
     pub(crate) tolerated: Option<Bound>,
 }
 
+impl Need {
+    /// Whether `value` does not satisfy it and is still not worth a word.
+    pub(crate) fn tolerates(&self, value: &str) -> bool {
+        self.tolerated.as_ref().is_some_and(|tolerated| tolerated.holds(value))
+    }
+}
+
 /// What passing the batches of `source` through unchanged asks of its copy, whoever created it.
 pub(crate) fn needs(source: &Topic, timestamps: TimestampRule) -> Vec<Need> {
     let need = |key, bound, why| Need { key, bound, why, explicit: true, tolerated: None };
@@ -253,7 +259,7 @@ pub(crate) fn keeps(source: &Topic) -> Vec<Need> {
     keeps
 }
 
-/// One value to set on a new topic, and why.
+/// One value that a copy should have of its own, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// The value.
@@ -273,71 +279,15 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// The settings of a new copy of `source`, and the overrides that stay behind. `refused` tells of keys that
-/// the destination would not take.
-pub(crate) fn on_creation(
+/// Settings of an existing copy that will show in the data, though nothing changes them here: the key and a
+/// sentence. `after` is what holds once its settings were changed.
+pub(crate) fn flaws<'s>(
     source: &Topic,
-    needs: &[Need],
-    destination: &Features,
-    refused: impl Fn(&str) -> Option<String>,
-) -> (BTreeMap<String, Chosen>, Vec<LeftOut>) {
-    let mut chosen = BTreeMap::new();
-    let mut left_out = Vec::new();
-    let known = source.known();
-    for (key, value) in known.iter().flat_map(|settings| &settings.overrides) {
-        let why = match travel(key) {
-            Travel::Ruled => continue,
-            Travel::Stays(why) => why.to_owned(),
-            Travel::Copied if destination.knows(key) == Some(false) => {
-                "the destination's version does not know it".to_owned()
-            }
-            Travel::Copied => match refused(key) {
-                Some(why) => why,
-                None => {
-                    let why = "as at the source".to_owned();
-                    chosen.insert(key.clone(), Chosen { value: value.clone(), why });
-                    continue;
-                }
-            },
-        };
-        left_out.push(LeftOut { key: key.clone(), value: value.clone(), why });
-    }
-    for need in keeps(source).iter().chain(needs) {
-        let knows = destination.knows(need.key);
-        // A destination that does not tell what it knows is only sent what every version has; what a new
-        // topic then lacks shows in its own settings, at the next observation.
-        let about_time =
-            [key::TIMESTAMP_AFTER, key::TIMESTAMP_BEFORE, key::TIMESTAMP_DIFFERENCE].contains(&need.key);
-        if knows == Some(false) || (knows.is_none() && about_time) || refused(need.key).is_some() {
-            continue;
-        }
-        let would_be = chosen.get(need.key).map(|chosen: &Chosen| chosen.value.as_str());
-        let would_be = would_be.or_else(|| destination.default_of(need.key));
-        let holds = would_be.is_some_and(|value| need.bound.holds(value));
-        let is_chosen = chosen.contains_key(need.key);
-        if !holds || (need.explicit && !is_chosen) {
-            let why = match chosen.get(need.key) {
-                Some(Chosen { value, .. }) => format!("{}; {value} at the source", need.why),
-                None => need.why.to_owned(),
-            };
-            chosen.insert(need.key.to_owned(), Chosen { value: need.bound.value(), why });
-        }
-    }
-    let least = destination.segment_bytes_min();
-    if let Some(segment) = chosen.get_mut(key::SEGMENT_BYTES)
-        && segment.value.parse::<i64>().is_ok_and(|bytes| bytes < least)
-    {
-        segment.why = format!("the destination's smallest; {} at the source", segment.value);
-        segment.value = least.to_string();
-    }
-    (chosen, left_out)
-}
-
-/// Settings of an existing copy that will show in the data, though nothing changes them here.
-pub(crate) fn differences(source: &Topic, copy: &Topic) -> Vec<String> {
+    after: impl Fn(&str) -> Option<&'s str>,
+) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for keep in keeps(source) {
-        if let Some(value) = copy.effective(keep.key)
+        if let Some(value) = after(keep.key)
             && !keep.bound.holds(value)
         {
             let effect = match (keep.key, value) {
@@ -347,16 +297,18 @@ pub(crate) fn differences(source: &Topic, copy: &Topic) -> Vec<String> {
                 }
                 _ => "the copy deletes records that the source still has",
             };
-            found.push(format!("{}={value}, {} at the source: {effect}", keep.key, keep.bound.value()));
+            let text = format!("{}={value}, {} at the source: {effect}", keep.key, keep.bound.value());
+            found.push((keep.key, text));
         }
     }
-    if let Some(version) = copy.effective(key::MESSAGE_FORMAT)
+    if let Some(version) = after(key::MESSAGE_FORMAT)
         && ["0.8", "0.9", "0.10"].iter().any(|old| version.starts_with(old))
     {
-        found.push(format!(
+        let text = format!(
             "{}={version}: the destination rewrites batches to an old format and drops headers",
             key::MESSAGE_FORMAT
-        ));
+        );
+        found.push((key::MESSAGE_FORMAT, text));
     }
     found
 }

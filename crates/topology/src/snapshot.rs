@@ -77,6 +77,11 @@ impl Topic {
         }
     }
 
+    /// What was set for `key` on the topic itself, if known.
+    pub fn own(&self, key: &str) -> Option<&str> {
+        self.known()?.overrides.get(key).map(String::as_str)
+    }
+
     /// The value that holds for `key`, if known.
     pub fn effective(&self, key: &str) -> Option<&str> {
         self.known()?.effective.get(key).map(String::as_str)
@@ -102,12 +107,6 @@ impl Features {
     /// What a topic without an override has for `key`, if known.
     pub fn default_of(&self, key: &str) -> Option<&str> {
         self.topic_defaults.as_ref()?.get(key).map(String::as_str)
-    }
-
-    /// The smallest `segment.bytes` that brokers take: 1 MiB since 4.0 (KIP-1030), which is also the
-    /// version that dropped the settings of old message formats.
-    pub fn segment_bytes_min(&self) -> i64 {
-        if self.knows(key::TIMESTAMP_DIFFERENCE) == Some(true) { 1 } else { 1 << 20 }
     }
 }
 
@@ -159,6 +158,5 @@ mod tests {
         assert_eq!(listed, ["max.message.bytes=1048588", "retention.ms=604800000", "segment.ms="]);
         let features = Features { zstd: true, topic_defaults: Some(defaults) };
         assert_eq!(features.knows(key::COMPRESSION_TYPE), Some(false));
-        assert_eq!(features.segment_bytes_min(), 1 << 20);
     }
 }

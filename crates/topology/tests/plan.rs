@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use topology::settings::WATCHED;
 use topology::snapshot::{Features, Settings, Snapshot, Topic, TopicSettings, topic_defaults};
 use topology::{
-    Action, Candidates, Held, HeldBack, Intent, Naming, Pattern, Plan, Selection, TopicPolicy, plan,
+    Action, Candidates, Held, HeldBack, Intent, Naming, Pattern, Plan, Selection, SettingNames, TopicPolicy,
+    defaults_matter, plan,
 };
 
 /// The settings of a broker of version 4, as far as topics are concerned.
@@ -124,9 +125,9 @@ fn overrides_travel_with_a_new_topic_as_far_as_they_make_sense_there() {
         "
 create `orders` with 6 partitions, 3 replicas: `orders` has no copy yet
     cleanup.policy=compact,delete  (as at the source)
-    compression.type=producer  (batches keep the codec and the bytes they have at the source)
+    compression.type=producer  (batches keep the codec and the bytes they have at the source; gzip at the source)
     max.message.bytes=2000000  (as at the source)
-    message.timestamp.type=CreateTime  (records keep the time they have at the source)
+    message.timestamp.type=CreateTime  (records keep the time they have at the source; LogAppendTime at the source)
     retention.ms=1000  (as at the source)
     segment.bytes=2000000  (a segment holds the largest batch; 16384 at the source)
     not copied: confluent.value.schema.validation=true  (it is not a setting of Apache Kafka)
@@ -211,14 +212,14 @@ fn an_existing_copy_grows_and_is_set_to_let_batches_through() {
         &intent,
         "
 grow `t` from 2 to 4 partitions: `t` has 4
-set on `t`: batches are to pass through unchanged
+set on `t`: settings follow `t`
     compression.type: zstd -> producer  (batches keep the codec and the bytes they have at the source)
-    max.message.bytes: 1000 -> 1048588  (the source's largest batches fit)
-    message.timestamp.after.max.ms: 3600000 -> 9223372036854775807  (records stamped ahead of the clock pass)
+    max.message.bytes: 1000 -> broker's default  (not set at the source; the default is 1048588)
+    message.timestamp.after.max.ms: broker's default -> 9223372036854775807  (records stamped ahead of the clock pass; the default is 3600000)
     message.timestamp.before.max.ms: 86400000 -> 9223372036854775807  (records of any age pass)
     message.timestamp.type: LogAppendTime -> CreateTime  (records keep the time they have at the source)
-    segment.bytes: 1000 -> 1048588  (a segment holds the largest batch)
-warning `t`: retention.ms=60000, 604800000 at the source: the copy deletes records that the source still has
+    retention.ms: 60000 -> broker's default  (not set at the source; the default is 604800000)
+    segment.bytes: 1000 -> broker's default  (not set at the source; the default is 1073741824)
 then copying 4 partitions of 1 topic
     `t` -> `t`  (4 partitions)
 ",
@@ -243,6 +244,263 @@ then copying 4 partitions of 1 topic
     let rule = planned(&source, &destination, &intent, &HeldBack::new()).routes[0].rule;
     assert_eq!(rule.timestamps, TimestampRule::Append);
     assert_eq!(rule.batch_bytes_max, 1000);
+}
+
+/// What a copy needs that has none of the settings that differ.
+const WIDE: &str = "message.timestamp.after.max.ms=9223372036854775807";
+
+/// The plan for a topic `t` and its existing copy, each given by its overrides.
+fn check_sync(at_source: &str, copy: &str, topics: TopicPolicy, expected: &str) {
+    let source = with(source(), "t", &format!("1 1 {at_source}"));
+    let destination = with(destination(), "t", &format!("1 1 {WIDE} {copy}"));
+    let intent = Intent { topics, ..intent(&["t"], "${topic}") };
+    check(&source, &destination, &intent, &format!("{expected}    `t` -> `t`  (1 partition)\n"));
+}
+
+fn excluding(names: &[&str]) -> TopicPolicy {
+    TopicPolicy { config_sync_exclude: SettingNames::new(names), ..TopicPolicy::default() }
+}
+
+#[test]
+fn what_is_set_changed_or_unset_at_the_source_is_so_at_its_copy() {
+    check_sync(
+        "cleanup.policy=compact,delete max.message.bytes=2000000 retention.ms=1000 segment.ms=600000 flush.ms=7 \
+         confluent.value.schema.validation=true",
+        "delete.retention.ms=9 flush.ms=7 retention.ms=5000 segment.bytes=5000000 min.insync.replicas=2 \
+         leader.replication.throttled.replicas=0:1 vendor.setting=1",
+        TopicPolicy::default(),
+        "
+set on `t`: settings follow `t`
+    cleanup.policy: broker's default -> compact,delete  (the source has compact,delete; the default is delete)
+    delete.retention.ms: 9 -> broker's default  (not set at the source; the default is 86400000)
+    max.message.bytes: broker's default -> 2000000  (the source has 2000000; the default is 1048588)
+    retention.ms: 5000 -> 1000  (the source has 1000)
+    segment.bytes: 5000000 -> broker's default  (not set at the source; the default is 1073741824)
+    segment.ms: broker's default -> 600000  (the source has 600000)
+warning `t`: cleanup.policy becomes compact,delete: the copy keeps only the last record of each key
+warning `t`: retention.ms falls from 5000 to 1000: the copy deletes what is older
+then copying 1 partition of 1 topic
+",
+    );
+    check_sync(
+        "retention.ms=1000",
+        "retention.ms=1000",
+        TopicPolicy::default(),
+        "copying 1 partition of 1 topic\n",
+    );
+}
+
+#[test]
+fn a_retention_that_shrinks_is_told_with_what_it_deletes() {
+    check_sync(
+        "retention.bytes=1000000",
+        "retention.ms=-1 cleanup.policy=compact",
+        TopicPolicy::default(),
+        "
+set on `t`: settings follow `t`
+    cleanup.policy: compact -> broker's default  (not set at the source; the default is delete)
+    retention.bytes: broker's default -> 1000000  (the source has 1000000; the default is -1)
+    retention.ms: -1 -> broker's default  (not set at the source; the default is 604800000)
+warning `t`: cleanup.policy becomes delete: the copy deletes what is past its retention
+warning `t`: retention.bytes falls from -1 to 1000000: the copy deletes what is more
+warning `t`: retention.ms falls from -1 to 604800000: the copy deletes what is older
+then copying 1 partition of 1 topic
+",
+    );
+    // Nothing is deleted by age where the policy is to compact only.
+    check_sync(
+        "retention.ms=5 cleanup.policy=compact",
+        "cleanup.policy=compact",
+        TopicPolicy::default(),
+        "
+set on `t`: settings follow `t`
+    retention.ms: broker's default -> 5  (the source has 5; the default is 604800000)
+then copying 1 partition of 1 topic
+",
+    );
+}
+
+#[test]
+fn settings_that_are_excluded_are_left_and_shown_where_they_differ() {
+    check_sync(
+        "retention.ms=1000 retention.bytes=5 segment.ms=600000",
+        "retention.ms=60000 delete.retention.ms=9 flush.ms=7 compression.type=gzip segment.ms=600000",
+        excluding(&["retention.*", "delete.retention.ms", "segment.ms", "compression.type"]),
+        "
+set on `t`: settings follow `t`
+    flush.ms: 7 -> broker's default  (not set at the source)
+warning `t`: compression.type=gzip, wanted is producer (batches keep the codec and the bytes they have at the source): topic.config.sync.exclude leaves it
+left `t`: delete.retention.ms=9, not set at the source  (topic.config.sync.exclude names it)
+left `t`: retention.bytes is not set, the source has 5  (topic.config.sync.exclude names it)
+left `t`: retention.ms=60000, the source has 1000  (topic.config.sync.exclude names it)
+then copying 1 partition of 1 topic
+",
+    );
+    // What costs records is a warning all the same.
+    check_sync(
+        "",
+        "retention.ms=60000",
+        excluding(&["retention.ms"]),
+        "
+warning `t`: retention.ms=60000, 604800000 at the source: the copy deletes records that the source still has
+left `t`: retention.ms=60000, not set at the source  (topic.config.sync.exclude names it)
+copying 1 partition of 1 topic
+",
+    );
+    // A new topic begins with the source's settings.
+    let source = with(source(), "t", "1 1 retention.ms=1000");
+    let intent = Intent { topics: excluding(&["*"]), ..intent(&["t"], "${topic}") };
+    let plan = planned(&source, &destination(), &intent, &HeldBack::new());
+    let Action::Create { settings, .. } = &plan.steps[0].action else { panic!("{plan}") };
+    assert_eq!(settings["retention.ms"].value, "1000");
+}
+
+#[test]
+fn what_batches_need_counts_before_what_the_source_has() {
+    check_sync(
+        "compression.type=gzip max.message.bytes=2000000 message.timestamp.type=LogAppendTime segment.bytes=16384",
+        "compression.type=gzip message.timestamp.type=LogAppendTime segment.bytes=16384",
+        TopicPolicy::default(),
+        "
+set on `t`: batches are to pass through unchanged
+    compression.type: gzip -> producer  (batches keep the codec and the bytes they have at the source; gzip at the source)
+    max.message.bytes: broker's default -> 2000000  (the source has 2000000; the default is 1048588)
+    message.timestamp.type: LogAppendTime -> CreateTime  (records keep the time they have at the source; LogAppendTime at the source)
+    segment.bytes: 16384 -> 2000000  (a segment holds the largest batch; 16384 at the source)
+then copying 1 partition of 1 topic
+",
+    );
+}
+
+#[test]
+fn nothing_follows_where_sync_is_off() {
+    check_sync(
+        "retention.ms=1000",
+        "segment.ms=9 delete.retention.ms=9",
+        TopicPolicy { config_sync: false, ..TopicPolicy::default() },
+        "copying 1 partition of 1 topic\n",
+    );
+}
+
+#[test]
+fn an_override_that_the_destinations_version_does_not_know_stays_behind() {
+    let source = with(source(), "t", "1 1 max.compaction.lag.ms=5000 retention.ms=5");
+    let mut destination = with(cluster("dst", 1, BROKER_1), "t", "1 1 max.message.bytes=1048588");
+    let intent = intent(&["t"], "${topic}");
+    check(
+        &source,
+        &destination,
+        &intent,
+        "
+set on `t`: settings follow `t`
+    retention.ms: broker's default -> 5  (the source has 5; the default is 604800000)
+warning `t`: retention.ms falls from 604800000 to 5: the copy deletes what is older
+left `t`: max.compaction.lag.ms is not set, the source has 5000  (the destination's version does not know it)
+then copying 1 partition of 1 topic
+    `t` -> `t`  (1 partition)
+",
+    );
+    // Brokers that tell nothing of themselves are told, and say whether they take it.
+    destination.features.topic_defaults = None;
+    let plan = planned(&source, &destination, &intent, &HeldBack::new());
+    let Action::SetConfig { changes } = &plan.steps[0].action else { panic!("{plan}") };
+    assert_eq!(changes.keys().collect::<Vec<_>>(), ["max.compaction.lag.ms", "retention.ms"]);
+}
+
+#[test]
+fn a_default_that_keeps_less_than_the_source_takes_no_settings_place() {
+    let short_lived = || {
+        let mut destination = destination();
+        let defaults = destination.features.topic_defaults.as_mut().expect("told");
+        defaults.insert("retention.ms".into(), "1000".into());
+        destination
+    };
+    let source = with(source(), "t", "1 1");
+    let intent = intent(&["t"], "${topic}");
+    check(
+        &source,
+        &with(short_lived(), "t", &format!("1 1 {WIDE} retention.ms=5000")),
+        &intent,
+        "
+set on `t`: settings follow `t`
+    retention.ms: 5000 -> 604800000  (records are kept as long as at the source)
+then copying 1 partition of 1 topic
+    `t` -> `t`  (1 partition)
+",
+    );
+    // Nobody has set anything here, and only overrides travel.
+    check(
+        &source,
+        &with(short_lived(), "t", &format!("1 1 {WIDE}")),
+        &intent,
+        "
+warning `t`: retention.ms=1000, 604800000 at the source: the copy deletes records that the source still has
+copying 1 partition of 1 topic
+    `t` -> `t`  (1 partition)
+",
+    );
+}
+
+#[test]
+fn a_refused_setting_is_one_warning_and_the_others_are_set() {
+    let source = with(source(), "t", "1 1 retention.ms=-1 segment.index.bytes=7");
+    let destination = with(destination(), "t", &format!("1 1 {WIDE} segment.ms=9 delete.retention.ms=9"));
+    let refused = |key: &str| (Held::Setting("t".into(), key.to_owned()), "POLICY_VIOLATION (44)".to_owned());
+    check_held(
+        &source,
+        &destination,
+        &intent(&["t"], "${topic}"),
+        &HeldBack::from(["retention.ms", "segment.ms", "message.timestamp.after.max.ms"].map(refused)),
+        "
+set on `t`: settings follow `t`
+    delete.retention.ms: 9 -> broker's default  (not set at the source; the default is 86400000)
+    segment.index.bytes: broker's default -> 7  (the source has 7; the default is 10485760)
+warning `t`: retention.ms is not set, wanted is -1 (the source has -1; the default is 604800000): the destination did not take it: POLICY_VIOLATION (44)
+warning `t`: segment.ms=9, wanted is the broker's default (not set at the source): the destination did not take it: POLICY_VIOLATION (44)
+then copying 1 partition of 1 topic
+    `t` -> `t`  (1 partition)
+",
+    );
+}
+
+#[test]
+fn settings_that_could_not_be_read_are_not_taken_for_unset() {
+    let mut source = with(source(), "t", "1 1");
+    source.topics.get_mut("t").unwrap().settings =
+        Settings::Unreadable("TOPIC_AUTHORIZATION_FAILED (29)".into());
+    check(
+        &source,
+        &with(destination(), "t", "1 1 retention.ms=5 compression.type=gzip"),
+        &intent(&["t"], "${topic}"),
+        "
+set on `t`: batches are to pass through unchanged
+    compression.type: gzip -> producer  (batches keep the codec and the bytes they have at the source)
+    message.timestamp.after.max.ms: broker's default -> 9223372036854775807  (records stamped ahead of the clock pass; the default is 3600000)
+warning `t`: the settings of `t` could not be read at the source: TOPIC_AUTHORIZATION_FAILED (29)
+then copying 1 partition of 1 topic
+    `t` -> `t`  (1 partition)
+",
+    );
+}
+
+#[test]
+fn brokers_are_asked_for_their_defaults_only_where_something_is_set_on_one_side() {
+    let asks = |at_source: &str, copy: Option<&str>, topics: &TopicPolicy| {
+        let source = with(source(), "t", &format!("1 1 {at_source}"));
+        let destination = match copy {
+            Some(copy) => with(destination(), "t", &format!("1 1 {copy}")),
+            None => destination(),
+        };
+        let Intent { selection, naming, .. } = intent(&["t"], "${topic}");
+        defaults_matter(&source, &destination, &Candidates::of(&source, &selection, &naming), topics)
+    };
+    let (sync, off) = (TopicPolicy::default(), TopicPolicy { config_sync: false, ..TopicPolicy::default() });
+    assert!(asks("", None, &off));
+    assert!(!asks("retention.ms=5", Some(&format!("{WIDE} retention.ms=6")), &sync));
+    assert!(asks("retention.ms=5", Some(""), &sync));
+    assert!(asks("", Some("retention.ms=5"), &sync));
+    assert!(!asks("", Some("retention.ms=5"), &off));
+    assert!(!asks("", Some("retention.ms=5 vendor.setting=1"), &excluding(&["retention.*"])));
 }
 
 #[test]
@@ -449,7 +707,14 @@ fn applied(mut destination: Snapshot, plan: &Plan) -> Snapshot {
                 let topic = destination.topics.get_mut(&step.topic).expect("a topic that is there");
                 let Settings::Known(known) = &topic.settings else { panic!("settings changed unseen") };
                 let mut overrides = known.overrides.clone();
-                overrides.extend(changes.iter().map(|(key, change)| (key.clone(), change.to.clone())));
+                for (key, change) in changes {
+                    assert_eq!(overrides.get(key), change.from.as_ref(), "{key}");
+                    assert_ne!(change.from, change.to, "{key}");
+                    match &change.to {
+                        Some(value) => overrides.insert(key.clone(), value.clone()),
+                        None => overrides.remove(key),
+                    };
+                }
                 topic.settings = settings(&destination.features, overrides);
             }
         }
@@ -470,10 +735,13 @@ fn overrides() -> impl Strategy<Value = String> {
         "retention.bytes=1000",
         "message.timestamp.type=LogAppendTime",
         "message.timestamp.before.max.ms=5",
+        "delete.retention.ms=9",
+        "segment.ms=600000",
+        "max.compaction.lag.ms=5000",
         "min.insync.replicas=2",
         "vendor.setting=1",
     ]);
-    prop::collection::vec(any, 0..4).prop_map(|overrides| overrides.join(" "))
+    prop::collection::vec(any, 0..5).prop_map(|overrides| overrides.join(" "))
 }
 
 prop_compose! {
@@ -490,14 +758,73 @@ fn broker() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![BROKER_1, BROKER_4])
 }
 
+fn excluded() -> impl Strategy<Value = SettingNames> {
+    let lists: [&[&str]; 4] = [&[], &["retention.*"], &["compression.type", "max.message.bytes"], &["*"]];
+    prop::sample::select(lists.to_vec()).prop_map(SettingNames::new)
+}
+
 fn policy() -> impl Strategy<Value = TopicPolicy> {
-    (any::<[bool; 4]>(), prop::option::of(1..4i16)).prop_map(|(flags, replication_factor)| TopicPolicy {
-        auto_create: flags[0],
-        preserve_partitions: flags[1],
-        replication_factor,
-        config_sync: flags[2],
-        timestamps: if flags[3] { TimestampRule::AsAtSource } else { TimestampRule::Append },
-    })
+    (any::<[bool; 4]>(), prop::option::of(1..4i16), excluded()).prop_map(
+        |(flags, replication_factor, config_sync_exclude)| TopicPolicy {
+            auto_create: flags[0],
+            preserve_partitions: flags[1],
+            replication_factor,
+            config_sync: flags[2],
+            config_sync_exclude,
+            timestamps: if flags[3] { TimestampRule::AsAtSource } else { TimestampRule::Append },
+        },
+    )
+}
+
+/// The settings of `overrides()` that follow the source, and no need alone decides of.
+const FOLLOWING: [&str; 8] = [
+    "cleanup.policy",
+    "delete.retention.ms",
+    "max.compaction.lag.ms",
+    "max.message.bytes",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+    "segment.ms",
+];
+
+/// The overrides that a new copy of `name` would have at a cluster like `destination`.
+fn as_created(
+    source: &Snapshot,
+    name: &TopicName,
+    destination: &Snapshot,
+    topics: &TopicPolicy,
+) -> BTreeMap<String, String> {
+    let empty = Snapshot { brokers: 9, topics: BTreeMap::new(), ..destination.clone() };
+    let topics = TopicPolicy { auto_create: true, ..topics.clone() };
+    // Another name, lest it be the same topic of the same cluster.
+    let intent = Intent { topics, ..intent(&[name.as_str()], "new-${topic}") };
+    let plan = planned(source, &empty, &intent, &HeldBack::new());
+    let created = applied(empty, &plan);
+    let (_, topic) = created.topics.first_key_value().expect("nothing stands in its way");
+    topic.known().expect("made up").overrides.clone()
+}
+
+/// A copy that existed has, after its plan, what a new one would have; what is excluded or does not follow it has as before.
+fn check_in_step(
+    source: &Snapshot,
+    name: &TopicName,
+    before: &Topic,
+    after: (&TopicName, &Snapshot),
+    topics: &TopicPolicy,
+) {
+    let new = as_created(source, name, after.1, topics);
+    let (copy, destination) = (&after.1.topics[after.0], after.1);
+    for key in FOLLOWING.into_iter().filter(|key| destination.features.knows(key) == Some(true)) {
+        let expected = match topics.config_sync && !topics.config_sync_exclude.contains(key) {
+            true => new.get(key).map(String::as_str),
+            false => before.own(key),
+        };
+        assert_eq!(copy.own(key), expected, "{key} of {name}");
+    }
+    for key in ["min.insync.replicas", "vendor.setting"] {
+        assert_eq!(copy.own(key), before.own(key), "{key} of {name}");
+    }
 }
 
 proptest! {
@@ -520,7 +847,7 @@ proptest! {
         let destination = fold(cluster(ids[1], brokers, destination_broker), &copies);
         let mut intent = intent(&["a.a", "missing"], format);
         intent.selection.regex = Some(Pattern::new("(?!c)[a-z]+[._]?[a-z](\\.r)*").unwrap());
-        intent.topics = topics;
+        intent.topics = topics.clone();
 
         let first = planned(&source, &destination, &intent, &HeldBack::new());
         let after = applied(destination.clone(), &first);
@@ -530,6 +857,12 @@ proptest! {
         prop_assert_eq!(&second.blocked, &first.blocked);
         prop_assert_eq!(&second.not_copied, &first.not_copied);
         prop_assert_eq!(&second, &planned(&source, &after, &intent, &HeldBack::new()));
+        for route in &second.routes {
+            let (name, copy) = (&route.source.topic, &route.destination.topic);
+            if let Some(before) = destination.topics.get(copy) {
+                check_in_step(&source, name, before, (copy, &after), &topics);
+            }
+        }
 
         // Routes are sorted, each partition of source and destination at most once, and no topic feeds itself.
         prop_assert!(first.routes.is_sorted_by(|one, other| one.source < other.source));

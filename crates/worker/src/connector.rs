@@ -10,7 +10,7 @@ use pipeline::{ExistingRecords, Isolation};
 use properties::{
     ClusterSettings, ConnectorSettings, Problem, Report, Settings, TimestampType, WorkerSettings,
 };
-use topology::{Naming, Pattern, Selection, TopicPolicy, check_settings};
+use topology::{Naming, Pattern, Selection, SettingNames, TopicPolicy, check_settings};
 
 use crate::start_up::End;
 
@@ -139,6 +139,7 @@ fn control_options(connector: &ConnectorSettings, selection: Selection, naming: 
             preserve_partitions: topics.preserve_partitions,
             replication_factor: topics.replication_factor,
             config_sync: topics.config_sync,
+            config_sync_exclude: SettingNames::new(&topics.config_sync_exclude),
             timestamps: match topics.timestamp_type {
                 TimestampType::CreateTime => TimestampRule::AsAtSource,
                 TimestampType::LogAppendTime => TimestampRule::Append,

@@ -3,8 +3,9 @@
 use model::TopicName;
 
 use super::file::File;
-use super::worker::interval;
+use super::worker::{TOPIC_SETTINGS, interval};
 use super::{converters, secured};
+use crate::nearest::nearest;
 use crate::report::{Problem, Report};
 use crate::settings::{
     ClusterSettings, ConnectorSettings, LimitSettings, OffsetSettings, OffsetStart, ReadingSettings,
@@ -237,8 +238,15 @@ fn read_topic_names(file: &File<'_>, key: &str, report: &mut Report) -> Vec<Topi
 
 /// Whether Kafka takes `name` for a topic.
 pub(crate) fn is_topic_name(name: &str) -> bool {
-    let is_legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
-    !name.is_empty() && name.len() <= 249 && name != "." && name != ".." && name.chars().all(is_legal)
+    !name.is_empty()
+        && name.len() <= 249
+        && name != "."
+        && name != ".."
+        && name.chars().all(is_name_character)
+}
+
+fn is_name_character(char: char) -> bool {
+    char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-')
 }
 
 fn read_rename_format(file: &File<'_>, selection: &SelectionSettings, report: &mut Report) -> String {
@@ -280,6 +288,7 @@ fn read_topics(file: &File<'_>, report: &mut Report) -> TopicSettings {
             .ok()
             .filter(|factor| *factor > 0),
         config_sync: file.boolean_or_default("topic.config.sync"),
+        config_sync_exclude: read_sync_exclude(file, report),
         config_sync_interval: interval(file, "topic.config.sync.interval.ms", report),
         timestamp_type: match &*file.text_or_default("topic.timestamp.type") {
             "LogAppendTime" => TimestampType::LogAppendTime,
@@ -288,6 +297,44 @@ fn read_topics(file: &File<'_>, report: &mut Report) -> TopicSettings {
         poll_interval: interval(file, "topic.poll.interval.ms", report),
         create_backoff: interval(file, "topic.create.backoff.ms", report),
     }
+}
+
+const SYNC_EXCLUDE: &str = "topic.config.sync.exclude";
+
+fn read_sync_exclude(file: &File<'_>, report: &mut Report) -> Vec<String> {
+    let names = file.list(SYNC_EXCLUDE);
+    for problem in names.iter().filter_map(|name| check_excluded(file, name)) {
+        report.push(problem);
+    }
+    if !names.is_empty() && !file.boolean_or_default("topic.config.sync") {
+        let message = format!("`{SYNC_EXCLUDE}` has no effect while `topic.config.sync` is `false`");
+        report.push(Problem::warning(file.place(SYNC_EXCLUDE), message));
+    }
+    names
+}
+
+/// What is wrong with one name of the list, or one beginning of names with a `*` behind it.
+fn check_excluded(file: &File<'_>, name: &str) -> Option<Problem> {
+    let place = file.place(SYNC_EXCLUDE);
+    let beginning = name.strip_suffix('*');
+    if !beginning.unwrap_or(name).chars().all(is_name_character) {
+        let message = format!("`{SYNC_EXCLUDE}` names `{name}`, which no setting can be called");
+        let hint = "it lists names, and beginnings of names with a `*` behind: retention.*";
+        return Some(Problem::error(place, message).with_hint(hint));
+    }
+    let is_meant = |setting: &&str| match beginning {
+        Some(beginning) => setting.starts_with(beginning),
+        None => *setting == name,
+    };
+    if TOPIC_SETTINGS.iter().any(is_meant) {
+        return None;
+    }
+    let message = format!("`{SYNC_EXCLUDE}` names `{name}`, which is no known setting of a topic");
+    let problem = Problem::warning(place, message);
+    Some(match nearest(name, TOPIC_SETTINGS.iter()) {
+        Some(setting) => problem.with_hint(format!("did you mean `{setting}`?")),
+        None => problem,
+    })
 }
 
 fn read_reading(file: &File<'_>) -> ReadingSettings {

@@ -20,7 +20,7 @@ const OFFSET_REPLICATION: &str = "offset.storage.replication.factor";
 const OFFSET_PREFIX: &str = "offset.storage.";
 
 /// Kafka's topic settings, up to 4.3.
-const TOPIC_SETTINGS: [&str; 36] = [
+pub(super) const TOPIC_SETTINGS: [&str; 36] = [
     "cleanup.policy",
     "compression.gzip.level",
     "compression.lz4.level",

@@ -53,7 +53,18 @@ const TOPIC_PROPERTIES: &[Property] = &[
         "120000",
         "the pause before a topic that could not be created or grown is tried again",
     ),
-    used("topic.config.sync", Kind::Boolean, "true", "whether topic settings follow the source"),
+    used(
+        "topic.config.sync",
+        Kind::Boolean,
+        "true",
+        "whether the settings of topics follow the source, those that are unset there too",
+    ),
+    used(
+        "topic.config.sync.exclude",
+        Kind::List,
+        "",
+        "settings that do not follow, once a topic is created: names, or with a `*` at the end beginnings of names (Paralog's own)",
+    ),
     used("topic.config.sync.interval.ms", Kind::millis(0), "120000", "how often they are compared"),
     used(
         "topic.timestamp.type",
