@@ -18,5 +18,6 @@ mod offset_topic;
 mod pair;
 mod quick_start;
 mod restart;
+mod sync;
 mod topics;
 mod transactions;

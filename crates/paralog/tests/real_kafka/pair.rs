@@ -83,6 +83,8 @@ impl Pair {
         // The source compacts as soon as it can, the destination not at all: a copy is to be looked at first.
         let compacting = Config::brokers(1).with("log.cleaner.backoff.ms", "200");
         let keeping = Config::brokers(1).with("log.cleaner.backoff.ms", "3600000");
+        // It refuses one value of one setting.
+        let keeping = keeping.with("alter.config.policy.class.name", "realkafka.RefusePolicy");
         let pair = Arc::new(Pair::both((source, &compacting), (destination, &keeping)));
         *held = Arc::downgrade(&pair);
         Hold(pair)
