@@ -48,6 +48,8 @@ enum Hindrance {
     Refused(String),
 }
 
+const EXCLUDED: &str = "topic.config.sync.exclude names it";
+
 impl<'a> Existing<'a> {
     /// The changes that put the copy in step, of those that may be made. `refused` tells of keys that the
     /// destination would not take a moment ago. Nothing, where the copy's settings are not known.
@@ -135,7 +137,7 @@ impl<'a> Existing<'a> {
             Hindrance::Off if suffers => "topic.config.sync=false leaves it",
             Hindrance::Excluded if suffers => "topic.config.sync.exclude leaves it",
             Hindrance::Excluded if travel(key) == Travel::Copied => {
-                synced.differences.extend(self.difference(key, "topic.config.sync.exclude names it"));
+                synced.differences.extend(self.difference(key, EXCLUDED));
                 return;
             }
             Hindrance::Off | Hindrance::Excluded => return,
@@ -168,7 +170,10 @@ impl<'a> Existing<'a> {
     /// The source's overrides that would travel, did the destination know them.
     fn unknown(&self, wanted: &Wanted) -> impl Iterator<Item = Difference> {
         let would_travel = wanted.left_out.iter().filter(|left_out| travel(&left_out.key) == Travel::Copied);
-        would_travel.filter_map(|left_out| self.difference(&left_out.key, UNKNOWN))
+        would_travel.filter_map(|left_out| {
+            let is_excluded = self.policy.config_sync_exclude.contains(&left_out.key);
+            self.difference(&left_out.key, if is_excluded { EXCLUDED } else { UNKNOWN })
+        })
     }
 
     /// The need that the copy does not satisfy in `key`, and the value that holds.

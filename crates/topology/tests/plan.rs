@@ -24,6 +24,12 @@ const BROKER_1: &str = "log.cleanup.policy=delete compression.type=producer mess
     log.message.format.version=1.1-IV0 log.retention.ms= log.retention.hours=168 log.retention.bytes=-1 \
     log.segment.bytes=1073741824 log.cleaner.delete.retention.ms=86400000 min.insync.replicas=1";
 
+/// Of version 4, where records are kept for less long by default.
+const BROKER_SHORT: &str = "log.cleanup.policy=delete compression.type=producer message.max.bytes=1048588 \
+    log.message.timestamp.after.max.ms=3600000 log.message.timestamp.before.max.ms=9223372036854775807 \
+    log.message.timestamp.type=CreateTime log.retention.ms=2000 log.retention.bytes=5000 \
+    log.segment.bytes=1073741824 log.roll.ms= log.cleaner.delete.retention.ms=86400000 min.insync.replicas=1";
+
 fn pairs(text: &str) -> BTreeMap<String, String> {
     text.split_whitespace()
         .map(|pair| pair.split_once('=').expect("key=value"))
@@ -755,7 +761,7 @@ fn topics(names: &'static str) -> impl Strategy<Value = BTreeMap<String, String>
 }
 
 fn broker() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![BROKER_1, BROKER_4])
+    prop::sample::select(vec![BROKER_1, BROKER_4, BROKER_SHORT])
 }
 
 fn excluded() -> impl Strategy<Value = SettingNames> {
@@ -788,6 +794,9 @@ const FOLLOWING: [&str; 8] = [
     "segment.ms",
 ];
 
+/// Those of them that keep records.
+const KEPT: [&str; 3] = ["cleanup.policy", "retention.bytes", "retention.ms"];
+
 /// The overrides that a new copy of `name` would have at a cluster like `destination`.
 fn as_created(
     source: &Snapshot,
@@ -816,7 +825,10 @@ fn check_in_step(
     let new = as_created(source, name, after.1, topics);
     let (copy, destination) = (&after.1.topics[after.0], after.1);
     for key in FOLLOWING.into_iter().filter(|key| destination.features.knows(key) == Some(true)) {
-        let expected = match topics.config_sync && !topics.config_sync_exclude.contains(key) {
+        let follows = topics.config_sync && !topics.config_sync_exclude.contains(key);
+        // Where neither has anything of its own, the destination's default stands: a new copy would be protected from it.
+        let is_default = before.own(key).is_none() && source.topics[name].own(key).is_none();
+        let expected = match follows && !(is_default && KEPT.contains(&key)) {
             true => new.get(key).map(String::as_str),
             false => before.own(key),
         };
@@ -862,6 +874,15 @@ proptest! {
             if let Some(before) = destination.topics.get(copy) {
                 check_in_step(&source, name, before, (copy, &after), &topics);
             }
+        }
+
+        // Where the defaults of brokers do not matter, they need not have been asked.
+        let candidates = Candidates::of(&source, &intent.selection, &intent.naming);
+        if !defaults_matter(&source, &after, &candidates, &topics) {
+            let mut unasked = after.clone();
+            unasked.features.topic_defaults = None;
+            let plan = planned(&source, &unasked, &intent, &HeldBack::new());
+            prop_assert_eq!(&plan, &second);
         }
 
         // Routes are sorted, each partition of source and destination at most once, and no topic feeds itself.
