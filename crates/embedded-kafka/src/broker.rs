@@ -32,6 +32,8 @@ pub(crate) struct Slot {
     pub(crate) id: i32,
     pub(crate) address: SocketAddr,
     running: Mutex<Running>,
+    /// Whoever stops or starts it has this until that is done.
+    turn: tokio::sync::Mutex<()>,
 }
 
 enum Running {
@@ -84,15 +86,19 @@ impl Slot {
     pub(crate) fn open(id: i32, address: SocketAddr) -> Result<(Slot, TcpListener), StartError> {
         let listener = listening(id, address)?;
         let address = listener.local_addr().map_err(|error| cannot_listen(id, address, error))?;
-        let running = Mutex::new(Running::Down { _reserved: None });
-        Ok((Slot { id, address, running }, listener))
+        Ok((Slot::down(id, address), listener))
     }
 
     /// A broker without a socket, under a made-up address.
     pub(crate) fn in_memory(id: i32) -> Slot {
         let port = FIRST_PORT_IN_MEMORY.saturating_add(u16::try_from(id).unwrap_or(u16::MAX));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Slot { id, address, running: Mutex::new(Running::Down { _reserved: None }) }
+        Slot::down(id, address)
+    }
+
+    fn down(id: i32, address: SocketAddr) -> Slot {
+        let running = Mutex::new(Running::Down { _reserved: None });
+        Slot { id, address, running, turn: tokio::sync::Mutex::default() }
     }
 
     /// Takes connections until the broker is stopped or the cluster is gone.
@@ -238,8 +244,9 @@ impl<'a> Broker<'a> {
     }
 
     /// Stops it as if it had been killed: its connections end at once, its partitions get other leaders, or
-    /// none. Returns when nothing of it answers any more.
+    /// none. Returns when nothing of it answers any more; a start or another stop waits until then.
     pub async fn stop(&self) {
+        let _turn = self.slot.turn.lock().await;
         let running = std::mem::replace(&mut *self.slot.lock(), Running::Down { _reserved: None });
         let Running::Up { signal, task } = running else { return };
         signal.send_modify(|signal| signal.stop = true);
@@ -261,6 +268,7 @@ impl<'a> Broker<'a> {
     /// # Errors
     /// [`StartError::Listen`] if the port is taken by now.
     pub async fn start(&self) -> Result<(), StartError> {
+        let _turn = self.slot.turn.lock().await;
         if matches!(*self.slot.lock(), Running::Up { .. }) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-use embedded_kafka::{ApiKey, ErrorCode, Profile};
+use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile, Transport};
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::metadata_response::MetadataResponse;
 
@@ -33,6 +33,27 @@ async fn a_broker_that_stops_refuses_connections_and_its_partitions_move() {
         let response: MetadataResponse = client.call(ApiKey::Metadata, 5, &all).await;
         assert_eq!(response.topics[0].partitions[0].isr_nodes.len(), 3);
         Client::connect(&cluster, 0).await;
+    }
+}
+
+/// Over sockets and in memory: there a stop has nothing to wait for but the connections.
+#[tokio::test]
+async fn a_start_while_a_stop_is_under_way_comes_after_it() {
+    for config in [Config::new(1, Profile::V4_3), Config::new(1, Profile::V4_3).in_memory()] {
+        let in_memory = config.transport == Transport::InMemory;
+        let cluster = Cluster::start(config).await.unwrap();
+        cluster.create_topic("t", 1, &[]);
+        let broker = cluster.broker(0);
+        let connected = cluster.connect(broker.address().port()).unwrap();
+        let ((), started) = tokio::join!(broker.stop(), broker.start());
+        started.unwrap();
+        drop(connected);
+        assert_eq!(cluster.leader("t", 0), Some(0));
+        let mut client = match in_memory {
+            true => Client::in_memory(&cluster, 0).unwrap(),
+            false => Client::connect(&cluster, 0).await,
+        };
+        assert_eq!(client.offer(batch(1)).await.0, E::NONE);
     }
 }
 
