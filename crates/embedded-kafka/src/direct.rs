@@ -138,17 +138,7 @@ impl Cluster {
     /// # Panics
     /// If there is no such topic.
     pub fn recreate_topic(&self, name: &str) {
-        let mut state = self.shared().state();
-        let topic = state.topics.get(name).unwrap_or_else(|| panic!("there is no topic {name}"));
-        let assignments: Vec<Vec<i32>> = topic
-            .partitions
-            .iter()
-            .map(|partition| partition.replicas.iter().map(|replica| replica.broker).collect())
-            .collect();
-        let overrides = topic.overrides.clone();
-        state.delete_topic(name);
-        let created = state.create_topic(&TopicName::from(name), -1, -1, &assignments, overrides);
-        created.expect("the same topic was accepted before");
+        recreate(&mut self.shared().state(), name).unwrap_or_else(|| panic!("there is no topic {name}"));
     }
 
     /// Lets a topic have more partitions.
@@ -406,16 +396,7 @@ impl Cluster {
     /// Loses everything from `offset` on, as an unclean election of a replica that had no more: another
     /// replica leads, where there is one, under a new epoch, and remembers of producers what is in the log.
     pub fn truncate(&self, topic: &str, partition: i32, offset: i64) {
-        self.with(topic, partition, |partition| {
-            partition.cut(offset);
-            let present = partition.leader;
-            let others = partition.replicas.iter().filter(|replica| replica.online);
-            let next =
-                others.map(|replica| replica.broker).find(|broker| Some(*broker) != present).or(present);
-            if let Some(next) = next {
-                partition.elect(next);
-            }
-        });
+        self.with(topic, partition, |partition| lose_from(partition, offset));
     }
 
     /// Every replica forgets what it remembers of producers, as after the expiry or by a bad snapshot.
@@ -522,5 +503,28 @@ impl Cluster {
     /// As [`Cluster::find`], for what only tests do.
     fn with<T>(&self, topic: &str, partition: i32, act: impl FnOnce(&mut Partition) -> T) -> T {
         self.find(topic, partition, act).unwrap_or_else(|missing| panic!("{missing}"))
+    }
+}
+
+/// Deletes a topic and creates it anew; `None` if there is none.
+pub(crate) fn recreate(state: &mut State, name: &str) -> Option<()> {
+    let topic = state.topics.get(name)?;
+    let replicas = |partition: &Partition| partition.replicas.iter().map(|replica| replica.broker).collect();
+    let assignments: Vec<Vec<i32>> = topic.partitions.iter().map(replicas).collect();
+    let overrides = topic.overrides.clone();
+    state.delete_topic(name);
+    let created = state.create_topic(&TopicName::from(name), -1, -1, &assignments, overrides);
+    created.expect("the same topic was accepted before");
+    Some(())
+}
+
+/// See [`Cluster::truncate`].
+pub(crate) fn lose_from(partition: &mut Partition, offset: i64) {
+    partition.cut(offset);
+    let present = partition.leader;
+    let others = partition.replicas.iter().filter(|replica| replica.online);
+    let next = others.map(|replica| replica.broker).find(|broker| Some(*broker) != present).or(present);
+    if let Some(next) = next {
+        partition.elect(next);
     }
 }

@@ -264,7 +264,7 @@ pub(crate) struct Faults {
     rules: Vec<Rule>,
     last_id: u64,
     /// Those of a seed, beside the rules.
-    pub(crate) seeded: Option<Draws>,
+    seeded: Option<Draws>,
 }
 
 /// What happens to one request.
@@ -282,6 +282,22 @@ pub(crate) struct Fired {
 }
 
 impl Faults {
+    /// Puts the draws that `draws` makes with their id into force, in the place of others.
+    pub(crate) fn install_seeded(&mut self, draws: impl FnOnce(u64) -> Draws) -> u64 {
+        self.last_id += 1;
+        self.seeded = Some(draws(self.last_id));
+        self.last_id
+    }
+
+    /// The draws of this id, while they are in force.
+    pub(crate) fn draws(&mut self, id: u64) -> Option<&mut Draws> {
+        self.seeded.as_mut().filter(|draws| draws.id == id)
+    }
+
+    pub(crate) fn end_seeded(&mut self, id: u64) {
+        self.seeded.take_if(|draws| draws.id == id);
+    }
+
     /// Whether a rule for `api` looks at topics, so that finding them out is worth it.
     pub(crate) fn look_at_topics(&self, api: ApiKey) -> bool {
         self.seeded.is_some()

@@ -78,9 +78,78 @@ async fn every_kind_comes_about() {
     for seed in 0..20 {
         kinds.extend(history(seed).await.into_iter().map(|happening| happening.kind));
     }
-    // Nobody has fetched.
-    let expected = FaultKind::ALL.into_iter().filter(|kind| *kind != FaultKind::Corrupt).collect();
+    // Nobody has fetched, and what loses something was not asked for.
+    let expected = FaultKind::COMMON.into_iter().filter(|kind| *kind != FaultKind::Corrupt).collect();
     assert_eq!(kinds, expected);
+}
+
+/// What a producer without a memory of its own sees of rare kinds, for a minute; the cluster afterwards.
+async fn rare(seed: u64, kinds: &[FaultKind]) -> (Vec<Happening>, Cluster) {
+    let cluster = in_memory().await;
+    let plan = FaultPlan::new(seed).only(&[]).with(kinds);
+    let faults = cluster.faults(plan.pause_max(Duration::from_secs(2)).down_max(Duration::from_secs(1)));
+    for tick in 0..600 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let leader = cluster.leader("t", 0).unwrap();
+        let offer = async {
+            Client::in_memory(&cluster, leader).unwrap().try_offer(stamped(tick, 0, 0, BATCH_RECORDS)).await
+        };
+        // With all replicas in sync it waits for those that are behind.
+        let _ = timeout(Duration::from_millis(50), offer).await;
+    }
+    (faults.stop().await, cluster)
+}
+
+#[tokio::test(start_paused = true)]
+async fn rare_kinds_come_about_where_they_are_asked_for_and_repeat_themselves() {
+    for kind in FaultKind::RARE {
+        let (history, cluster) = rare(3, &[kind]).await;
+        assert!(history.len() > 20 && history.iter().all(|one| one.kind == kind), "{kind:?}: {history:?}");
+        assert_eq!(history, rare(3, &[kind]).await.0);
+        let end_offset = cluster.end_offset("t", 0).unwrap();
+        let (records, start_offset) =
+            (cluster.records("t", 0).unwrap().len(), cluster.start_offset("t", 0).unwrap());
+        let remembered = (0..600).filter(|id| cluster.last_sequence("t", 0, *id).is_some()).count();
+        let told = format!("{kind:?}: {records} of {start_offset}..{end_offset}, {remembered}");
+        let whole = usize::try_from(600 * BATCH_RECORDS).unwrap();
+        match kind {
+            FaultKind::PauseFollower => assert!(records == whole && remembered == 600, "{told}"),
+            FaultKind::UncleanElection | FaultKind::Truncate => {
+                assert!(records < whole && cluster.leader_epoch("t", 0) >= 20, "{told}");
+                assert!(history.iter().any(|one| one.offset.is_some()), "{told}");
+            }
+            FaultKind::ForgetProducers => assert!(records == whole && remembered < 600, "{told}"),
+            FaultKind::Retention => {
+                assert!(start_offset > 0 && end_offset == i64::from(600 * BATCH_RECORDS), "{told}");
+            }
+            _ => assert!(records < whole && cluster.topic_id("t").is_some(), "{told}"),
+        }
+        // Nothing lasts on.
+        assert_eq!(cluster.high_watermark("t", 0).unwrap(), end_offset, "{told}");
+    }
+    let (history, _) = rare(4, &FaultKind::RARE).await;
+    let kinds: BTreeSet<FaultKind> = history.into_iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, BTreeSet::from(FaultKind::RARE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_ends_with_its_own_handle_and_not_with_that_of_the_one_before() {
+    let cluster = in_memory().await;
+    let often = |seed| FaultPlan::new(seed).pause_max(Duration::from_millis(100));
+    let first = cluster.faults(often(1).only(&[FaultKind::Disconnect]));
+    let second = cluster.faults(often(2).only(&[FaultKind::MoveLeader]));
+    drop(first);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(second.history().len() > 20);
+    let third = cluster.faults(often(3).only(&[FaultKind::Disconnect]));
+    assert!(second.history().is_empty());
+    // What it does to brokers has ended, too: the leader stays.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let epoch = cluster.leader_epoch("t", 0);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(cluster.leader_epoch("t", 0), epoch);
+    assert!(second.stop().await.is_empty());
+    assert!(third.stop().await.len() > 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,9 +196,13 @@ fn a_happening_is_told_in_a_line() {
         request: Some((ApiKey::Produce, 17)),
         code: Some(ErrorCode::NOT_LEADER_OR_FOLLOWER),
         partition: Some(model::TopicPartition::new("t", 3)),
+        offset: None,
     };
     assert_eq!(
         happening.to_string(),
         "    1.234 s  broker 2  Fail  Produce #17  t-3  NOT_LEADER_OR_FOLLOWER (6)"
     );
+    let cut =
+        Happening { kind: FaultKind::Truncate, request: None, code: None, offset: Some(70), ..happening };
+    assert_eq!(cut.to_string(), "    1.234 s  broker 2  Truncate  t-3 at 70");
 }
