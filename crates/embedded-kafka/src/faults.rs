@@ -23,7 +23,8 @@ use tokio::sync::{Notify, watch};
 use crate::cluster::{Cluster, Shared};
 use crate::seeded::Draws;
 
-/// A fault that is being described; one of the last methods puts it into force.
+/// A fault that is being described; one of the last methods puts it into force. It panics where the fault could never
+/// show: a test that counts on it would prove nothing.
 #[must_use = "a fault is in force only once it is told what to do"]
 pub struct On {
     cluster: Cluster,
@@ -135,67 +136,83 @@ impl On {
     }
 
     /// The request is answered with `code` and not applied.
+    #[track_caller]
     pub fn fail(self, code: ErrorCode) -> Fault {
         self.install(Action::Fail(code))
     }
 
-    /// The request is applied and then answered with `code`; a produce reply keeps its base offset.
+    /// The request is applied and then answered with `code`, its base offset told all the same (produce).
+    #[track_caller]
     pub fn fail_applied(self, code: ErrorCode) -> Fault {
         self.install(Action::FailApplied(code))
     }
 
     /// The request waits before it is applied.
+    #[track_caller]
     pub fn delay(self, by: Duration) -> Fault {
         self.install(Action::Delay(by))
     }
 
     /// The reply waits after the request was applied.
+    #[track_caller]
     pub fn delay_reply(self, by: Duration) -> Fault {
         self.install(Action::DelayReply(by))
     }
 
     /// The request waits, not applied, until it is released.
+    #[track_caller]
     pub fn hold(self) -> Held {
         let (released, waiting) = watch::channel(false);
         Held { fault: self.install(Action::Hold(waiting)), released }
     }
 
     /// The connection is closed, the request not applied.
+    #[track_caller]
     pub fn refuse(self) -> Fault {
         self.install(Action::Refuse)
     }
 
     /// The request is applied, then the connection is closed without a reply.
+    #[track_caller]
     pub fn drop_reply(self) -> Fault {
         self.install(Action::DropReply)
     }
 
     /// The request is applied and never answered; the connection stays open and answers nothing any more.
+    #[track_caller]
     pub fn hang(self) -> Fault {
         self.install(Action::Hang)
     }
 
     /// The request is applied; the connection is closed in the middle of the reply.
+    #[track_caller]
     pub fn cut(self) -> Fault {
         self.install(Action::Cut)
     }
 
     /// One bit of the last byte of the reply is flipped: of the last records, in a fetch reply.
+    #[track_caller]
     pub fn corrupt(self) -> Fault {
         self.install(Action::Corrupt)
     }
 
     /// The reply says that the client is to be quiet for so long (produce and fetch).
+    #[track_caller]
     pub fn throttle(self, by: Duration) -> Fault {
         self.install(Action::Throttle(by))
     }
 
     /// Shows the request to `look`, before it is applied.
+    #[track_caller]
     pub fn look(self, look: impl Fn(&Request) + Send + Sync + 'static) -> Fault {
         self.install(Action::Look(Arc::new(look)))
     }
 
+    #[track_caller]
     fn install(self, action: Action) -> Fault {
+        if let Some(why) = self.filter.objection(&action) {
+            panic!("this fault would never show: {why}");
+        }
         let hits = Arc::new(Hits::default());
         let mut faults = self.cluster.shared().faults();
         faults.last_id += 1;
@@ -337,7 +354,57 @@ impl Faults {
     }
 }
 
+/// Requests of this kind name topics, so that a fault can be about some of them.
+fn names_topics(api: ApiKey) -> bool {
+    fails_in_parts(api) || matches!(api, ApiKey::ElectLeaders | ApiKey::ConsumerGroupHeartbeat)
+}
+
+/// What a request of this kind is answered has a code for each topic or partition, that a fault can set.
+fn fails_in_parts(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::Produce
+            | ApiKey::Fetch
+            | ApiKey::ListOffsets
+            | ApiKey::Metadata
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::OffsetDelete
+            | ApiKey::CreateTopics
+            | ApiKey::DeleteTopics
+            | ApiKey::DeleteRecords
+            | ApiKey::OffsetForLeaderEpoch
+            | ApiKey::AddPartitionsToTxn
+            | ApiKey::TxnOffsetCommit
+            | ApiKey::DescribeConfigs
+            | ApiKey::AlterConfigs
+            | ApiKey::CreatePartitions
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::DescribeProducers
+            | ApiKey::DescribeTopicPartitions
+    )
+}
+
 impl Filter {
+    /// Why nobody would ever see this happen.
+    fn objection(&self, action: &Action) -> Option<String> {
+        let api = self.api;
+        let about_topic = self.topic.is_some();
+        match action {
+            _ if about_topic && !names_topics(api) => Some(format!("{api:?} names no topics")),
+            Action::Fail(_) if about_topic && !fails_in_parts(api) => {
+                Some(format!("{api:?} fails as a whole, not for some topic"))
+            }
+            Action::FailApplied(_) if api != ApiKey::Produce => {
+                Some(format!("{api:?} is not answered with another code once it is applied"))
+            }
+            Action::Throttle(_) if !matches!(api, ApiKey::Produce | ApiKey::Fetch) => {
+                Some(format!("the answer to {api:?} asks nobody to be quiet"))
+            }
+            _ => None,
+        }
+    }
+
     fn about(api: ApiKey, at: Option<&TopicPartition>) -> Filter {
         let topic = at.map(|at| at.topic.clone());
         let partition = at.map(|at| at.partition.0).filter(|partition| *partition >= 0);

@@ -23,7 +23,9 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: OffsetDeleteRequest)
             let at = TopicPartition::new(topic.name.0.as_str(), asked.partition_index);
             let subscribed =
                 state.groups.get(group).is_some_and(|group| group.is_subscribed(at.topic.as_str()));
-            let code = if state.partition_of(&at).is_none() {
+            let code = if let Some(code) = ask.fails(at.topic.as_str(), at.partition.0) {
+                code
+            } else if state.partition_of(&at).is_none() {
                 ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             } else if subscribed {
                 ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC

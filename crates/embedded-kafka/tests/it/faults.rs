@@ -1,6 +1,7 @@
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use embedded_kafka::{ApiKey, ErrorCode, Profile};
+use embedded_kafka::{ApiKey, ErrorCode, Fault, Profile};
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::metadata_response::MetadataResponse;
 use tokio::time::Instant;
@@ -165,4 +166,27 @@ async fn all_connections_of_a_broker_can_be_closed_and_opened_again() {
     assert!(client.is_closed().await);
     let mut client = Client::connect(&cluster, 0).await;
     assert_eq!(client.offer(batch(1)).await, (E::NONE, 1));
+}
+
+#[tokio::test]
+async fn a_fault_that_would_never_show_is_refused_where_it_is_asked_for() {
+    let (cluster, _client) = single(Profile::V4_3).await;
+    let check = |expected: &str, put: &dyn Fn() -> Fault| {
+        let refused = std::panic::catch_unwind(AssertUnwindSafe(put)).unwrap_err();
+        let told = refused.downcast_ref::<String>().unwrap();
+        assert_eq!(told, &format!("this fault would never show: {expected}"));
+    };
+    check("Fetch is not answered with another code once it is applied", &|| {
+        cluster.on(ApiKey::Fetch).fail_applied(E::REQUEST_TIMED_OUT)
+    });
+    check("the answer to Metadata asks nobody to be quiet", &|| {
+        cluster.on(ApiKey::Metadata).throttle(Duration::from_millis(1))
+    });
+    check("Heartbeat names no topics", &|| cluster.on(ApiKey::Heartbeat).topic("t").drop_reply());
+    check("ElectLeaders fails as a whole, not for some topic", &|| {
+        cluster.on(ApiKey::ElectLeaders).partition("t", 0).fail(E::NOT_CONTROLLER)
+    });
+    // None of them is in force.
+    cluster.on(ApiKey::ElectLeaders).partition("t", 0).drop_reply();
+    cluster.on(ApiKey::Heartbeat).fail(E::NOT_COORDINATOR);
 }
