@@ -300,20 +300,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.hold(frame.len().saturating_add(elements.saturating_mul(ELEMENT_BYTES))).await?;
         let request = server::decode_request(frame)
             .map_err(|error| End::Because(format!("not a request that is known here: {error}")))?;
-        let (fired, now_ms) = self.prepare(&request)?;
+        let fired = self.prepare(&request)?;
         for look in &fired.looks {
             look(&request);
         }
-        if !fired.delay.is_zero() {
-            tokio::time::sleep(fired.delay).await;
-        }
-        for mut held in fired.holds.iter().cloned() {
-            // An error says that whoever holds it is gone, which releases it too.
-            let _ = held.wait_for(|released| *released).await;
-        }
+        self.wait_as_told(&fired).await;
         if fired.refused {
             return Err(End::Quietly);
         }
+        // What was held counts from now on.
+        let now_ms = self.shared.upgrade().ok_or(End::Quietly)?.now_ms();
         let client_id =
             request.header.client_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
         let (api, version, correlation_id) = (request.api, request.version, request.header.correlation_id);
@@ -346,7 +342,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Nothing of the request is left, whatever its answer waits for.
         self.seat.give_back();
         if !ask.fired.delay_reply.is_zero() {
-            tokio::time::sleep(ask.fired.delay_reply).await;
+            let waiting = tokio::time::sleep(ask.fired.delay_reply);
+            let Connection { shared, stream, buffer, idle, .. } = self;
+            attend(waiting, stream, buffer, idle, shared).await?;
         }
         match answer {
             Answer::Frame(slices) if ends => {
@@ -360,38 +358,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Has a request answered. While that waits, what comes is read up to what is free: so that a client that leaves is
-    /// seen to, and one that neither sends nor gets anything is left when it is idle for too long.
+    /// Keeps a request from being applied for as long as a fault says. A broker does what it has got, also for a client
+    /// that has left: such late requests are what the fault is for.
+    async fn wait_as_told(&mut self, fired: &Fired) {
+        if fired.delay.is_zero() && fired.holds.is_empty() {
+            return;
+        }
+        // It is not the client that stands still.
+        self.seat.give_back();
+        if !fired.delay.is_zero() {
+            tokio::time::sleep(fired.delay).await;
+        }
+        for mut held in fired.holds.iter().cloned() {
+            // An error says that whoever holds it is gone, which releases it too.
+            let _ = held.wait_for(|released| *released).await;
+        }
+        self.idle.ends(&self.shared);
+    }
+
+    /// Has a request answered.
     async fn answer(&mut self, ask: &mut Ask, request: RequestKind) -> Result<Answer, End> {
         let Connection { shared, stream, buffer, seat, idle, .. } = self;
         let answering = requests::answer(shared, ask, request, seat);
-        tokio::pin!(answering);
-        // Most do not wait.
-        tokio::select! {
-            biased;
-            answer = &mut answering => return Ok(answer),
-            () = std::future::ready(()) => {}
-        }
-        // When it is given up, once the peer sends no more: that may mean that it only listens.
-        let mut listens_until: Option<Instant> = None;
-        loop {
-            let free = FREE_BYTES.saturating_sub(buffer.len());
-            buffer.reserve(free.min(READ_AHEAD_BYTES));
-            let mut ahead = buffer.limit(free);
-            tokio::select! {
-                biased;
-                answer = &mut answering => return Ok(answer),
-                read = stream.read_buf(&mut ahead), if free > 0 && listens_until.is_none() => match read {
-                    Ok(0) => listens_until = Some(Instant::now() + LISTENS_MAX),
-                    Ok(_) => idle.ends(shared),
-                    Err(_) => return Err(End::Quietly),
-                },
-                () = tokio::time::sleep_until(listens_until.unwrap_or_else(Instant::now)), if listens_until.is_some() => {
-                    return Err(End::Quietly);
-                }
-                () = idle.for_too_long(shared) => return Err(End::Quietly),
-            }
-        }
+        attend(answering, stream, buffer, idle, shared).await
     }
 
     /// A login as it was before SaslAuthenticate (KIP-43): what is said goes to and fro without headers.
@@ -408,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Counts the request and finds out what is to happen to it.
-    fn prepare(&self, request: &Request) -> Result<(Fired, i64), End> {
+    fn prepare(&self, request: &Request) -> Result<Fired, End> {
         let shared = self.shared.upgrade().ok_or(End::Quietly)?;
         shared.count_request(request.api);
         if !matches!(request.body, RequestKind::UnsupportedVersion)
@@ -424,10 +413,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else {
             Vec::new()
         };
-        let fired = faults.fire(request.api, self.broker, &mentioned);
-        drop(faults);
-        let now_ms = shared.now_ms();
-        Ok((fired, now_ms))
+        Ok(faults.fire(request.api, self.broker, &mentioned))
     }
 
     async fn depart(&mut self, mut slices: Vec<Bytes>, departure: Departure) -> Result<(), End> {
@@ -447,7 +433,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.stream.shutdown().await?;
                 return Err(End::Quietly);
             }
-            Departure::NeverButOpen => std::future::pending().await,
+            Departure::NeverButOpen => {
+                drop(slices);
+                // Whatever else is said, nobody answers, until the client leaves.
+                let _ = tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await;
+                return Err(End::Quietly);
+            }
             Departure::NeverAndClosed => return Err(End::Quietly),
         }
         self.write(slices).await?;
@@ -480,6 +471,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits for `work`. Meanwhile what comes is read up to what is free: so that a client that leaves is seen to, and one
+/// that neither sends nor gets anything is left when it is idle for too long.
+async fn attend<T>(
+    work: impl Future<Output = T>,
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    idle: &mut Idle,
+    shared: &Weak<Shared>,
+) -> Result<T, End> {
+    tokio::pin!(work);
+    // Most do not wait.
+    tokio::select! {
+        biased;
+        done = &mut work => return Ok(done),
+        () = std::future::ready(()) => {}
+    }
+    // When it is given up, once the peer sends no more: that may mean that it only listens.
+    let mut listens_until: Option<Instant> = None;
+    loop {
+        let free = FREE_BYTES.saturating_sub(buffer.len());
+        buffer.reserve(free.min(READ_AHEAD_BYTES));
+        let mut ahead = (&mut *buffer).limit(free);
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            read = stream.read_buf(&mut ahead), if free > 0 && listens_until.is_none() => match read {
+                Ok(0) => listens_until = Some(Instant::now() + LISTENS_MAX),
+                Ok(_) => idle.ends(shared),
+                Err(_) => return Err(End::Quietly),
+            },
+            () = tokio::time::sleep_until(listens_until.unwrap_or_else(Instant::now)), if listens_until.is_some() => {
+                return Err(End::Quietly);
+            }
+            () = idle.for_too_long(shared) => return Err(End::Quietly),
+        }
     }
 }
 

@@ -159,7 +159,8 @@ impl On {
         self.install(Action::DelayReply(by))
     }
 
-    /// The request waits, not applied, until it is released.
+    /// The request waits, not applied, until it is released. It is applied then even if its client has left: a broker does
+    /// what it has got.
     #[track_caller]
     pub fn hold(self) -> Held {
         let (released, waiting) = watch::channel(false);
@@ -178,7 +179,8 @@ impl On {
         self.install(Action::DropReply)
     }
 
-    /// The request is applied and never answered; the connection stays open and answers nothing any more.
+    /// The request is applied and never answered; the connection answers nothing any more, and stays open until the
+    /// client leaves.
     #[track_caller]
     pub fn hang(self) -> Fault {
         self.install(Action::Hang)

@@ -1,12 +1,14 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use embedded_kafka::{ApiKey, ErrorCode, Fault, Profile};
+use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Fault, Profile};
+use protocol::messages::ProduceResponse;
 use protocol::messages::metadata_request::MetadataRequest;
 use protocol::messages::metadata_response::MetadataResponse;
+use record_batch::{BatchBuilder, Codec};
 use tokio::time::Instant;
 
-use crate::client::{Client, batch, fetch_request, produce_request, single, stamped};
+use crate::client::{Client, NOW_MS, batch, fetch_request, produce_request, single, stamped};
 
 use ErrorCode as E;
 
@@ -130,6 +132,80 @@ async fn a_broker_that_hangs_keeps_the_connection_and_says_nothing() {
     hung.happened().await;
     let silent = tokio::time::timeout(Duration::from_millis(30), client.read_frame()).await;
     assert!(silent.is_err());
+}
+
+/// A cluster of one broker in memory, and its topic `t`.
+async fn in_memory(config: Config) -> Cluster {
+    let cluster = Cluster::start(Config { start_ms: Some(NOW_MS), ..config }.in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_hangs_lets_go_of_those_that_leave() {
+    let cluster = in_memory(Config::new(1, Profile::V4_3)).await;
+    let hung = cluster.on(ApiKey::Produce).always().hang();
+    for attempt in 1..=20 {
+        let mut client = Client::in_memory(&cluster, 0).unwrap();
+        let request = produce_request(None, &[("t", 0, batch(1))]);
+        for _ in 0..3 {
+            client.send(ApiKey::Produce, 8, &request).await;
+        }
+        hung.happened_times(attempt).await;
+        assert_eq!(cluster.open_connections(), 1);
+        drop(client);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(cluster.open_connections(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_late_is_not_kept_for_who_has_left() {
+    let cluster = in_memory(Config::new(1, Profile::V4_3)).await;
+    let late = cluster.on(ApiKey::Produce).delay_reply(Duration::from_secs(1000));
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    client.send(ApiKey::Produce, 8, &produce_request(None, &[("t", 0, batch(1))])).await;
+    late.happened().await;
+    drop(client);
+    // It might only listen.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!((cluster.open_connections(), cluster.end_offset("t", 0).unwrap()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fault_holds_takes_no_room_from_others_and_comes_late_even_after_its_client_has_left() {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.append(NOW_MS, None, Some(&[7; 600_000]), &[]);
+    let request = produce_request(None, &[("t", 0, builder.build())]);
+    let config = Config { frame_bytes_max: 1_000_000, ..Config::new(1, Profile::V4_3) };
+    let cluster = in_memory(config).await;
+    let held = cluster.on(ApiKey::Produce).hold();
+    let mut first = Client::in_memory(&cluster, 0).unwrap();
+    first.send(ApiKey::Produce, 8, &request).await;
+    held.fault.happened().await;
+    let mut second = Client::in_memory(&cluster, 0).unwrap();
+    let began = Instant::now();
+    assert_eq!(second.produce_all(&request).await[0].error_code, 0);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    drop(first);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(cluster.end_offset("t", 0).unwrap(), 1);
+    held.release();
+    cluster.reached("t", 0, 2).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_has_the_time_at_which_it_is_applied() {
+    let cluster = in_memory(Config::new(1, Profile::V4_3)).await;
+    cluster.set_topic_config("t", "message.timestamp.type", Some("LogAppendTime"));
+    let held = cluster.on(ApiKey::Produce).hold();
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    client.send(ApiKey::Produce, 8, &produce_request(None, &[("t", 0, batch(1))])).await;
+    held.fault.happened().await;
+    cluster.advance(Duration::from_secs(60));
+    held.release();
+    let response: ProduceResponse = client.receive(ApiKey::Produce, 8).await.unwrap();
+    assert_eq!(response.responses[0].partition_responses[0].log_append_time_ms, NOW_MS + 60_000);
 }
 
 #[tokio::test]
