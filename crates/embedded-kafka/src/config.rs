@@ -57,7 +57,8 @@ pub struct Config {
     /// POLICY_VIOLATION.
     pub names_max: usize,
     /// What the frames of all connections may take together, and what they are decoded to. Where it is not enough,
-    /// connections wait, and those that have room and send next to nothing for 5 s are closed. A frame may have 100 MiB.
+    /// connections wait, and those that have room and send less than an eighth of it in 5 s are closed. A frame may have
+    /// 100 MiB.
     pub frame_bytes_max: usize,
     /// Connections to all brokers together, as Kafka's `max.connections`: whoever comes after them waits until one ends,
     /// and a connection in memory is refused. `None` is a third of the files that the process may open at the start, and

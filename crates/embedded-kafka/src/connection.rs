@@ -26,8 +26,8 @@ use crate::stranger;
 
 /// `socket.request.max.bytes`.
 const FRAME_BYTES_MAX: usize = 100 << 20;
-/// A read asks for at least so much room.
-const READ_BYTES: usize = FREE_BYTES;
+/// With less than that left, what is read into is made anew: requests share it until then.
+const LEFT_BYTES_MIN: usize = 4 << 10;
 /// What each element of an array takes, once decoded, and a number in the answer: none is larger, with the entries of its
 /// list of unknown tags.
 const ELEMENT_BYTES: usize = 256;
@@ -35,7 +35,7 @@ const ELEMENT_BYTES: usize = 256;
 const LISTENS_MAX: Duration = Duration::from_secs(10);
 /// What is read of the next request while one waits for its answer, at a time.
 const READ_AHEAD_BYTES: usize = 4 << 10;
-/// What is left of a frame gets its room at once up to this: most are not copied as they grow.
+/// What is left of a frame gets its room at once up to this: most are copied no more than once as they grow.
 const AT_ONCE_BYTES: usize = 1 << 20;
 /// Slices given to the system in one write.
 const SLICES_MAX: usize = 256;
@@ -168,13 +168,24 @@ impl Idle {
     }
 }
 
-/// The room to make for the rest of a frame, of which `have` bytes of `want` are there. It grows with what arrives: a
-/// length alone claims no memory, and none of the room for all.
-fn room(have: usize, want: usize) -> usize {
-    if have < FREE_BYTES / 2 {
-        return FREE_BYTES - have;
+/// The capacity that is to be had for a frame of `want` bytes, of which `have` are there, if what there is, is not enough.
+/// It grows with what arrives, when it is full: a length alone claims no memory, and none of the room for all. Up to
+/// [`AT_ONCE_BYTES`] are claimed at once for all that: frames that grew in step would wait for each other's room.
+fn larger(have: usize, capacity: usize, want: usize) -> Option<usize> {
+    if capacity >= want || (have < capacity && capacity >= FREE_BYTES) {
+        return None;
     }
-    (want - have).min(have.max(AT_ONCE_BYTES)).max(READ_BYTES)
+    if have < FREE_BYTES {
+        return Some(FREE_BYTES);
+    }
+    Some(want.min(have + have.max(AT_ONCE_BYTES)))
+}
+
+/// The same bytes with so much room in all, and no more: `reserve` takes up to twice of what it is asked for.
+fn with_capacity(capacity: usize, buffer: &BytesMut) -> BytesMut {
+    let mut larger = BytesMut::with_capacity(capacity);
+    larger.extend_from_slice(buffer);
+    larger
 }
 
 struct Connection<S> {
@@ -221,17 +232,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     let frame = self.buffer.split_to(length).freeze();
                     if length > FREE_BYTES {
                         // What comes after it does not keep the room of all of it.
-                        self.buffer = BytesMut::from(&self.buffer[..]);
+                        self.buffer = with_capacity(FREE_BYTES, &self.buffer);
                     }
                     return Ok(frame);
                 }
-                let more = room(self.buffer.len(), LENGTH_BYTES + length);
-                if self.buffer.capacity() - self.buffer.len() < more {
-                    self.hold(self.buffer.len() + more).await?;
-                    self.buffer.reserve(more);
+                let (have, capacity) = (self.buffer.len(), self.buffer.capacity());
+                if let Some(capacity) = larger(have, capacity, LENGTH_BYTES + length) {
+                    self.hold(capacity).await?;
+                    self.buffer = with_capacity(capacity, &self.buffer);
                 }
-            } else {
-                self.buffer.reserve(READ_BYTES);
+            } else if self.buffer.capacity() < LEFT_BYTES_MIN {
+                // What nobody else has any more is used again.
+                self.buffer.reserve(FREE_BYTES - self.buffer.len());
             }
             let read = tokio::select! {
                 biased;
@@ -297,7 +309,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.serve_bare_bytes(&frame).await;
         }
         let elements = guard::check(&frame).map_err(End::Because)?;
-        self.hold(frame.len().saturating_add(elements.saturating_mul(ELEMENT_BYTES))).await?;
+        let frame_bytes = frame.len();
+        self.hold(frame_bytes.saturating_add(elements.saturating_mul(ELEMENT_BYTES))).await?;
         let request = server::decode_request(frame)
             .map_err(|error| End::Because(format!("not a request that is known here: {error}")))?;
         let fired = self.prepare(&request)?;
@@ -323,6 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             correlation_id,
             client_id,
             client_host,
+            frame_bytes,
             now_ms,
             fired,
             principal,
@@ -528,13 +542,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_alone_claims_no_memory_and_small_frames_are_not_copied_as_they_grow() {
-        let check = |have, want, expected| assert_eq!(room(have, want), expected, "{have} of {want}");
-        check(4, 100, FREE_BYTES - 4);
-        check(4, FRAME_BYTES_MAX, FREE_BYTES - 4);
-        check(FREE_BYTES, FREE_BYTES + 100_000, 100_000);
-        check(FREE_BYTES, FRAME_BYTES_MAX, AT_ONCE_BYTES);
-        check(3 << 20, FRAME_BYTES_MAX, 3 << 20);
-        check(FRAME_BYTES_MAX - 1, FRAME_BYTES_MAX, READ_BYTES);
+    fn a_length_alone_claims_no_memory_and_most_frames_are_copied_once_at_most() {
+        let check = |have, capacity, want, expected| {
+            assert_eq!(larger(have, capacity, want), expected, "{have} in {capacity} of {want}");
+        };
+        check(4, FREE_BYTES, FRAME_BYTES_MAX, None);
+        check(FREE_BYTES - 1, FREE_BYTES, FRAME_BYTES_MAX, None);
+        // What is left of what others have been read into.
+        check(4, 5_000, 5_000, None);
+        check(4, 5_000, 5_001, Some(FREE_BYTES));
+        check(4, 5_000, FRAME_BYTES_MAX, Some(FREE_BYTES));
+        check(FREE_BYTES, FREE_BYTES, FREE_BYTES + 100_000, Some(FREE_BYTES + 100_000));
+        check(FREE_BYTES, FREE_BYTES, FRAME_BYTES_MAX, Some(FREE_BYTES + AT_ONCE_BYTES));
+        check(3 << 20, 4 << 20, FRAME_BYTES_MAX, None);
+        check(4 << 20, 4 << 20, FRAME_BYTES_MAX, Some(8 << 20));
+        check(90 << 20, 90 << 20, FRAME_BYTES_MAX, Some(FRAME_BYTES_MAX));
+    }
+
+    #[test]
+    fn what_is_accounted_is_what_is_allocated() {
+        let full = BytesMut::zeroed(FREE_BYTES);
+        assert_eq!(with_capacity(FREE_BYTES + 1000, &full).capacity(), FREE_BYTES + 1000);
     }
 }

@@ -19,8 +19,9 @@ use tokio::time::Instant;
 pub(crate) const FREE_BYTES: usize = 64 << 10;
 /// How long one that has room may stand still while others wait for it, by tokio's clock. A client gives up after 30 s.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// What counts as going on: a byte now and then does not.
-const STEP_BYTES: usize = 16 << 10;
+/// In so many steps of [`PATIENCE`] at most whoever goes on is through. Less than such a part of what it holds is no step:
+/// a client that needs longer has given up by itself.
+const STEPS: usize = 8;
 
 /// The room of a cluster.
 #[derive(Debug)]
@@ -259,7 +260,7 @@ impl Seat {
         let Some(turn) = self.turn else { return };
         if let Some(taken) = self.room.seats().by_turn.get_mut(&turn) {
             taken.received_bytes = bytes;
-            if bytes >= taken.stepped_bytes + STEP_BYTES {
+            if bytes >= taken.stepped_bytes + taken.bytes / STEPS {
                 (taken.stepped, taken.stepped_bytes) = (Instant::now(), bytes);
             }
         }
@@ -325,9 +326,9 @@ mod tests {
         assert!(waits(&mut late, 2 * MIB));
         assert_eq!(asked(&holders), [false; 4]);
         tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
-        holders[0].received(MIB / 8 + STEP_BYTES);
+        holders[0].received(MIB / 8 + MIB / STEPS);
         // A byte now and then is no step.
-        holders[1].received(MIB / 4 + STEP_BYTES - 1);
+        holders[1].received(MIB / 4 + MIB / STEPS - 1);
         assert!(waits(&mut late, 2 * MIB));
         assert_eq!(asked(&holders), [false; 4]);
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -342,6 +343,20 @@ mod tests {
         drop(holders.remove(2));
         assert!(!waits(&mut late, 2 * MIB));
         assert_eq!(room.taken_bytes(), 4 * MIB);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_need_more_than_eight_steps_for_what_it_holds_does_not_go_on() {
+        for (step_bytes, leaves) in [(MIB / 8 - 1, true), (MIB / 8, false)] {
+            let room = FrameRoom::new(MIB);
+            let (mut slow, mut late) = (Seat::new(&room), Seat::new(&room));
+            slow.hold(MIB).await.unwrap();
+            tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
+            slow.received(step_bytes);
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(waits(&mut late, MIB));
+            assert_eq!(slow.voice.is_leaving(), leaves, "{step_bytes}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

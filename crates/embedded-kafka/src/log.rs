@@ -2,7 +2,7 @@
 //!
 //! An entry is what a fetch reply carries as one unit: a v2 batch, or a v0/v1 message or wrapper. It is
 //! kept as two slices, the header that the broker may have changed and the body as it was sent, so that
-//! neither storing nor serving copies records. What may be appended is decided elsewhere (`validate.rs`,
+//! neither storing nor serving copies records, unless they are few. What may be appended is decided elsewhere (`validate.rs`,
 //! `producers.rs`); here anything that can be cut into entries is welcome, because tests place awkward
 //! things on purpose.
 
@@ -13,6 +13,10 @@ use model::{LeaderEpoch, Offset};
 use record_batch::{HEADER_BYTES, Header};
 
 use crate::direct::LogEntry;
+use crate::frame_room::FREE_BYTES;
+
+/// What a body may keep in memory of what it came in, in its own sizes.
+const KEPT_SIZES_MAX: usize = 8;
 
 /// One batch or old-format message in the log.
 #[derive(Clone, Debug)]
@@ -60,6 +64,15 @@ impl StoredEntry {
             }
             None => self,
         }
+    }
+
+    /// The same with a body of its own, if it would keep much more than itself in memory: the frame that it came in, and no
+    /// less than what a connection reads into.
+    pub(crate) fn apart_from(mut self, frame_bytes: usize) -> StoredEntry {
+        if self.body.len() < frame_bytes.max(FREE_BYTES) / KEPT_SIZES_MAX {
+            self.body = Bytes::copy_from_slice(&self.body);
+        }
+        self
     }
 
     pub(crate) fn size_bytes(&self) -> usize {

@@ -239,6 +239,7 @@ mod tests {
                 correlation_id: 77,
                 client_id: String::new(),
                 client_host: String::new(),
+                frame_bytes: 0,
                 now_ms: 0,
                 fired: Fired::default(),
                 principal: String::new(),

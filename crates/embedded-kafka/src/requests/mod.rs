@@ -69,6 +69,8 @@ pub(crate) struct Ask {
     pub(crate) correlation_id: i32,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
+    /// Of the request, as it came.
+    pub(crate) frame_bytes: usize,
     pub(crate) now_ms: i64,
     pub(crate) fired: Fired,
     /// Who asks, as ACLs name them.

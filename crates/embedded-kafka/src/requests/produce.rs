@@ -217,7 +217,7 @@ fn append(
     Ok(match verdict {
         Verdict::Next => {
             let base_offset = partition.log.end_offset();
-            let entry = accepted.place(base_offset, partition.leader_epoch);
+            let entry = accepted.place(base_offset, partition.leader_epoch).apart_from(ask.frame_bytes);
             let safe_at = entry.next_offset();
             partition.append(entry);
             Outcome { base_offset, append_time_ms, log_start, safe_at, ..Outcome::refused(ErrorCode::NONE) }

@@ -239,6 +239,23 @@ async fn of_a_partition_that_is_listed_twice_only_the_last_batch_counts() {
 }
 
 #[tokio::test]
+async fn a_small_batch_does_not_keep_its_request_in_memory() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    let small = ("t", 0, batch(1));
+    let refused = ("nowhere", 0, Bytes::from(vec![0; 3_000_000]));
+    client.produce_all(&produce_request(None, std::slice::from_ref(&small))).await;
+    client.produce_all(&produce_request(None, &[small, refused])).await;
+    let entries = cluster.entries("t", 0, 0).unwrap();
+    assert_eq!(entries.len(), 2);
+    cluster.delete_topic("t");
+    for entry in entries {
+        let bytes = entry.body.len();
+        let body = entry.body.try_into_mut().expect("nobody else has any of it");
+        assert_eq!(body.capacity(), bytes);
+    }
+}
+
+#[tokio::test]
 async fn bad_partitions_do_not_disturb_good_ones() {
     let (cluster, mut client) = single(Profile::V4_3).await;
     cluster.create_topic("u", 2, &[]);

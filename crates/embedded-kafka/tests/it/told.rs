@@ -187,8 +187,9 @@ async fn how_long_a_connection_may_be_idle_is_a_setting() {
 
 #[tokio::test(start_paused = true)]
 async fn large_frames_that_are_never_finished_make_room_for_those_that_are() {
-    const SENT: usize = 40_000;
-    const EACH: usize = SENT + 4 + (1 << 20);
+    const SENT: usize = 100_000;
+    // What everybody has anyway, and a megabyte at once.
+    const EACH: usize = (64 << 10) + (1 << 20);
     let (lines, _guard) = Lines::collect();
     let config = Config { frame_bytes_max: 8 * EACH, ..Config::new(1, Profile::V4_3) };
     let cluster = Cluster::start(config.in_memory()).await.unwrap();
@@ -204,7 +205,11 @@ async fn large_frames_that_are_never_finished_make_room_for_those_that_are() {
         assert_eq!(cluster.frame_bytes(), 0);
     }
     for (index, stranger) in strangers.iter_mut().enumerate() {
-        stranger.write_all(&vec![0; SENT]).await.unwrap();
+        // As long as it fits into what everybody has, neither.
+        stranger.write_all(&[0; 60_000]).await.unwrap();
+        assert!(!is_closed(stranger).await);
+        assert_eq!(cluster.frame_bytes(), index * EACH);
+        stranger.write_all(&[0; SENT - 60_000]).await.unwrap();
         assert!(!is_closed(stranger).await);
         assert_eq!(cluster.frame_bytes(), (index + 1) * EACH);
     }
@@ -225,7 +230,7 @@ async fn large_frames_that_are_never_finished_make_room_for_those_that_are() {
     assert_eq!(cluster.frame_bytes(), 0);
     let told = lines.take();
     assert!(told[0].contains(&format!(
-        "40004 of 104857604 bytes of a frame had to make room for others: the frames of all connections may have {} bytes",
+        "100004 of 104857604 bytes of a frame had to make room for others: the frames of all connections may have {} bytes",
         8 * EACH
     )), "{told:?}");
 }
