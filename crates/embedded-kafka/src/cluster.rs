@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) connection_permits: Arc<Semaphore>,
     pub(crate) connections_max: usize,
     pub(crate) frame_room: Arc<FrameRoom>,
+    /// For answers that are not read yet.
+    pub(crate) answer_room: Arc<FrameRoom>,
     /// How it is called in the log.
     pub(crate) name: String,
     pub(crate) slots: Vec<Slot>,
@@ -213,6 +215,7 @@ impl Cluster {
             connection_permits: Arc::new(Semaphore::new(connections_max)),
             connections_max,
             frame_room: FrameRoom::new(config.frame_bytes_max),
+            answer_room: FrameRoom::new(config.frame_bytes_max),
             name: config.cluster_id,
             slots,
             profile: config.profile,
@@ -289,9 +292,14 @@ impl Cluster {
         self.shared.connections_max - self.shared.connection_permits.available_permits()
     }
 
-    /// What the frames that are under way have of [`Config::frame_bytes_max`].
+    /// What the requests that are under way have of [`Config::frame_bytes_max`].
     pub fn frame_bytes(&self) -> usize {
         self.shared.frame_room.taken_bytes()
+    }
+
+    /// The same for the answers that are not read yet.
+    pub fn answer_bytes(&self) -> usize {
+        self.shared.answer_room.taken_bytes()
     }
 
     /// The brokers' wall clock, in milliseconds since 1970.

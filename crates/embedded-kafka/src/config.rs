@@ -56,9 +56,10 @@ pub struct Config {
     /// How many groups, members, committed offsets and transactional ids are kept, together. More are refused with
     /// POLICY_VIOLATION.
     pub names_max: usize,
-    /// What the frames of all connections may take together, and what they are decoded to. Where it is not enough,
+    /// What the requests of all connections may take together, and what they are decoded to. Where it is not enough,
     /// connections wait, and those that have room and send less than an eighth of it in 5 s are closed. A frame may have
-    /// 100 MiB.
+    /// 100 MiB. Answers that are not read yet may take as much, without what they have of the logs: for one that finds no
+    /// room those are closed that have read less than an eighth of theirs in 5 s, else its own connection.
     pub frame_bytes_max: usize,
     /// Connections to all brokers together, as Kafka's `max.connections`: whoever comes after them waits until one ends,
     /// and a connection in memory is refused. `None` is a third of the files that the process may open at the start, and

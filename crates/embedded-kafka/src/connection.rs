@@ -73,8 +73,8 @@ pub(crate) async fn serve(
     let client_host = format!("/{host}");
     let Some(up) = shared.upgrade() else { return };
     let spoken = Spoken { cluster: up.name.clone(), broker, peer };
-    let seat = Seat::new(&up.frame_room);
-    let mut asked_to_leave = seat.asked_to_leave();
+    let (seat, unread) = (Seat::new(&up.frame_room), Seat::new(&up.answer_room));
+    let (mut asked_to_leave, mut asked_to_read) = (seat.asked_to_leave(), unread.asked_to_leave());
     let mut connection = Connection {
         broker,
         client_host,
@@ -84,12 +84,14 @@ pub(crate) async fn serve(
         stream,
         buffer: BytesMut::new(),
         seat,
+        unread,
     };
     drop(up);
     let end = tokio::select! {
         biased;
         _ = signal.changed() => Some(End::Quietly),
         Ok(_) = asked_to_leave.wait_for(|asked| *asked) => None,
+        Ok(_) = asked_to_read.wait_for(|asked| *asked) => None,
         end = connection.run() => Some(end),
     };
     let end = end.unwrap_or_else(|| connection.made_room());
@@ -197,6 +199,8 @@ struct Connection<S> {
     stream: S,
     buffer: BytesMut,
     seat: Seat,
+    /// For an answer that is not read yet.
+    unread: Seat,
     idle: Idle,
 }
 
@@ -208,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Err(end) => return end,
             };
             self.seat.give_back();
+            self.unread.give_back();
             if let Err(end) = served {
                 return end;
             }
@@ -296,6 +301,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Why it was asked to leave.
     fn made_room(&self) -> End {
+        if self.unread.is_asked_to_leave() {
+            let bytes_max = self.unread.bytes_max();
+            return End::Because(format!(
+                "an answer that is not read had to make room for others: all of them may have {bytes_max} bytes"
+            ));
+        }
         let (bytes_max, been) = (self.seat.bytes_max(), "had to make room for others");
         let had = match self.unfinished() {
             Some((have, want)) => format!("{have} of {want} bytes of a frame"),
@@ -355,17 +366,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         // Nothing of the request is left, whatever its answer waits for.
         self.seat.give_back();
+        if let Answer::Frame { slices, log_bytes } = &answer {
+            self.count_unread(slices, *log_bytes)?;
+        }
         if !ask.fired.delay_reply.is_zero() {
             let waiting = tokio::time::sleep(ask.fired.delay_reply);
             let Connection { shared, stream, buffer, idle, .. } = self;
             attend(waiting, stream, buffer, idle, shared).await?;
         }
         match answer {
-            Answer::Frame(slices) if ends => {
+            Answer::Frame { slices, .. } if ends => {
                 self.depart(slices, ask.fired.departure).await?;
                 Err(End::Because("the login has failed".to_owned()))
             }
-            Answer::Frame(slices) => self.depart(slices, ask.fired.departure).await,
+            Answer::Frame { slices, .. } => self.depart(slices, ask.fired.departure).await,
             Answer::Nothing => Ok(()),
             Answer::Close(reason) => Err(End::Because(reason)),
             Answer::Gone => Err(End::Quietly),
@@ -388,6 +402,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let _ = held.wait_for(|released| *released).await;
         }
         self.idle.ends(&self.shared);
+    }
+
+    /// Takes room for an answer for as long as it is not read.
+    fn count_unread(&mut self, slices: &[Bytes], log_bytes: usize) -> Result<(), End> {
+        let bytes = slices.iter().map(Bytes::len).sum::<usize>().saturating_sub(log_bytes);
+        if self.unread.take_now(bytes) {
+            return Ok(());
+        }
+        let bytes_max = self.unread.bytes_max();
+        Err(End::Because(format!(
+            "an answer of {bytes} bytes finds no room: all that are not read yet may have {bytes_max} bytes"
+        )))
     }
 
     /// Has a request answered.
@@ -449,6 +475,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Departure::NeverButOpen => {
                 drop(slices);
+                self.unread.give_back();
                 // Whatever else is said, nobody answers, until the client leaves.
                 let _ = tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await;
                 return Err(End::Quietly);
@@ -463,6 +490,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn write(&mut self, slices: Vec<Bytes>) -> io::Result<()> {
         let mut pending = std::collections::VecDeque::from(slices);
         pending.retain(|slice| !slice.is_empty());
+        let mut gone_bytes = 0;
         while !pending.is_empty() {
             let vectors: Vec<IoSlice<'_>> =
                 pending.iter().take(SLICES_MAX).map(|slice| IoSlice::new(slice)).collect();
@@ -475,6 +503,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            gone_bytes += written;
+            self.unread.received(gone_bytes);
             while let Some(first) = pending.front_mut() {
                 if written < first.len() {
                     first.advance(written);

@@ -1,9 +1,13 @@
-//! The room for the frames of all connections together, and for what they are decoded to.
+//! The room for the frames of all connections together: one for requests, with what they are decoded to, and one for
+//! answers that are not read yet.
 //!
 //! Where there is too little, newcomers wait: their sockets are not read, as with Kafka's `queued.max.request.bytes`.
 //! Who has room and goes on is let finish. Only where somebody waits, those are asked to leave that have sent next to
 //! nothing for [`PATIENCE`], and first those that sent the least against what they hold. Where all that have room wait
 //! for more of it, so that nobody would ever go on, the least of them is asked at once.
+//!
+//! An answer is there before its size is known, so it cannot wait: whoever has stood still for [`PATIENCE`] leaves for it,
+//! and where nobody has, it finds no room.
 //!
 //! A frame of up to [`FREE_BYTES`] takes none of the room; the number of connections is bounded by the files that a
 //! process may open.
@@ -102,6 +106,33 @@ impl Seats {
         for turn in self.growing.iter().chain(newest) {
             self.by_turn[turn].voice.freed.notify_one();
         }
+    }
+
+    /// Takes so much now, by asking those to leave that have stood still; `false` if they have too little.
+    fn take_now(&mut self, turn: u64, bytes: usize, bytes_max: usize, now: Instant) -> bool {
+        let holders = || self.by_turn.iter().filter(|(_, taken)| taken.bytes > 0);
+        let leaving = holders().filter(|(_, taken)| taken.voice.is_leaving()).map(|(_, taken)| taken.bytes);
+        let mut missing = (self.taken_bytes + bytes).saturating_sub(bytes_max + leaving.sum::<usize>());
+        let still = holders().filter(|(_, taken)| !taken.voice.is_leaving());
+        let mut still: Vec<(&u64, &Taken)> =
+            still.filter(|(_, taken)| taken.stepped + PATIENCE <= now).collect();
+        if still.iter().map(|(_, taken)| taken.bytes).sum::<usize>() < missing {
+            return false;
+        }
+        still.sort_unstable_by_key(|(turn, taken)| taken.rank(**turn));
+        for (_, taken) in still {
+            if missing == 0 {
+                break;
+            }
+            taken.voice.leave.send_replace(true);
+            missing = missing.saturating_sub(taken.bytes);
+        }
+        if let Some(taken) = self.by_turn.get_mut(&turn) {
+            taken.bytes = bytes;
+            self.taken_bytes += bytes;
+            self.holders += 1;
+        }
+        true
     }
 
     fn leave(&mut self, turn: u64) {
@@ -236,8 +267,25 @@ impl Seat {
         }
     }
 
-    fn try_hold(&mut self, bytes: usize) -> Tried {
-        let (mut seats, now) = (self.room.seats(), Instant::now());
+    /// Takes so much of the room at once, having none of it; `false` if there is too little.
+    pub(crate) fn take_now(&mut self, bytes: usize) -> bool {
+        if bytes <= FREE_BYTES {
+            return true;
+        }
+        let now = Instant::now();
+        let room = Arc::clone(&self.room);
+        let mut seats = room.seats();
+        let turn = self.sit(&mut seats, now);
+        let taken = seats.take_now(turn, bytes, room.bytes_max, now);
+        if !taken {
+            self.turn = None;
+            seats.leave(turn);
+        }
+        taken
+    }
+
+    /// Its turn, a new one if it has none.
+    fn sit(&mut self, seats: &mut Seats, now: Instant) -> u64 {
         let turn = *self.turn.get_or_insert_with(|| {
             seats.next_turn += 1;
             seats.next_turn
@@ -249,13 +297,26 @@ impl Seat {
             stepped_bytes: 0,
             voice: Arc::clone(&self.voice),
         });
-        if seats.take(turn, bytes, self.room.bytes_max, now) {
-            return Tried::Held;
-        }
-        Tried::Wait(seats.ask(turn, bytes, self.room.bytes_max, now))
+        turn
     }
 
-    /// So much of the frame is there by now.
+    fn try_hold(&mut self, bytes: usize) -> Tried {
+        let now = Instant::now();
+        let room = Arc::clone(&self.room);
+        let mut seats = room.seats();
+        let turn = self.sit(&mut seats, now);
+        if seats.take(turn, bytes, room.bytes_max, now) {
+            return Tried::Held;
+        }
+        Tried::Wait(seats.ask(turn, bytes, room.bytes_max, now))
+    }
+
+    /// It is to leave.
+    pub(crate) fn is_asked_to_leave(&self) -> bool {
+        self.voice.is_leaving()
+    }
+
+    /// So much of the frame is there by now, or gone.
     pub(crate) fn received(&mut self, bytes: usize) {
         let Some(turn) = self.turn else { return };
         if let Some(taken) = self.room.seats().by_turn.get_mut(&turn) {
@@ -407,6 +468,31 @@ mod tests {
         both[0].hold(MIB).await.unwrap();
         assert_eq!(both[1].hold(MIB + 1).await, Err(TooLarge));
         assert_eq!(asked(&both), [false; 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_there_already_takes_the_place_of_who_stands_still_or_none() {
+        let room = FrameRoom::new(3 * MIB);
+        let mut holders = seats(&room, 3);
+        for seat in &mut holders {
+            assert!(seat.take_now(MIB));
+        }
+        let mut late = Seat::new(&room);
+        assert!(late.take_now(FREE_BYTES) && !late.take_now(MIB));
+        tokio::time::advance(PATIENCE).await;
+        holders[0].received(MIB / 2);
+        assert!(!late.take_now(3 * MIB));
+        assert_eq!(asked(&holders), [false; 3]);
+        assert!(late.take_now(MIB));
+        assert_eq!(asked(&holders), [false, false, true]);
+        // Who leaves already has left for somebody.
+        let mut next = Seat::new(&room);
+        assert!(next.take_now(MIB));
+        assert_eq!(asked(&holders), [false, true, true]);
+        holders.truncate(1);
+        assert_eq!(room.taken_bytes(), 3 * MIB);
+        drop((holders, late, next));
+        assert_eq!(room.taken_bytes(), 0);
     }
 
     #[tokio::test(start_paused = true)]

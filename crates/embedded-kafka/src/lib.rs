@@ -22,6 +22,7 @@
 //! longest ago end), 256 MiB of frames under way ([`Config::frame_bytes_max`]; newcomers wait), 100 MiB of one answer, and a
 //! third of the process's files as connections ([`field@Config::connections_max`]). A request for more than 10,000 partitions is refused as KRaft refuses it, under every profile;
 //! CreatePartitions too, where 3.9.2 answers UNKNOWN_SERVER_ERROR.
+//! Answers that are not read yet may take as much as frames under way do.
 //!
 //! It is not durable, not replicated for safety and not secure, and answers only loopback unless
 //! [`Config::listen_on`] says otherwise.

@@ -67,7 +67,7 @@ fn unsupported(ask: &Ask, profile: Profile) -> Answer {
             .collect();
     }
     match server::encode_response(ApiKey::ApiVersions, 0, ask.correlation_id, &response) {
-        Ok(frame) => Answer::Frame(vec![frame]),
+        Ok(frame) => Answer::Frame { slices: vec![frame], log_bytes: 0 },
         Err(error) => Answer::Close(format!("cannot answer: {error}")),
     }
 }

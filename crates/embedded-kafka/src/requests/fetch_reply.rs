@@ -72,7 +72,8 @@ fn write(ask: &Ask, code: ErrorCode, reply: &Reply) -> Answer {
         tags.push((0, endpoints(&reply.elsewhere)));
     }
     out.tags(&tags);
-    Answer::Frame(out.frame())
+    let log_bytes = reply.told.iter().map(|(_, fetched)| fetched.records_bytes).sum();
+    Answer::Frame { slices: out.frame(), log_bytes }
 }
 
 fn partition(out: &mut Out, version: i16, wanted: &Wanted, fetched: &Fetched) {
@@ -275,7 +276,7 @@ mod tests {
             }];
             let answer =
                 reply(&ask, &Reply { session: 12, told: vec![(Arc::new(wanted), fetched)], elsewhere });
-            let Answer::Frame(slices) = answer else { panic!("a frame") };
+            let Answer::Frame { slices, log_bytes: 7 } = answer else { panic!("a frame") };
             let frame = Bytes::from(slices.concat());
             assert_eq!(frame.len(), 4 + u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize);
             let mut body = frame.slice(4..);

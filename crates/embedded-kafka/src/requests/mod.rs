@@ -88,8 +88,8 @@ pub(crate) struct Told(AtomicUsize);
 
 /// What becomes of a request.
 pub(crate) enum Answer {
-    /// A whole frame, as slices.
-    Frame(Vec<Bytes>),
+    /// A whole frame, as slices, of which so many bytes are a log's.
+    Frame { slices: Vec<Bytes>, log_bytes: usize },
     /// No reply is expected.
     Nothing,
     /// The connection is to be closed, for this reason.
@@ -129,7 +129,7 @@ impl Ask {
             ));
         }
         match server::encode_response(self.api, self.version, self.correlation_id, body) {
-            Ok(frame) => Answer::Frame(vec![frame]),
+            Ok(frame) => Answer::Frame { slices: vec![frame], log_bytes: 0 },
             Err(error) => Answer::Close(format!("cannot answer: {error}")),
         }
     }

@@ -399,6 +399,58 @@ async fn an_answer_that_would_take_too_much_is_told_and_not_built() {
     assert!(told.contains("the answer to DescribeGroups would take more than"), "{told}");
 }
 
+/// Answers are memory as much as requests are, whoever reads them or not.
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_reads_make_room_for_those_that_somebody_reads() {
+    use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+    const ROOM: usize = 8 << 20;
+    let (lines, _guard) = Lines::collect();
+    let config = Config { frame_bytes_max: ROOM, ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    cluster.create_topic("t", 1, &[]);
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_configuration_keys(None);
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource; 2000]);
+    let ask = async || {
+        let mut client = Client::in_memory(&cluster, 0).unwrap();
+        client.send(ApiKey::DescribeConfigs, 1, &request).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        client
+    };
+    let mut reader = ask().await;
+    let answer_bytes = reader.read_frame().await.unwrap().len();
+    assert!(answer_bytes > 2 << 20 && cluster.answer_bytes() == 0, "{answer_bytes}");
+    let fit = ROOM / answer_bytes;
+    let mut deaf = Vec::new();
+    for index in 0..20 {
+        deaf.push(ask().await);
+        assert!(cluster.answer_bytes() <= ROOM);
+        // Nobody has stood still for long: whoever comes last goes, and nobody waits.
+        assert_eq!(cluster.open_connections(), 1 + fit.min(index + 1));
+    }
+    assert!(lines.take()[0].contains(&format!(
+        "an answer of {} bytes finds no room: all that are not read yet may have {ROOM} bytes",
+        answer_bytes + 4
+    )));
+    let mut small = Client::in_memory(&cluster, 0).unwrap();
+    assert_eq!(small.offer(batch_of_bytes(1)).await.0, ErrorCode::NONE);
+    // From five seconds on those who do not read go.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for _ in 0..10 {
+        let mut reader = ask().await;
+        assert_eq!(reader.read_frame().await.unwrap().len(), answer_bytes);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(cluster.open_connections(), 2 + fit - 1);
+    let told = lines.take();
+    assert!(told[0].contains("an answer that is not read had to make room for others"), "{told:?}");
+    drop(deaf);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(cluster.answer_bytes(), 0);
+}
+
 #[tokio::test]
 async fn whoever_comes_after_as_many_as_there_may_be_waits_and_that_is_told_once() {
     let (lines, _guard) = Lines::collect();
