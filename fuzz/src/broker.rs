@@ -35,6 +35,7 @@ pub fn request_check(data: &[u8]) {
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
         ask(&mut bystander).await;
         ask(&mut cluster.connect(port).expect("it runs still")).await;
+        assert_eq!(cluster.panics(), 0);
     });
 }
 

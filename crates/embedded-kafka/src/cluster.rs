@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     /// Changes when the clock is moved.
     clock_moved: watch::Sender<()>,
     counts: Mutex<Counts>,
+    panics: AtomicU64,
     complaints: Mutex<Complaints>,
     seldom: Mutex<SeldomTold>,
     /// One permit for each connection that there may be.
@@ -85,6 +87,20 @@ pub(crate) struct SeldomTold {
 struct Counts {
     by_api: Vec<u64>,
     connections: u64,
+}
+
+/// Counts the panic that ends the task whose own it is. It would be seen by nobody: the runtime keeps it to itself, and the
+/// client sees its connection closed.
+pub(crate) struct CountsPanic(pub(crate) Weak<Shared>);
+
+impl Drop for CountsPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(shared) = self.0.upgrade()
+        {
+            shared.panics.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 /// A panic of a test while it holds a lock leaves data that is whole all the same.
@@ -152,6 +168,7 @@ const TRANSACTIONS_MS: i64 = 1000;
 
 /// Does what groups and transactions must do at a certain time, until the cluster is gone.
 async fn keep_time(shared: Weak<Shared>) {
+    let _counts_panic = CountsPanic(shared.clone());
     loop {
         let (changes, wait_ms) = {
             let Some(shared) = shared.upgrade() else { return };
@@ -210,6 +227,7 @@ impl Cluster {
             clock: Mutex::new(Clock::new(config.start_ms)),
             clock_moved: watch::Sender::new(()),
             counts: Mutex::default(),
+            panics: AtomicU64::new(0),
             complaints: Mutex::default(),
             seldom: Mutex::default(),
             connection_permits: Arc::new(Semaphore::new(connections_max)),
@@ -290,6 +308,12 @@ impl Cluster {
     /// How many connections are open now, to all brokers.
     pub fn open_connections(&self) -> usize {
         self.shared.connections_max - self.shared.connection_permits.available_permits()
+    }
+
+    /// How often something in here has panicked: a mistake of this crate, or of a test's own [`On::look`], that ended a
+    /// connection.
+    pub fn panics(&self) -> u64 {
+        self.shared.panics.load(Ordering::SeqCst)
     }
 
     /// What the requests that are under way have of [`Config::frame_bytes_max`].

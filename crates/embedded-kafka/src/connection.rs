@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::broker::Signal;
-use crate::cluster::Shared;
+use crate::cluster::{CountsPanic, Shared};
 use crate::complaints::Telling;
 use crate::faults::{Departure, Fired};
 use crate::frame_room::{FREE_BYTES, Seat};
@@ -69,6 +69,7 @@ pub(crate) async fn serve(
     peer: String,
     mut signal: watch::Receiver<Signal>,
 ) {
+    let _counts_panic = CountsPanic(shared.clone());
     let host = peer.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
     let client_host = format!("/{host}");
     let Some(up) = shared.upgrade() else { return };

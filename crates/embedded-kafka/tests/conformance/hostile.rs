@@ -349,6 +349,7 @@ async fn mutated_requests_of_every_kind_end_their_own_connection_at_most() {
             let Some(frame) = frame(api, version) else { continue };
             let frame = random.mutated(&frame);
             offer(&cluster, &frame, 50).await;
+            assert_eq!(cluster.panics(), 0, "seed {seed:#x} round {round}: {frame:?}");
             if is_open && round % 100 == 0 {
                 assert_eq!(
                     bystander.offer(batch(1)).await.0,

@@ -74,10 +74,23 @@ async fn mutated_requests_are_answered_or_close_the_connection_and_nothing_else(
         let mut reply = Vec::new();
         // A reset is an answer, too.
         let _ = stream.read_to_end(&mut reply).await;
+        assert_eq!(cluster.panics(), 0, "round {round}: {frame:?}");
         if round % 50 == 0 {
             assert_eq!(bystander.offer(batch(1)).await.0, ErrorCode::NONE);
         }
     }
+}
+
+#[tokio::test]
+async fn a_panic_is_not_taken_for_a_closed_connection() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    cluster.on(ApiKey::Produce).look(|_| panic!("a mistake, on purpose"));
+    client.send(ApiKey::Produce, 8, &produce_request(None, &[("t", 0, batch(1))])).await;
+    assert!(client.is_closed().await);
+    assert_eq!(cluster.panics(), 1);
+    let mut client = Client::connect(&cluster, 0).await;
+    assert_eq!(client.offer(batch(1)).await.0, ErrorCode::NONE);
+    assert_eq!(cluster.panics(), 1);
 }
 
 /// A request that its head calls one of a kind and version, and whose other bytes are most often those that matter to
@@ -114,13 +127,15 @@ async fn any_bytes_of_any_request_are_answered_or_close_the_connection_and_nothi
             for version in lowest..=highest {
                 for _ in 0..200 {
                     let mut stream = cluster.connect(port).unwrap();
+                    let frame = frame_of(&mut random, api, version);
                     // It may be closed in the middle.
-                    let _ = stream.write_all(&frame_of(&mut random, api, version)).await;
+                    let _ = stream.write_all(&frame).await;
                     let _ = stream.shutdown().await;
                     // Members of groups that wait for others are left, by the clock that only goes on when nothing else does.
                     let mut answer = Vec::new();
                     let reading = stream.read_to_end(&mut answer);
                     let _ = tokio::time::timeout(Duration::from_secs(600), reading).await;
+                    assert_eq!(cluster.panics(), 0, "{profile:?} {frame:?}");
                 }
             }
         }
