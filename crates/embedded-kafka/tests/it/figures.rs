@@ -1,10 +1,9 @@
 //! What the cluster must reach, so that it is not the limit of what is tested or shown with it.
 //!
-//! The best of several rounds counts, for the machine does other things meanwhile. `cargo bench -p embedded-kafka` tells the true figures, of the optimized build.
+//! Time on a processor counts, for the machine does other things meanwhile, other tests first of all.
+//! `cargo bench -p embedded-kafka` tells the true figures, of the optimized build.
 
-#![allow(clippy::disallowed_methods, reason = "figures are measured")]
-
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use embedded_kafka::{ApiKey, Cluster, Config, Profile};
@@ -19,47 +18,53 @@ async fn single_in_memory() -> (Cluster, Client) {
     (cluster, client.fetch_version(11))
 }
 
+/// What this thread, which is that of client and brokers, has had of a processor. The system counts it at each tick, each few
+/// milliseconds: enough where many rounds are taken together.
+fn processor_time() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
+    let nanos = told.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.expect("a number comes first"))
+}
+
 #[tokio::test]
 async fn two_clusters_of_three_brokers_start_in_50_ms() {
-    let mut best = Duration::MAX;
-    for _ in 0..10 {
-        let began = Instant::now();
+    const ROUNDS: u32 = 20;
+    let began = processor_time();
+    for _ in 0..ROUNDS {
         let first = Cluster::start(Config::new(3, Profile::V4_3)).await.unwrap();
         let second = Cluster::start(Config::new(3, Profile::V4_3)).await.unwrap();
-        best = best.min(began.elapsed());
         drop((first, second));
     }
-    assert!(best < Duration::from_millis(50), "{best:?}");
+    let each = (processor_time() - began) / ROUNDS;
+    assert!(each < Duration::from_millis(50), "{each:?}");
 }
 
 #[tokio::test]
 async fn a_produce_and_a_fetch_of_it_take_100_us_in_memory() {
-    const TRIPS: u32 = 100;
+    const TRIPS: u32 = 2000;
     let (_cluster, mut client) = single_in_memory().await;
-    let (small, mut offset, mut best) = (batch(1), 0, Duration::MAX);
-    for _ in 0..20 {
-        let began = Instant::now();
-        for _ in 0..TRIPS {
-            client.offer(small.clone()).await;
-            assert!(client.fetch(offset).await.records.is_some_and(|records| !records.is_empty()));
-            offset += 1;
-        }
-        best = best.min(began.elapsed() / TRIPS);
+    let (small, began) = (batch(1), processor_time());
+    for offset in 0..TRIPS {
+        client.offer(small.clone()).await;
+        let fetched = client.fetch(i64::from(offset)).await;
+        assert!(fetched.records.is_some_and(|records| !records.is_empty()));
     }
-    assert!(best < Duration::from_micros(100), "{best:?}");
+    let each = (processor_time() - began) / TRIPS;
+    assert!(each < Duration::from_micros(100), "{each:?}");
 }
 
 #[tokio::test]
 async fn batches_of_a_megabyte_go_in_and_out_at_400_mb_a_second() {
     const BATCHES: u32 = 32;
+    const ROUNDS: u32 = 8;
     let value = [7; 1024];
     let mut builder = BatchBuilder::new(Codec::None);
     (0..970).for_each(|_| builder.append(1_700_000_000_000, None, Some(&value), &[]));
     let batch: Bytes = builder.build();
     let (cluster, mut client) = single_in_memory().await;
-    let (mut offset, mut best) = (0, 0.0_f64);
-    for _ in 0..8 {
-        let began = Instant::now();
+    let mut offset = 0;
+    let began = processor_time();
+    for _ in 0..ROUNDS {
         for _ in 0..BATCHES {
             assert_eq!(client.offer(batch.clone()).await.1, offset);
             let request = fetch_request(offset).with_max_bytes(8 << 20);
@@ -67,9 +72,9 @@ async fn batches_of_a_megabyte_go_in_and_out_at_400_mb_a_second() {
             assert!(client.read_frame().await.unwrap().len() > batch.len());
             offset += 970;
         }
-        let megabytes = f64::from(BATCHES) * batch.len() as f64 / 1e6;
-        best = best.max(megabytes / began.elapsed().as_secs_f64());
         cluster.delete_records("t", 0, offset);
     }
-    assert!(best >= 400.0, "{best:.0} MB/s");
+    let megabytes = f64::from(ROUNDS * BATCHES) * batch.len() as f64 / 1e6;
+    let rate = megabytes / (processor_time() - began).as_secs_f64();
+    assert!(rate >= 400.0, "{rate:.0} MB/s");
 }
