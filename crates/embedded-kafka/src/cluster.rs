@@ -192,7 +192,7 @@ async fn keep_time(shared: Weak<Shared>) {
 }
 
 impl Cluster {
-    /// Starts the brokers, each on a port that the system chooses, of loopback unless told otherwise. Needs a tokio
+    /// Starts the brokers, each on a port of loopback that the system chooses, unless told otherwise. Needs a tokio
     /// runtime, whose tasks they are.
     ///
     /// # Errors
@@ -206,7 +206,8 @@ impl Cluster {
             let id = i32::try_from(index).unwrap_or(i32::MAX);
             let (slot, listener) = match config.transport {
                 Transport::Sockets => {
-                    let (slot, listener) = Slot::open(id, SocketAddr::from((config.listen_on, 0)))?;
+                    let address = SocketAddr::from((config.listen_on, config.port(index)));
+                    let (slot, listener) = Slot::open(id, address)?;
                     (slot, Some(listener))
                 }
                 Transport::InMemory => (Slot::in_memory(id), None),

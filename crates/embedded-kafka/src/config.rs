@@ -8,7 +8,8 @@ use crate::sasl::Sasl;
 /// How clients reach the brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// Sockets on [`Config::listen_on`], which is loopback unless told otherwise, on ports that the system chooses.
+    /// Sockets on [`Config::listen_on`], which is loopback unless told otherwise, on ports that the system chooses unless
+    /// [`Config::first_port`] does.
     #[default]
     Sockets,
     /// No sockets: connections are opened by [`Cluster::connect`](crate::Cluster::connect) and live in
@@ -28,6 +29,9 @@ pub struct Config {
     /// The address that sockets are bound to. What is not loopback lets others in: a cluster is not durable, not
     /// replicated for safety and not secure; there is no encryption, and a login only with [`Config::sasl`].
     pub listen_on: IpAddr,
+    /// The port of the first broker, the others have those that follow; `None`: the system chooses for each. Of
+    /// [`Transport::Sockets`] only.
+    pub first_port: Option<u16>,
     /// The host by which clients are told to reach the brokers; `None` is the address that they listen on, and loopback
     /// where that is all addresses.
     pub advertised_host: Option<String>,
@@ -62,8 +66,8 @@ pub struct Config {
     /// room those are closed that have read less than an eighth of theirs in 5 s, else its own connection.
     pub frame_bytes_max: usize,
     /// Connections to all brokers together, as Kafka's `max.connections`: whoever comes after them waits until one ends,
-    /// and a connection in memory is refused. `None` is a third of the files that the process may open at the start, and
-    /// 10,000 at most: so that two clusters leave something to the others.
+    /// and a connection in memory is refused. `None` is a third of the files that the process may open at the start, where
+    /// `/proc` tells, so that two clusters leave something to the others; and 10,000 at most.
     pub connections_max: Option<usize>,
     /// Clients must log in. Without it everybody is `User:ANONYMOUS`.
     pub sasl: Option<Sasl>,
@@ -79,6 +83,7 @@ impl Default for Config {
             profile: Profile::default(),
             transport: Transport::default(),
             listen_on: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            first_port: None,
             advertised_host: None,
             auto_create: false,
             broker_settings: Vec::new(),
@@ -108,6 +113,12 @@ impl Config {
     #[must_use]
     pub fn in_memory(self) -> Config {
         Config { transport: Transport::InMemory, ..self }
+    }
+
+    /// The port to ask the system for; 0 is any.
+    pub(crate) fn port(&self, broker: usize) -> u16 {
+        let after_first = u16::try_from(broker).unwrap_or(u16::MAX);
+        self.first_port.map_or(0, |first| first.saturating_add(after_first))
     }
 
     pub(crate) fn connections_max(&self) -> usize {

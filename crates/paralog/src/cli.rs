@@ -56,8 +56,12 @@ Examples:
       --rename '${topic}.replica' --set src.consumer.isolation.level=read_committed";
 
 const DEMO_HELP: &str = "\
-It needs nothing but this program: the clusters listen on ports of loopback that the system chooses, hold \
-everything in memory, and end with it. Their addresses are printed, for kcat or any other Kafka client to look.
+It needs nothing but this program: the clusters listen on loopback, on ports that the system chooses unless you do, \
+hold everything in memory, and end with it. Their addresses are printed, for kcat or any other Kafka client to look.
+
+Examples:
+  paralog demo --records 100000
+  paralog demo --keep-running --source-port 9082 --destination-port 9092
 
 Exit codes: 0 the copy was compared with the source and is equal, 1 wrong arguments, 3 the clusters cannot start or \
 the output cannot be written, 4 the copy is not equal, or that was not found out.";
@@ -247,6 +251,14 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) keep_running: bool,
 
+    /// The source's three brokers listen on this port of loopback and the next two
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65533))]
+    pub(crate) source_port: Option<u16>,
+
+    /// The destination's three brokers listen on this port of loopback and the next two
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65533))]
+    pub(crate) destination_port: Option<u16>,
+
     /// Show the log of the copy too (-vv, -vvv: more of it)
     #[arg(short, long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -372,6 +384,7 @@ mod tests {
             ("paralog offsets alter w c --topic t --to-offset 1 --producer-epoch 5", "cannot be used with"),
             ("paralog offsets reset w.properties c.properties", "--all"),
             ("paralog demo --records 0", "1..=10000000"),
+            ("paralog demo --source-port 65534", "1..=65533"),
             ("paralog rum", "a similar subcommand exists: 'run'"),
         ] {
             let message = parse(line).unwrap_err();

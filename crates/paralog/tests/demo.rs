@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -64,6 +64,15 @@ fn lines_until(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: 
             return found;
         }
     }
+}
+
+/// The first of six ports that are free, beside those that the system gives to connections.
+fn free_ports() -> u16 {
+    let own = u16::try_from(std::process::id() % 2000).unwrap() * 6;
+    let mut firsts = (0..2000).map(|step| 16_000 + (own + step * 6) % 12_000);
+    let is_free =
+        |first: &u16| (*first..first + 6).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    firsts.find(is_free).expect("six free ports")
 }
 
 /// A demo under way; it does not outlive a test that fails.
@@ -126,10 +135,11 @@ fn twenty_thousand_records_are_copied_and_proven_equal() {
             .find(|line| line.trim_start().starts_with(&format!("partition {partition} ")))
             .unwrap();
         let words: Vec<&str> = row.split_whitespace().collect();
-        let [_, _, "2,500", "records", "source", source, "replica", replica, "equal"] = words[..] else {
+        let [_, _, "2,500", "records", "source", source, "destination", destination, "equal"] = words[..]
+        else {
             panic!("{row}")
         };
-        assert!(source == replica && source.len() == 16, "{row}");
+        assert!(source == destination && source.len() == 16, "{row}");
     }
     let all = [addresses(&lines, "source "), addresses(&lines, "destination ")].concat();
     assert_eq!(all.len(), 6);
@@ -156,6 +166,51 @@ fn kept_running_it_copies_on_and_compares_again_at_its_end() {
     assert_eq!((code, errors.as_str()), (Some(0), ""), "{rest:#?}");
     let last = rest.last().unwrap();
     assert!(last.starts_with("result   equal: ") && !last.contains(" 100 records"), "{rest:#?}");
+    folders.assert_empty();
+}
+
+/// What the README asks a newcomer to type.
+#[test]
+fn a_first_run_copies_from_and_to_the_clusters_of_a_demo_at_ports_that_were_chosen() {
+    let (folders, elsewhere) = (Folders::new(), Folders::new());
+    let first_port = free_ports();
+    let (source_port, destination_port) = (first_port.to_string(), (first_port + 3).to_string());
+    let ports = ["--source-port", &source_port, "--destination-port", &destination_port];
+    let demo = folders.demo(&[&["--keep-running", "--records", "1000"][..], &ports].concat());
+    let mut child = Running::start(demo);
+    let mut lines = child.lines();
+    let shown = lines_until(&mut lines, "the worker starts again");
+    let expected: Vec<SocketAddr> =
+        (first_port..first_port + 3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+    assert_eq!(addresses(&shown, "source "), expected);
+
+    let (source, destination) = (format!("localhost:{source_port}"), format!("localhost:{destination_port}"));
+    let mut run = Command::new(env!("CARGO_BIN_EXE_paralog"));
+    run.args(["run", "--source", &source, "--destination", &destination, "--topics", "test-topic"]);
+    run.args(["--rename", "${topic}.copy", "--until-caught-up"]);
+    elsewhere.set_up(&mut run);
+    let Output { status, stderr, .. } = run.output().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", String::from_utf8_lossy(&stderr));
+
+    // Somebody else's copy does not disturb its own.
+    child.signal("INT");
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let (code, errors) = child.ended();
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{rest:#?}");
+    folders.assert_empty();
+}
+
+#[test]
+fn a_port_that_is_in_use_is_told() {
+    let folders = Folders::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let Output { status, stderr, .. } = folders.demo(&["--destination-port", &port]).output().unwrap();
+    let errors = String::from_utf8(stderr).unwrap();
+    let told = format!(
+        "error: cannot start the destination cluster: cannot listen on 127.0.0.1:{port} for broker 0: the port is in use"
+    );
+    assert!(status.code() == Some(3) && errors.starts_with(&told), "{errors}");
     folders.assert_empty();
 }
 

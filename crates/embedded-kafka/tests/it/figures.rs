@@ -3,6 +3,8 @@
 //! Time on a processor counts, for the machine does other things meanwhile, other tests first of all.
 //! `cargo bench -p embedded-kafka` tells the true figures, of the optimized build.
 
+#![cfg(target_os = "linux")]
+
 use std::time::Duration;
 
 use bytes::Bytes;

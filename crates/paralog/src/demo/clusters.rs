@@ -22,22 +22,23 @@ pub(crate) struct Clusters {
 }
 
 impl Clusters {
-    /// Starts both, on ports of loopback that the system chooses.
+    /// Starts both on loopback, on ports from these on, or ones that the system chooses.
     ///
     /// # Errors
     /// If there is no thread or no socket to be had.
-    pub(crate) fn start() -> anyhow::Result<Clusters> {
+    pub(crate) fn start(source_port: Option<u16>, destination_port: Option<u16>) -> anyhow::Result<Clusters> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime of the clusters")?;
-        let start = |name: &str| {
-            let config = Config { cluster_id: name.to_owned(), ..Config::new(BROKERS, Profile::V4_3) };
+        let start = |name: &str, first_port| {
+            let config =
+                Config { cluster_id: name.to_owned(), first_port, ..Config::new(BROKERS, Profile::V4_3) };
             runtime
                 .block_on(Cluster::start(config))
                 .with_context(|| format!("cannot start the {name} cluster"))
         };
-        let (source, destination) = (start("source")?, start("destination")?);
+        let (source, destination) = (start("source", source_port)?, start("destination", destination_port)?);
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = move || {
             // Told or dropped: both mean that it is over.
@@ -53,7 +54,7 @@ impl Drop for Clusters {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // It panics only where a broker does, and has then said so.
+            // Nothing panics there but in a task, whose panic the runtime keeps to itself.
             let _ = thread.join();
         }
     }

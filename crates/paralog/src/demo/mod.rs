@@ -66,7 +66,8 @@ pub(crate) fn demo(demo: &cli::Demo) -> Result<(), Failure> {
     logs::start(&Logs { verbose: demo.verbose.saturating_sub(1), quiet: demo.verbose == 0 }, &screen);
     let started = Instant::now();
     fits(demo.records)?;
-    let (clusters, folder, runtime) = set_up().map_err(|error| Failure::start(&error))?;
+    let (clusters, folder, runtime) =
+        set_up(demo.source_port, demo.destination_port).map_err(|error| Failure::start(&error))?;
     let started_in = started.elapsed();
     let result = runtime.block_on(async {
         let stop = signals(folder.path().to_owned()).map_err(|error| Failure::start(&error))?;
@@ -104,8 +105,11 @@ fn fits(records: u64) -> Result<(), Failure> {
     ))
 }
 
-fn set_up() -> anyhow::Result<(Clusters, tempfile::TempDir, tokio::runtime::Runtime)> {
-    let clusters = Clusters::start()?;
+fn set_up(
+    source_port: Option<u16>,
+    destination_port: Option<u16>,
+) -> anyhow::Result<(Clusters, tempfile::TempDir, tokio::runtime::Runtime)> {
+    let clusters = Clusters::start(source_port, destination_port)?;
     let folder = tempfile::Builder::new().prefix("paralog-demo-").tempdir();
     let folder = folder.context("cannot create a temporary folder for the offsets file")?;
     // As for `paralog run`: everything of the copy on one thread but what blocks.
@@ -245,6 +249,11 @@ fn introduce(steps: &Steps, stage: &Stage, keep_running: bool, started_in: Durat
     steps.say(&format!("  source       {}", stage.source.bootstrap_servers()));
     steps.say(&format!("  destination  {}", stage.destination.bootstrap_servers()));
     steps.say(&format!("  any client can look, such as  kcat -b {first} -L  ({stay})"));
+    if keep_running {
+        steps.say(&format!(
+            "  what is written to {TOPIC} at the source is copied and compared too; topics are not created by use"
+        ));
+    }
     steps.say("");
 }
 
@@ -336,7 +345,8 @@ async fn copy(steps: &Steps, stage: &Stage, total: u64) -> Result<(), Failure> {
         ),
     );
     steps.more(&format!(
-        "from the worker's start ({} to the first record) to the last; one thread copies, one is all brokers",
+        "from the worker's start ({} to the first record) to the last; the copy has one thread, and all brokers \
+         share another",
         seconds(took.saturating_sub(flowing)),
     ));
     Ok(())
@@ -426,7 +436,7 @@ fn row(both: &Compared) -> String {
         Some(difference) => format!("NOT EQUAL: {difference}"),
     };
     format!(
-        "partition {partition}  {:>10} {}   source {:016x}  replica {:016x}   {verdict}",
+        "partition {partition}  {:>10} {}   source {:016x}  destination {:016x}   {verdict}",
         grouped(source.records),
         if source.records == 1 { "record " } else { "records" },
         source.checksum,
@@ -568,7 +578,7 @@ mod tests {
     /// A demo that has copied 160 records and is kept running until `meddle` has done what other clients may do; how
     /// its last proof ended.
     fn kept_running(meddle: impl AsyncFnOnce(&Stage)) -> Result<(), String> {
-        let (clusters, folder, runtime) = set_up().unwrap();
+        let (clusters, folder, runtime) = set_up(None, None).unwrap();
         let (stop, stopped) = watch::channel(false);
         let (source, destination) = (clusters.source.clone(), clusters.destination.clone());
         let stage = Stage { source, destination, offsets: folder.path().join("offsets"), stop: stopped };
