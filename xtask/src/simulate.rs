@@ -363,11 +363,17 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
 
 fn simulation(root: &Path, target: Option<&Path>, first: u64, seeds: u64) -> Command {
     let test = "sim::every_record_arrives_once_and_in_order_whatever_fails";
+    let mut command = tests_of_pipeline(root, target, &["--exact", test, "--nocapture"]);
+    command.env("PARALOG_SIM_FIRST", first.to_string()).env("PARALOG_SIM_SEEDS", seeds.to_string());
+    command
+}
+
+/// The tests of the pipeline that `which` says.
+fn tests_of_pipeline(root: &Path, target: Option<&Path>, which: &[&str]) -> Command {
     let profile: &[&str] = if target.is_some() { &[] } else { &["--release"] };
     let words = ["test", "--quiet", "--package", "pipeline", "--lib"];
-    let mut command = cargo(&[&words[..], profile, &["--", "--exact", test, "--nocapture"]].concat());
+    let mut command = cargo(&[&words[..], profile, &["--"], which].concat());
     command.current_dir(root).env("RUST_BACKTRACE", "0");
-    command.env("PARALOG_SIM_FIRST", first.to_string()).env("PARALOG_SIM_SEEDS", seeds.to_string());
     if let Some(target) = target {
         // Nearly as quick as a release, and built in a third of its time.
         command.env("CARGO_TARGET_DIR", target).env("CARGO_PROFILE_DEV_OPT_LEVEL", "3");
@@ -400,10 +406,11 @@ fn mutate(words: &[&str]) -> anyhow::Result<ExitCode> {
         let outcome = try_mutation(&tree, &target);
         fs::write(&file, right)?;
         match outcome.with_context(|| format!("`{}`", mutation.what))? {
-            Some(seeds) => {
+            Some(Caught::BySeeds(seeds)) => {
                 println!("caught  {:<88} {seeds:?}", mutation.what);
                 catching.extend(seeds);
             }
+            Some(Caught::ByTest(test)) => println!("caught  {:<88} {test}", mutation.what),
             None => {
                 println!("MISSED  {}", mutation.what);
                 survivors.push(mutation.what);
@@ -433,8 +440,25 @@ fn find(mutation: &Mutation, tree: &Path) -> anyhow::Result<(PathBuf, String)> {
     Ok((file, right))
 }
 
-/// The seeds that show the mistake in the tree, if any does.
-fn try_mutation(tree: &Path, target: &Path) -> anyhow::Result<Option<Vec<u64>>> {
+/// What notices a mistake.
+enum Caught {
+    BySeeds(Vec<u64>),
+    /// One of the crate's other tests, by its name.
+    ByTest(String),
+}
+
+/// What notices the mistake in the tree, if anything does. Other tests are asked first: they are quick, and some know of
+/// what the simulation does not draw.
+fn try_mutation(tree: &Path, target: &Path) -> anyhow::Result<Option<Caught>> {
+    let output = tests_of_pipeline(tree, Some(target), &["--skip", "sim::"]).output()?;
+    if !output.status.success() {
+        let (told, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let list = told.rsplit("failures:").next().unwrap_or_default();
+        let failed = list.lines().find_map(|line| line.strip_prefix("    "));
+        let failed = failed.with_context(|| format!("it does not compile, or ends otherwise:\n{errors}"))?;
+        return Ok(Some(Caught::ByTest(failed.to_owned())));
+    }
     let mut simulation = simulation(tree, Some(target), 1, SEEDS_PER_MUTATION);
     let output = simulation.env("PARALOG_SIM_FAILURES_MAX", "1").output()?;
     if output.status.success() {
@@ -446,7 +470,7 @@ fn try_mutation(tree: &Path, target: &Path) -> anyhow::Result<Option<Vec<u64>>> 
     let line = line.with_context(|| format!("it does not compile, or ends otherwise:\n{told}"))?;
     let seeds = line.trim_start_matches("seeds [").split(']').next().unwrap_or_default();
     let seeds: Result<Vec<u64>, _> = seeds.split(", ").map(str::parse).collect();
-    Ok(Some(seeds.with_context(|| format!("no seeds in `{line}`"))?))
+    Ok(Some(Caught::BySeeds(seeds.with_context(|| format!("no seeds in `{line}`"))?)))
 }
 
 /// What the pipeline's tests are built from.

@@ -218,7 +218,8 @@ fn a_port_that_is_in_use_is_told() {
 fn interrupted_before_the_proof_it_fails_and_leaves_nothing() {
     let folders = Folders::new();
     for signal in ["INT", "TERM", "HUP"] {
-        let mut child = Running::start(folders.demo(&["--records", "100000"]));
+        // So many that it is far from done when the signal comes, however late that is sent.
+        let mut child = Running::start(folders.demo(&["--records", "1000000"]));
         let mut lines = child.lines();
         lines_until(&mut lines, "create ");
         child.signal(signal);

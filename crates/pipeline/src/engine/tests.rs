@@ -136,6 +136,22 @@ fn a_position_that_an_operator_set_begins_when_nothing_of_before_can_arrive_any_
 }
 
 #[test]
+fn a_memory_that_stays_ahead_of_an_emptied_log_is_a_hole_in_the_end() {
+    let mut position = first_checkpoint_for_tests();
+    (position.next_source, position.sequence, position.destination_end) = (Offset(8), 8, Offset(8));
+    let ahead = Evidence { log_start: Offset(8), ..shown(19, 8) };
+    let mut run = Run::of(StoredLane::Ours(position), false, (0, 30), ahead.clone());
+    assert_ne!(run.trouble().map(|trouble| trouble.passes()), Some(false), "followers may lag");
+    for after in (1..50).step_by(2) {
+        run.tell(after, Event::Timer);
+    }
+    assert_eq!(run.trouble(), Some(Trouble::NotReplicated));
+    run.tell(51, Event::Timer);
+    let hole = Trouble::DestinationHole { expected: Offset(20), latest: Offset(8) };
+    assert_eq!(run.trouble(), Some(hole));
+}
+
+#[test]
 fn another_isolation_level_begins_at_a_stored_position() {
     let mut before = first_checkpoint_for_tests();
     (before.next_source, before.sequence, before.destination_end) = (Offset(12), 8, Offset(8));
