@@ -218,8 +218,12 @@ fn a_port_that_is_in_use_is_told() {
 fn interrupted_before_the_proof_it_fails_and_leaves_nothing() {
     let folders = Folders::new();
     for signal in ["INT", "TERM", "HUP"] {
-        // So many that it is far from done when the signal comes, however late that is sent.
-        let mut child = Running::start(folders.demo(&["--records", "1000000"]));
+        let demo = folders.demo(&["--records", "1000000"]);
+        // Whoever runs this may be under nohup.
+        let mut command = Command::new("env");
+        command.arg("--default-signal").arg(demo.get_program()).args(demo.get_args());
+        folders.set_up(&mut command);
+        let mut child = Running::start(command);
         let mut lines = child.lines();
         lines_until(&mut lines, "create ");
         child.signal(signal);
