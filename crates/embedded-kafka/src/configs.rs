@@ -147,6 +147,16 @@ impl Setting {
                 Err(_) => refuse("Not a number of type DOUBLE".to_owned()),
             },
             Kind::String => word(value.trim()),
+            Kind::List if self.name.ends_with(".throttled.replicas") => {
+                match value == "*" || split_list(value).all(is_throttled_replica) {
+                    true => Ok(()),
+                    false => refuse(
+                        "must be the literal '*' or a list of replicas in the following format: \
+                         [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+                            .to_owned(),
+                    ),
+                }
+            }
             Kind::List => split_list(value).try_for_each(word),
         }
     }
@@ -166,6 +176,32 @@ impl Setting {
         }
         self.check(profile, value)
     }
+}
+
+/// A partition and a broker, as quotas of replication name them.
+fn is_throttled_replica(entry: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    entry.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+}
+
+/// What a value may have, as in KRaft's log. ZooKeeper would take more of them, up to a million.
+const VALUE_CHARS_MAX: usize = 32_767;
+
+/// Whether no value is too long; the reason, in Kafka's words, where one is.
+pub(crate) fn check_lengths<'a>(
+    profile: Profile,
+    mut values: impl Iterator<Item = &'a str>,
+) -> Result<(), (ErrorCode, String)> {
+    if values.all(|value| value.chars().take(VALUE_CHARS_MAX + 1).count() <= VALUE_CHARS_MAX) {
+        return Ok(());
+    }
+    let message = format!(
+        "The configuration value cannot be added because it exceeds the maximum value size of \
+         {VALUE_CHARS_MAX} bytes."
+    );
+    // 3.9 trips over it.
+    let trips = profile == Profile::V3_9;
+    Err((if trips { ErrorCode::UNKNOWN_SERVER_ERROR } else { ErrorCode::INVALID_CONFIG }, message))
 }
 
 /// The entries of a list setting.
@@ -347,6 +383,7 @@ pub(crate) fn check_at_run_time<'a>(
     if let Some((name, _)) = values.clone().find(|(name, _)| is_read_only(profile, name)) {
         return Err(refused(format!("Cannot update these configs dynamically: Set({name})")));
     }
+    check_lengths(profile, values.clone().map(|(_, value)| value))?;
     for (name, value) in values {
         if let Some((setting, _)) = broker_setting(profile, name) {
             setting.check_of_broker(profile, value).map_err(refused)?;
@@ -484,6 +521,15 @@ mod tests {
     }
 
     #[test]
+    fn a_value_has_an_end() {
+        let most = "5".repeat(VALUE_CHARS_MAX);
+        assert_eq!(check_lengths(Profile::V4_3, [most.as_str()].into_iter()), Ok(()));
+        let more = format!("{most}5");
+        let refused = check_lengths(Profile::V4_3, ["5", &more].into_iter());
+        assert_eq!(refused.map_err(|(code, _)| code), Err(ErrorCode::INVALID_CONFIG));
+    }
+
+    #[test]
     fn values_of_the_wrong_kind_are_refused_with_a_reason() {
         let check = |name: &str, value: &str| {
             topic_setting(Profile::V4_3, name).expect("exists").check(Profile::V4_3, value)
@@ -492,6 +538,11 @@ mod tests {
         assert!(check("segment.bytes", "1000").is_err());
         assert!(check("cleanup.policy", "compact,delete").is_ok());
         assert!(check("cleanup.policy", "keep").is_err());
+        let throttled = |value| check("leader.replication.throttled.replicas", value).is_ok();
+        assert_eq!(
+            ["", "*", "0:1", "0:1,2:3", "0", "0:", ":1", "0:1,x", "*,0:1"].map(throttled),
+            [true, true, true, true, false, false, false, false, false]
+        );
         assert!(topic_setting(Profile::V4_3, "message.format.version").is_none());
         assert!(topic_setting(Profile::V2_8, "remote.storage.enable").is_none());
     }

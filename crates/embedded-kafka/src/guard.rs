@@ -14,6 +14,9 @@ use protocol::ApiKey;
 use outline::Kind::{Blob, Fixed, Maybe, Numbers, Structure, Structures, Tagged, Text, Texts};
 use outline::{Field, Kind, outline};
 
+/// What a text may have: forms of requests that could say more are refused all the same, as Kafka's brokers do.
+const TEXT_BYTES_MAX: usize = 32_767;
+
 /// Walks a request: `frame` is without its length. How many elements of arrays and tagged fields it will be decoded to:
 /// numbers too, for each of them is a structure in the answer.
 ///
@@ -44,7 +47,11 @@ fn walk(frame: &[u8]) -> Result<Reader<'_>, String> {
     });
     // What is left over at the end is nobody's concern: brokers ignore it (measured on 2.8.2 and 4.3.1), and
     // librdkafka 2.16 sends a Metadata request of version 11 with three bytes too many.
-    walked.ok_or_else(|| format!("{api:?} version {version}: its lengths do not add up"))?;
+    walked.ok_or_else(|| {
+        format!(
+            "{api:?} version {version}: its lengths do not add up, or a text has over {TEXT_BYTES_MAX} bytes"
+        )
+    })?;
     Ok(reader)
 }
 
@@ -106,6 +113,9 @@ impl Reader<'_> {
 
     fn text(&mut self) -> Option<()> {
         let length = self.length(false)?;
+        if length > TEXT_BYTES_MAX {
+            return None;
+        }
         self.skip(length)
     }
 
@@ -253,6 +263,18 @@ mod tests {
 
     fn text(text: &'static str) -> StrBytes {
         StrBytes::from_static_str(text)
+    }
+
+    #[test]
+    fn a_text_has_an_end() {
+        let frame = |bytes: usize| {
+            let name = StrBytes::from_string("n".repeat(bytes));
+            let creation = create_acls_request::AclCreation::default().with_resource_name(name);
+            let request = CreateAclsRequest::default().with_creations(vec![creation]);
+            protocol::encode_request(ApiKey::CreateAcls, 2, 7, "me", &request).unwrap().slice(4..)
+        };
+        assert!(check(&frame(32_767)).is_ok());
+        assert!(check(&frame(32_768)).is_err());
     }
 
     #[test]

@@ -440,6 +440,7 @@ impl State {
         overrides: &BTreeMap<String, String>,
         wrong_value: ErrorCode,
     ) -> Result<(), Denied> {
+        configs::check_lengths(self.profile, overrides.values().map(String::as_str))?;
         overrides.iter().try_for_each(|(name, value)| match configs::topic_setting(self.profile, name) {
             Some(setting) => {
                 setting.check_of_topic(self.profile, value).map_err(|message| (wrong_value, message))

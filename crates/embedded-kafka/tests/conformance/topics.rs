@@ -21,6 +21,7 @@ pub(crate) async fn check(desk: &mut Desk) {
     creating(desk).await;
     settings(desk).await;
     changing(desk).await;
+    lists(desk).await;
     growing(desk).await;
     too_many(desk).await;
     read_only(desk).await;
@@ -247,6 +248,62 @@ async fn changing(desk: &mut Desk) {
             desk.client.call(ApiKey::IncrementalAlterConfigs, 0, &request).await;
         desk.note(check, ErrorCode(response.responses[0].error_code));
         note_overrides(desk, &format!("{check}, then"), &name).await;
+    }
+}
+
+/// Lists, what may be in them, and how long they may be.
+async fn lists(desk: &mut Desk) {
+    if desk.profile == Profile::V1_1 {
+        return;
+    }
+    let (policy, throttled) = ("cleanup.policy", "leader.replication.throttled.replicas");
+    // Entries of seven characters with their comma.
+    let of_length = |length: usize| {
+        let most: Vec<String> = (1..length / 7).map(|index| format!("{index:04}:1")).collect();
+        format!("{},{}:1", most.join(","), "7".repeat(length % 7 + 5))
+    };
+    let (most, more) = (of_length(32_767), of_length(32_768));
+    let mut cases: Vec<(&str, &str, i8, &str)> = vec![
+        ("append what is there", policy, 2, "compact,delete"),
+        ("append it again", policy, 2, "compact"),
+        ("subtract the first", policy, 3, "delete"),
+        ("a throttled replica", throttled, 0, "0:0"),
+        ("more throttled replicas", throttled, 2, "1:0,0:0,2:1"),
+        ("fewer throttled replicas", throttled, 3, "0:0,2:1,5:5"),
+        ("all replicas throttled", throttled, 0, "*"),
+        ("all and one", throttled, 0, "*,0:1"),
+        ("words for replicas", throttled, 0, "some"),
+        ("half a replica", throttled, 0, "0:"),
+        ("none throttled", throttled, 0, ""),
+    ];
+    cases.push(("the longest list", throttled, 0, most.as_str()));
+    // Brokers with ZooKeeper take more, here not.
+    if desk.profile >= Profile::V3_9 {
+        cases.push(("a longer list", throttled, 2, "1:1"));
+    }
+    let name = desk.topic(&[(policy, "delete")]).await;
+    for (check, setting, operation, value) in cases {
+        let request = change_request(2, &name, &[(setting, operation, Some(value))]);
+        let response: IncrementalAlterConfigsResponse =
+            desk.client.call(ApiKey::IncrementalAlterConfigs, 1, &request).await;
+        desk.note(check, ErrorCode(response.responses[0].error_code));
+        if !check.ends_with("list") {
+            note_overrides(desk, &format!("{check}, then"), &name).await;
+        }
+    }
+    // No text may be longer.
+    for version in [0, 1] {
+        let value = if version == 0 { &most } else { &more };
+        let request = change_request(2, &name, &[(throttled, 0, Some(value))]);
+        desk.client.send(ApiKey::IncrementalAlterConfigs, version, &request).await;
+        let response: std::io::Result<IncrementalAlterConfigsResponse> =
+            desk.client.receive(ApiKey::IncrementalAlterConfigs, version).await;
+        let answer = response.map(|response| ErrorCode(response.responses[0].error_code).to_string());
+        if answer.is_err() {
+            desk.reconnect().await;
+        }
+        let answer = answer.unwrap_or_else(|_| "closes the connection".to_owned());
+        desk.note(&format!("a value of {} bytes, version {version}", value.len()), answer);
     }
 }
 
