@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::kept::{ENTRY_BYTES, Size};
+
 /// What an ACL is about.
 pub(crate) mod resource {
     pub(crate) const ANY: i8 = 1;
@@ -127,6 +129,12 @@ impl Acl {
 
     fn denies(&self, wanted: i8) -> bool {
         self.permission == permission::DENY && [wanted, operation::ALL].contains(&self.operation)
+    }
+
+    /// What it takes of what is kept.
+    pub(crate) fn size(&self) -> Size {
+        let names = self.resource_name.len() + self.principal.len() + self.host.len();
+        Size { things: 0, bytes: ENTRY_BYTES + names }
     }
 
     /// Whether it stands for several ACLs, as only a filter may.

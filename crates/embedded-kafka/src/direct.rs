@@ -171,8 +171,9 @@ impl Cluster {
         if let Err((code, message)) = state.check_overrides(&overrides, ErrorCode::INVALID_CONFIG) {
             panic!("cannot set {key} of topic {name}: {code}: {message}");
         }
-        state.topics.get_mut(name).expect("found above").overrides = overrides;
-        state.settings_changed();
+        if let Err((code, message)) = state.set_topic(name, overrides) {
+            panic!("cannot set {key} of topic {name}: {code}: {message}");
+        }
     }
 
     /// A topic's settings, as they were set for it.

@@ -1,4 +1,4 @@
-//! How much is kept under names that clients make up: groups, their members and offsets, transactional ids.
+//! How much is kept that clients make up: groups, their members and offsets, transactional ids, settings, ACLs.
 //!
 //! Kafka keeps these on disks and has no bound for them; here they are memory, and a client that makes up a new name
 //! for each request would take all of it. What is taken is counted as it comes and never as it goes: it is counted anew

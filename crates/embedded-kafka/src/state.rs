@@ -11,12 +11,12 @@ use record_batch::Codec;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::acls::Authorizer;
+use crate::acls::{Acl, Authorizer};
 use crate::complaints::Seldom;
 use crate::config::Config;
 use crate::configs::{self, AUTO_CREATE, BrokerValues, split_list};
 use crate::groups::{Groups, Rules, TopicSize};
-use crate::kept::{Kept, Size};
+use crate::kept::{ENTRY_BYTES, Kept, Size};
 use crate::partition::Partition;
 use crate::profile::Profile;
 use crate::requests::Ask;
@@ -142,22 +142,52 @@ impl State {
         if self.coordinator(group) == Some(ask.broker) { Ok(()) } else { Err(ErrorCode::NOT_COORDINATOR) }
     }
 
-    /// Room for something more that is kept under a client's name: groups, members, offsets, transactional ids.
+    /// Room for something more that is kept under a client's name: groups, members, offsets, transactional ids; and for
+    /// what topics are set to, and ACLs, of which only the bytes count.
     ///
     /// # Errors
     /// As [`Kept::take`].
     pub(crate) fn keep(&mut self, more: Size) -> Result<(), ErrorCode> {
         let (groups, transactions) = (&mut self.groups, &self.transactions);
-        let room = self.kept.take(more, || groups.recount().map(|of_groups| of_groups + transactions.size()));
+        let (topics, authorizer) = (&self.topics, &self.authorizer);
+        let of_settings = || topics.values().map(|topic| settings_size(&topic.overrides)).sum::<Size>();
+        let of_acls =
+            || authorizer.iter().flat_map(|authorizer| &authorizer.acls).map(Acl::size).sum::<Size>();
+        let all = |of_groups: Size| of_groups + transactions.size() + of_settings() + of_acls();
+        let room = self.kept.take(more, || groups.recount().map(all));
         if room.is_err()
             && let Some(more) = self.kept_refused.note(Instant::now())
         {
             let cluster = &self.cluster_id;
-            let told =
-                "more groups, members, offsets and transactional ids than are kept, requests are refused";
+            let told = "more groups, members, offsets, transactional ids, settings and ACLs than are kept, \
+                        requests are refused";
             warn!(cluster, more, "{told}");
         }
         room
+    }
+
+    /// Room for what a topic is to be set to, in place of what it is set to, if there is one.
+    fn keep_settings(&mut self, topic: &str, overrides: &BTreeMap<String, String>) -> Result<(), Denied> {
+        let before = self.topics.get(topic).map(|topic| settings_size(&topic.overrides));
+        let message = "The settings of all topics would take more than there is room for.";
+        self.keep(settings_size(overrides).instead_of(before)).map_err(|code| (code, message.to_owned()))
+    }
+
+    /// Sets a topic to what may be set.
+    pub(crate) fn set_topic(
+        &mut self,
+        topic: &str,
+        overrides: BTreeMap<String, String>,
+    ) -> Result<(), Denied> {
+        self.keep_settings(topic, &overrides)?;
+        let (rules, min_insync_replicas) = (self.rules(&overrides), self.min_insync_replicas(&overrides));
+        if let Some(topic) = self.topics.get_mut(topic) {
+            (topic.rules, topic.min_insync_replicas) = (rules, min_insync_replicas);
+            topic.overrides = overrides;
+        }
+        // It may be less than it was.
+        self.groups.note_less();
+        Ok(())
     }
 
     /// What groups go by.
@@ -280,7 +310,7 @@ impl State {
         usize::try_from(number).unwrap_or(1)
     }
 
-    /// Settings have changed: every topic's rules are read from them again.
+    /// Settings of brokers have changed: every topic's rules are read from them again.
     pub(crate) fn settings_changed(&mut self) {
         let read = |topic: &Topic| (self.rules(&topic.overrides), self.min_insync_replicas(&topic.overrides));
         let all: Vec<_> = self.topics.values().map(read).collect();
@@ -326,6 +356,7 @@ impl State {
         overrides: BTreeMap<String, String>,
     ) -> Result<(), Denied> {
         let assigned = self.check_new_topic(name, partitions, replication_factor, assignments, &overrides)?;
+        self.keep_settings(name.as_str(), &overrides)?;
         self.topics_created += 1;
         self.partitions += assigned.len();
         let id = topic_id(self.seed, self.topics_created);
@@ -499,6 +530,12 @@ impl State {
             }
         }
     }
+}
+
+/// What settings take of what is kept, beside the topic.
+fn settings_size(overrides: &BTreeMap<String, String>) -> Size {
+    let bytes = overrides.iter().map(|(name, value)| ENTRY_BYTES + name.len() + value.len()).sum();
+    Size { things: 0, bytes }
 }
 
 /// Of a cluster: more than any test needs, and few enough for a laptop's memory. Kafka has no such bound.

@@ -253,6 +253,11 @@ impl Groups {
         self.group_size(group) + size.instead_of(before)
     }
 
+    /// Something may have gone that is counted together with groups.
+    pub(crate) fn note_less(&mut self) {
+        self.may_be_less = true;
+    }
+
     /// All groups with what is in them, if it may be less than when it was asked last.
     pub(crate) fn recount(&mut self) -> Option<Size> {
         std::mem::take(&mut self.may_be_less).then(|| {

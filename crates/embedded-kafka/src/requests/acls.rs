@@ -16,7 +16,7 @@ use crate::acls::{Acl, AclFilter};
 use crate::requests::{Ask, text};
 use crate::state::State;
 
-/// No table in memory grows beyond this by requests.
+/// No table in memory grows beyond this by requests; what their names take is counted by [`State::keep`].
 const ACLS_MAX: usize = 100_000;
 
 /// Why none of it is done, and Kafka's words.
@@ -125,11 +125,17 @@ fn create_one(state: &mut State, creation: &AclCreation) -> Result<(), (ErrorCod
             false => Err((ErrorCode::UNKNOWN_SERVER_ERROR, None)),
         };
     }
-    let Some(authorizer) = &mut state.authorizer else { return Ok(()) };
+    let Some(authorizer) = &state.authorizer else { return Ok(()) };
+    if authorizer.acls.contains(&acl) {
+        return Ok(());
+    }
     if authorizer.acls.len() >= ACLS_MAX {
         return invalid("too many ACLs");
     }
-    authorizer.acls.insert(acl);
+    state.keep(acl.size()).map_err(|code| (code, Some("the ACLs take too much".to_owned())))?;
+    if let Some(authorizer) = &mut state.authorizer {
+        authorizer.acls.insert(acl);
+    }
     Ok(())
 }
 
@@ -150,6 +156,7 @@ pub(super) fn delete(state: &mut State, ask: &Ask, request: DeleteAclsRequest) -
         let (gone, kept) =
             std::mem::take(&mut authorizer.acls).into_iter().partition(|acl| filter.matches(acl));
         authorizer.acls = kept;
+        state.groups.note_less();
         let gone: std::collections::BTreeSet<Acl> = gone;
         result.with_error_message(None).with_matching_acls(gone.into_iter().map(wire_acl).collect())
     });

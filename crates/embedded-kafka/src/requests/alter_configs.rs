@@ -14,6 +14,7 @@ use crate::state::{Denied, State};
 
 pub(super) fn answer(state: &mut State, ask: &Ask, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut response = AlterConfigsResponse::default();
+    let of_brokers = request.resources.iter().any(|resource| resource.resource_type == BROKER);
     for resource in request.resources {
         let altered = match ask.fails_topic(&resource.resource_name) {
             Some(code) => Err((code, String::new())),
@@ -29,7 +30,9 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: AlterConfigsRequest)
                 .with_error_message(Some(message).filter(|message| !message.is_empty()).map(text)),
         });
     }
-    state.settings_changed();
+    if of_brokers {
+        state.settings_changed();
+    }
     response
 }
 
@@ -56,8 +59,8 @@ fn replace(state: &mut State, resource: &AlterConfigsResource, validate_only: bo
                 return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new()));
             }
             state.check_overrides(&values, state.profile.wrong_change())?;
-            if !validate_only && let Some(topic) = state.topics.get_mut(name) {
-                topic.overrides = values;
+            if !validate_only {
+                state.set_topic(name, values)?;
             }
         }
         BROKER => {

@@ -28,6 +28,7 @@ pub(super) fn answer(
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut response = IncrementalAlterConfigsResponse::default();
+    let of_brokers = request.resources.iter().any(|resource| resource.resource_type == BROKER);
     for resource in request.resources {
         let altered = match ask.fails_topic(&resource.resource_name) {
             Some(code) => Err((code, String::new())),
@@ -43,7 +44,9 @@ pub(super) fn answer(
                 .with_error_message(Some(message).filter(|message| !message.is_empty()).map(text)),
         });
     }
-    state.settings_changed();
+    if of_brokers {
+        state.settings_changed();
+    }
     response
 }
 
@@ -75,8 +78,8 @@ fn alter(state: &mut State, resource: &AlterConfigsResource, validate_only: bool
                 )?;
             }
             state.check_overrides(&values, profile.wrong_change())?;
-            if !validate_only && let Some(topic) = state.topics.get_mut(name) {
-                topic.overrides = values;
+            if !validate_only {
+                state.set_topic(name, values)?;
             }
         }
         BROKER => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
+use protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
 use protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
 use protocol::messages::create_partitions_response::CreatePartitionsResponse;
 use protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -10,13 +11,14 @@ use protocol::messages::create_topics_response::CreateTopicsResponse;
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use protocol::messages::{
-    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, DeleteGroupsRequest, DeleteGroupsResponse, GroupId,
-    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest,
-    OffsetCommitResponse, TransactionalId,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, CreateAclsResponse, DeleteGroupsRequest,
+    DeleteGroupsResponse, GroupId, IncrementalAlterConfigsResponse, InitProducerIdRequest,
+    InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
+    TransactionalId,
 };
 use record_batch::{BatchBuilder, Codec};
 
-use crate::client::{Client, NOW_MS, batch, produce_request, single, text, topic};
+use crate::client::{Client, NOW_MS, batch, change_request, produce_request, single, text, topic};
 
 /// Asks for topics `{prefix}0`, `{prefix}1`, … of so many partitions each; what each was answered.
 async fn create(
@@ -244,4 +246,71 @@ async fn groups_members_offsets_and_transactional_ids_share_how_many_there_may_b
     assert_eq!(init(&mut client, "w").await, ErrorCode::NONE);
     assert_eq!(init(&mut client, "v").await, ErrorCode::NONE);
     assert_eq!(init(&mut client, "u").await, ErrorCode::POLICY_VIOLATION);
+}
+
+#[tokio::test]
+async fn what_topics_are_set_to_counts_with_what_is_kept() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    let replicas = vec!["0:0"; 8000].join(",");
+    let names = ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
+    let mut change = async |name: &str, operation: i8, value: Option<&str>| {
+        let request = change_request(2, name, &names.map(|setting| (setting, operation, value)));
+        let response: IncrementalAlterConfigsResponse =
+            client.call(ApiKey::IncrementalAlterConfigs, 1, &request).await;
+        ErrorCode(response.responses[0].error_code)
+    };
+    // 64 kB each, and there are 128 MiB.
+    let mut taken = 0;
+    for index in 0..3000 {
+        let name = format!("set-{index}");
+        cluster.create_topic(&name, 1, &[]);
+        match change(&name, 0, Some(&replicas)).await {
+            ErrorCode::NONE => taken += 1,
+            code => {
+                assert_eq!(code, ErrorCode::POLICY_VIOLATION);
+                break;
+            }
+        }
+    }
+    assert!((2050..2100).contains(&taken), "{taken}");
+    assert!(cluster.topic_configs(&format!("set-{taken}")).is_empty());
+    // The same again is no more; what is gone makes room.
+    assert_eq!(change("set-0", 0, Some(&replicas)).await, ErrorCode::NONE);
+    cluster.delete_topic("set-0");
+    assert_eq!(change("set-1", 1, None).await, ErrorCode::NONE);
+    for name in ["set-1", &format!("set-{taken}")] {
+        assert_eq!(change(name, 0, Some(&replicas)).await, ErrorCode::NONE);
+    }
+    assert_eq!(change("t", 0, Some(&replicas)).await, ErrorCode::POLICY_VIOLATION);
+}
+
+#[tokio::test]
+async fn the_names_in_acls_count_with_what_is_kept() {
+    let config =
+        Config { super_users: Some(vec!["User:ANONYMOUS".to_owned()]), ..Config::new(1, Profile::V4_3) };
+    let cluster = Cluster::start(config.in_memory()).await.unwrap();
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    let mut create = async |name: &str, count: usize| {
+        let creations = (0..count).map(|index| {
+            AclCreation::default()
+                .with_resource_type(2)
+                .with_resource_name(text(&format!("{name}{index}")))
+                .with_resource_pattern_type(3)
+                .with_principal(text("User:ann"))
+                .with_host(text("*"))
+                .with_operation(3)
+                .with_permission_type(3)
+        });
+        let request = CreateAclsRequest::default().with_creations(creations.collect());
+        let response: CreateAclsResponse = client.call(ApiKey::CreateAcls, 2, &request).await;
+        let codes = response.results.iter().map(|result| ErrorCode(result.error_code));
+        codes.filter(|code| code.is_ok()).count()
+    };
+    // 32 kB each, and there are 128 MiB.
+    let long = |first: &str| first.repeat(32_000);
+    assert_eq!(create(&long("a"), 2500).await, 2500);
+    let taken = create(&long("b"), 2500).await;
+    assert!((1650..1700).contains(&taken), "{taken}");
+    assert_eq!(create(&long("a"), 2500).await, 2500, "they are there already");
+    assert_eq!(create("short", 1).await, 1);
 }
