@@ -19,10 +19,10 @@ pub(crate) struct Wanted {
 }
 
 /// What tells one partition of a session from another.
-type Name = (Option<TopicName>, [u8; 16], i32);
+pub(crate) type Name = (Option<TopicName>, [u8; 16], i32);
 
 impl Wanted {
-    fn name(&self) -> Name {
+    pub(crate) fn name(&self) -> Name {
         (self.topic.clone(), self.topic_id, self.partition)
     }
 

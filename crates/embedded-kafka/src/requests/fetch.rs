@@ -1,5 +1,7 @@
 //! Fetch: reading, waiting for something to read, and remembering who reads what.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -65,6 +67,12 @@ impl Fetched {
         !self.error.is_ok()
     }
 
+    /// What it takes, as it was read and as it is told; records are only shared with the log.
+    fn told_bytes(&self) -> usize {
+        let aborted = self.aborted.as_ref().map_or(0, Vec::len) * 2 * size_of::<AbortedTransaction>();
+        2 * size_of::<(Arc<Wanted>, Fetched)>() + aborted + 2 * self.records.len() * size_of::<Bytes>()
+    }
+
     /// There is something to tell that must not wait.
     fn is_urgent(&self) -> bool {
         self.is_error() || self.preferred_replica.is_some() || self.diverging.is_some()
@@ -110,6 +118,9 @@ pub(super) async fn answer(
             let Some(shared) = cluster.upgrade() else { return Answer::Gone };
             let mut state = shared.state();
             let read = read_all(&state, ask, &plan);
+            if let Some(answer) = ask.told_too_much() {
+                return answer;
+            }
             let bytes: usize = read.iter().map(|(_, fetched)| fetched.records_bytes).sum();
             let urgent = read.is_empty() || read.iter().any(|(_, fetched)| fetched.is_urgent());
             if late || urgent || bytes >= plan.bytes_min {
@@ -192,12 +203,14 @@ fn is_about_sessions(ask: &Ask) -> bool {
     ask.fails_whole().is_some_and(|code| session.contains(&code))
 }
 
+/// The partitions of the request. One that is listed twice counts once: it stands where it came first, and the last wins.
 fn wanted(state: &State, request: &FetchRequest) -> Vec<Arc<Wanted>> {
-    let mut wanted = Vec::new();
+    let mut all: Vec<Arc<Wanted>> = Vec::new();
+    let mut places = HashMap::new();
     for topic in &request.topics {
         let (name, id) = named(state, topic.topic.0.as_str(), topic.topic_id.into_bytes());
-        wanted.extend(topic.partitions.iter().map(|partition| {
-            Arc::new(Wanted {
+        for partition in &topic.partitions {
+            let wanted = Arc::new(Wanted {
                 topic: name.clone(),
                 topic_id: id,
                 partition: partition.partition,
@@ -205,10 +218,17 @@ fn wanted(state: &State, request: &FetchRequest) -> Vec<Arc<Wanted>> {
                 bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or_default(),
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
-            })
-        }));
+            });
+            match places.entry(wanted.name()) {
+                Entry::Occupied(place) => all[*place.get()] = wanted,
+                Entry::Vacant(place) => {
+                    place.insert(all.len());
+                    all.push(wanted);
+                }
+            }
+        }
     }
-    wanted
+    all
 }
 
 fn forgotten(state: &State, request: &FetchRequest) -> Vec<Arc<Wanted>> {
@@ -238,8 +258,11 @@ fn named(state: &State, name: &str, id: [u8; 16]) -> (Option<TopicName>, [u8; 16
     (state.topic_by_id(id).map(|(name, _)| name.clone()), id)
 }
 
-/// Reads every partition in turn. The first one that has something ignores the limits for its first batch.
+/// Reads every partition in turn, until that is too much for one answer. The first one that has something ignores the
+/// limits for its first batch.
 fn read_all(state: &State, ask: &Ask, plan: &Plan) -> Vec<(Arc<Wanted>, Fetched)> {
+    // What was read before the wait is gone.
+    ask.tells_anew();
     let mut left = plan.bytes_max;
     let mut nothing_yet = true;
     let read_one = |wanted: &Arc<Wanted>| {
@@ -248,9 +271,10 @@ fn read_all(state: &State, ask: &Ask, plan: &Plan) -> Vec<(Arc<Wanted>, Fetched)
             nothing_yet = false;
         }
         left = left.saturating_sub(fetched.records_bytes);
-        (Arc::clone(wanted), fetched)
+        let topic_bytes = wanted.topic.as_ref().map_or(0, |topic| topic.as_str().len());
+        ask.tells(fetched.told_bytes() + topic_bytes).then(|| (Arc::clone(wanted), fetched))
     };
-    plan.wanted.iter().map(read_one).collect()
+    plan.wanted.iter().map_while(read_one).collect()
 }
 
 fn read(state: &State, ask: &Ask, plan: &Plan, wanted: &Wanted, left: usize, one_whole: bool) -> Fetched {

@@ -121,12 +121,21 @@ impl Ask {
         before.saturating_add(bytes) <= ANSWER_BYTES_MAX
     }
 
+    /// Nothing is told yet: what was to be told is made again.
+    fn tells_anew(&self) {
+        self.told.0.store(0, Ordering::Relaxed);
+    }
+
+    /// What becomes of the request, where more was to be told than may be.
+    fn told_too_much(&self) -> Option<Answer> {
+        let api = self.api;
+        let why = || format!("the answer to {api:?} would take more than {ANSWER_BYTES_MAX} bytes of memory");
+        (self.told.0.load(Ordering::Relaxed) > ANSWER_BYTES_MAX).then(|| Answer::Close(why()))
+    }
+
     fn encode(&self, body: &impl Encodable) -> Answer {
-        if self.told.0.load(Ordering::Relaxed) > ANSWER_BYTES_MAX {
-            let api = self.api;
-            return Answer::Close(format!(
-                "the answer to {api:?} would take more than {ANSWER_BYTES_MAX} bytes of memory"
-            ));
+        if let Some(answer) = self.told_too_much() {
+            return answer;
         }
         match server::encode_response(self.api, self.version, self.correlation_id, body) {
             Ok(frame) => Answer::Frame { slices: vec![frame], log_bytes: 0 },

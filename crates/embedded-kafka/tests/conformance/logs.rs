@@ -24,6 +24,7 @@ use crate::desk::Desk;
 
 pub(crate) async fn check(desk: &mut Desk) {
     limits(desk).await;
+    repetitions(desk).await;
     times(desk).await;
     sessions(desk).await;
     if desk.profile > Profile::V1_1 {
@@ -78,6 +79,57 @@ async fn limits(desk: &mut Desk) {
         unknown.log_start_offset
     );
     desk.note("fetch of an unknown topic", told);
+}
+
+/// Partitions that one request names more than once.
+async fn repetitions(desk: &mut Desk) {
+    let one = filled(desk, 3).await;
+    let two = filled(desk, 3).await;
+    let version = if desk.profile == Profile::V1_1 { 7 } else { 11 };
+    let orders: [&[(&str, i64)]; 4] = [
+        &[(&one, 0), (&one, 20)],
+        &[(&one, 20), (&one, 0)],
+        &[(&one, 0), (&two, 0), (&one, 20)],
+        &[(&one, 99), (&two, 0), (&one, 20), (&one, 10)],
+    ];
+    for (case, order) in orders.iter().enumerate() {
+        let template = fetch_request(0).with_replica_id((-1).into());
+        let of_topic = |(name, offset): &(&str, i64)| {
+            let mut asked = template.topics[0].clone().with_topic(topic(name));
+            asked.partitions[0].fetch_offset = *offset;
+            asked
+        };
+        let mut apart: Vec<_> = order.iter().map(of_topic).collect();
+        let request = template.clone().with_topics(apart.clone());
+        note_told(desk, &format!("repetition {case}"), version, &request).await;
+        note_told(desk, &format!("repetition {case}, session"), version, &request.with_session_epoch(0))
+            .await;
+        // In one list of a topic's partitions.
+        let first = apart[0].topic.clone();
+        let same: Vec<_> = apart.iter().filter(|asked| asked.topic == first).cloned().collect();
+        apart.retain(|asked| asked.topic != first);
+        let partitions = same.iter().flat_map(|asked| asked.partitions.clone()).collect();
+        apart.insert(0, same[0].clone().with_partitions(partitions));
+        let request = template.clone().with_topics(apart);
+        note_told(desk, &format!("repetition {case}, in one topic"), version, &request).await;
+    }
+}
+
+/// What is told of each partition, in the order of the answer; a topic is known by its turn.
+async fn note_told(desk: &mut Desk, check: &str, version: i16, request: &FetchRequest) {
+    let response: FetchResponse = desk.client.call(ApiKey::Fetch, version, request).await;
+    let first = &request.topics[0].topic;
+    let told: Vec<String> = response
+        .responses
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(move |partition| (topic, partition)))
+        .map(|(topic, partition)| {
+            let bytes = partition.records.as_ref().map_or(0, bytes::Bytes::len);
+            let which = if topic.topic == *first { "one" } else { "two" };
+            format!("{which} {} {bytes} bytes", ErrorCode(partition.error_code))
+        })
+        .collect();
+    desk.note(check, format!("{told:?} in {}", response.responses.len()));
 }
 
 async fn times(desk: &mut Desk) {

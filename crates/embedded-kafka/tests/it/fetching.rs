@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
-use model::Offset;
+use model::{Offset, ProducerId};
 use protocol::messages::fetch_response::FetchResponse;
 use protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use protocol::messages::offset_for_leader_epoch_response::OffsetForLeaderEpochResponse;
-use record_batch::{BatchBuilder, Codec, MessageSetBuilder};
+use record_batch::{BatchBuilder, Codec, MessageSetBuilder, ProducerStamp};
 
 use crate::client::{
     Client, NOW_MS, batch, batch_at, batch_of, cluster, fetch_request, produce_request, single, topic,
@@ -255,4 +255,35 @@ async fn a_waiting_fetch_does_not_outlive_the_cluster() {
     drop(cluster);
     let closed = tokio::time::timeout(Duration::from_secs(10), client.is_closed()).await;
     assert_eq!(closed, Ok(true));
+}
+
+#[tokio::test]
+async fn a_partition_that_is_named_again_and_again_is_told_once() {
+    let (cluster, client) = single(Profile::V4_3).await;
+    let mut client = client.fetch_version(11);
+    for transaction in 0..1000i64 {
+        let stamp =
+            ProducerStamp { producer_id: ProducerId(transaction), producer_epoch: 0, base_sequence: 0 };
+        let builder = BatchBuilder::new(Codec::None).stamp(stamp).transactional();
+        let data = batch_of(1, builder.base_offset(Offset(2 * transaction)), NOW_MS);
+        cluster.append("t", 0, data).unwrap();
+        let (at, producer_id) = (Offset(2 * transaction + 1), ProducerId(transaction));
+        let marker = record_batch::control_batch(at, producer_id, 0, false, NOW_MS);
+        cluster.append("t", 0, marker).unwrap();
+    }
+    let mut request = fetch_request(0).with_isolation_level(1);
+    let partition = request.topics[0].partitions[0].clone();
+    // The first one is far from the end, the last one at it.
+    request.topics[0].partitions = vec![partition.clone(); 100_000];
+    request.topics[0].partitions[99_999].fetch_offset = 1998;
+    let response = client.fetch_with(&request).await;
+    assert_eq!(response.responses.len(), 1);
+    assert_eq!(response.responses[0].partitions.len(), 1);
+    let told = &response.responses[0].partitions[0];
+    assert_eq!(told.aborted_transactions.as_ref().unwrap().len(), 1);
+    // A topic that is named again is the same.
+    let topic = request.topics[0].clone().with_partitions(vec![partition]);
+    let response = client.fetch_with(&request.with_topics(vec![topic; 1000])).await;
+    assert_eq!(response.responses.len(), 1);
+    assert_eq!(response.responses[0].partitions[0].aborted_transactions.as_ref().unwrap().len(), 1000);
 }

@@ -354,6 +354,7 @@ async fn refused(
 async fn an_answer_that_would_take_too_much_is_told_and_not_built() {
     use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
     use protocol::messages::describe_groups_request::DescribeGroupsRequest;
+    use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
     use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
     use protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
     use protocol::messages::{GroupId, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest};
@@ -393,6 +394,13 @@ async fn an_answer_that_would_take_too_much_is_told_and_not_built() {
     // Numbers count as much as structures: each becomes one.
     let told = refused(&cluster, &lines, ApiKey::OffsetFetch, 3, &fetch(1_100_000)).await;
     assert!(told.contains("a request takes 28"), "{told}");
+
+    let partition = FetchPartition::default().with_current_leader_epoch(-1).with_partition_max_bytes(1);
+    let partitions = (0..400_000).map(|index| partition.clone().with_partition(index));
+    let asked = FetchTopic::default().with_topic(topic("t")).with_partitions(partitions.collect());
+    let request = fetch_request(0).with_topics(vec![asked]);
+    let told = refused(&cluster, &lines, ApiKey::Fetch, 11, &request).await;
+    assert!(told.contains("the answer to Fetch would take more than"), "{told}");
 
     let request = DescribeGroupsRequest::default().with_groups(vec![group; 1_000_000]);
     let told = refused(&cluster, &lines, ApiKey::DescribeGroups, 0, &request).await;
