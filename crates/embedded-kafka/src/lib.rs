@@ -14,7 +14,8 @@
 //! at once unless told otherwise; topics come into being by being asked for only where [`Config::auto_create`] says so, which
 //! is described as a setting of the brokers' file, where Kafka's default is to create them: a test should not
 //! make topics by a misspelt name; a broker that stops leaves the in-sync sets at once; retention, expiry and cleaning happen when asked
-//! ([`Cluster::sweep`], [`Cluster::compact`]); transactions end as soon as they are asked to.
+//! ([`Cluster::sweep`], [`Cluster::compact`]); transactions end as soon as they are asked to, but for partitions that
+//! have no leader or a follower that is behind.
 //!
 //! What one client may take is bounded where Kafka has no bound: 100,000 partitions of the cluster, and 64 MiB of a batch
 //! without its compression; 250,000 groups, members, committed offsets and transactional ids together

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use model::ProducerId;
+use model::{Offset, ProducerId};
 use record_batch::{Batch, BatchError, DECOMPRESSED_BYTES_MAX, Entry, Header, Marker};
 use tokio::sync::Notify;
 
@@ -39,6 +39,24 @@ pub(crate) struct AbortedTransaction {
     pub(crate) last_offset: i64,
 }
 
+/// The end of a transaction that a leader is to write: Kafka's coordinator asks for it again and again, until it is on
+/// all in-sync replicas.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(crate) producer_id: i64,
+    pub(crate) epoch: i16,
+    pub(crate) commit: bool,
+    pub(crate) at_ms: i64,
+}
+
+/// An end that is not on all in-sync replicas, as far as is known.
+#[derive(Clone, Copy, Debug)]
+struct DueEnd {
+    end: End,
+    /// Where its marker is; `None` where there is none, as there was no leader or what it wrote was cut off.
+    marker_offset: Option<i64>,
+}
+
 /// The marker in a control batch; `None` where there is none (cleaned, or of another kind).
 fn marker_of(entry: &StoredEntry) -> Option<Marker> {
     let header = entry.header.filter(Header::is_control)?;
@@ -56,6 +74,8 @@ pub(crate) struct Partition {
     /// Each epoch with the offset where it began, ascending.
     epochs: Vec<(i32, i64)>,
     aborted: Vec<AbortedTransaction>,
+    /// In their order; one of a producer at most, since nothing begins before what it ends is over.
+    due_ends: Vec<DueEnd>,
     waiting: Vec<Weak<Notify>>,
 }
 
@@ -81,6 +101,7 @@ impl Partition {
             leader_epoch: 0,
             epochs: vec![(0, 0)],
             aborted: Vec::new(),
+            due_ends: Vec::new(),
             waiting: Vec::new(),
         }
     }
@@ -154,6 +175,44 @@ impl Partition {
         }
         self.wake();
         true
+    }
+
+    /// Ends a producer's transaction here: by a marker, at once where there is a leader. `false` where it has yet to come
+    /// to in-sync replicas.
+    pub(crate) fn end_transaction(&mut self, end: End) -> bool {
+        self.due_ends.push(DueEnd { end, marker_offset: None });
+        self.write_markers();
+        !self.has_due_end(end.producer_id)
+    }
+
+    /// Whether the end of a producer's transaction has yet to come to in-sync replicas.
+    pub(crate) fn has_due_end(&self, producer_id: i64) -> bool {
+        let high_watermark = self.high_watermark();
+        self.due_ends.iter().any(|due| due.end.producer_id == producer_id && due.is_due(high_watermark))
+    }
+
+    /// Writes the markers that are not in the log, if there is a leader, and forgets what is everywhere.
+    fn write_markers(&mut self) {
+        if self.leader.is_none() {
+            return;
+        }
+        let mut due_ends = std::mem::take(&mut self.due_ends);
+        for due in due_ends.iter_mut().filter(|due| due.marker_offset.is_none()) {
+            due.marker_offset = Some(self.write_marker(due.end));
+        }
+        let high_watermark = self.high_watermark();
+        due_ends.retain(|due| due.is_due(high_watermark));
+        self.due_ends = due_ends;
+    }
+
+    /// Appends an end marker, one offset; gives that.
+    fn write_marker(&mut self, end: End) -> i64 {
+        let (at, producer_id) = (Offset(self.log.end_offset()), ProducerId(end.producer_id));
+        let bytes = record_batch::control_batch(at, producer_id, end.epoch, end.commit, end.at_ms);
+        for entry in stored_entries(bytes).expect("a marker built here can be read here") {
+            self.append(entry.moved_to(at.0, self.leader_epoch));
+        }
+        at.0
     }
 
     /// Cleans the log as a compacted topic's is.
@@ -240,13 +299,20 @@ impl Partition {
         self.catch_up();
         self.epochs.retain(|(_, start)| *start < log_end);
         self.epochs.push((self.leader_epoch, log_end));
+        self.write_markers();
         self.wake();
     }
 
     /// Cuts the shared log, and every replica that reached further.
     pub(crate) fn cut(&mut self, offset: i64) {
+        // What was everywhere is nobody's to write again.
+        let high_watermark = self.high_watermark();
+        self.due_ends.retain(|due| due.is_due(high_watermark));
         self.log.truncate(offset);
         let end_offset = self.log.end_offset();
+        for due in &mut self.due_ends {
+            due.marker_offset = due.marker_offset.filter(|offset| *offset < end_offset);
+        }
         self.aborted.retain(|aborted| aborted.last_offset < end_offset);
         self.epochs.retain(|(_, start)| *start < end_offset);
         let mut rebuilt: Option<Producers> = None;
@@ -307,6 +373,12 @@ impl Partition {
     pub(crate) fn epoch_at(&self, offset: i64) -> i32 {
         let above = self.epochs.partition_point(|(_, start)| *start <= offset);
         above.checked_sub(1).map_or(-1, |below| self.epochs[below].0)
+    }
+}
+
+impl DueEnd {
+    fn is_due(&self, high_watermark: i64) -> bool {
+        self.marker_offset.is_none_or(|offset| offset >= high_watermark)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Offset, ProducerId, TopicPartition};
+use model::TopicPartition;
 use protocol::ErrorCode;
 
 use crate::kept::{ENTRY_BYTES, Size};
+use crate::partition::End;
 use crate::state::State;
 
 /// The last epoch that a producer is given: after it, its id is used up.
@@ -25,6 +26,8 @@ pub(crate) struct Transaction {
     last_committed: Option<bool>,
     /// The producer id that the end of the last one used up.
     used_up: Option<i64>,
+    /// Where the last one's end is not on all in-sync replicas, as far as is known, and whose it is.
+    unended: Vec<(i64, TopicPartition)>,
 }
 
 /// All transactional ids of a cluster.
@@ -90,7 +93,8 @@ impl Transaction {
     /// What its groups and partitions take.
     fn bytes(&self) -> usize {
         let groups = self.groups.iter().map(|group| group_bytes(group)).sum::<usize>();
-        groups + self.partitions.iter().map(partition_bytes).sum::<usize>()
+        let unended = self.unended.iter().map(|(_, at)| partition_bytes(at)).sum::<usize>();
+        groups + unended + self.partitions.iter().map(partition_bytes).sum::<usize>()
     }
 
     /// What it takes more with these partitions.
@@ -145,9 +149,31 @@ impl State {
     ) -> Result<(), ErrorCode> {
         let found = self.transactions.of_producer(transactional_id, identity, knows_fencing)?;
         let more = found.more_with_group(group);
+        self.check_ended(transactional_id)?;
         self.keep(more)?;
         self.transactions.of_producer(transactional_id, identity, knows_fencing)?.add_group(now_ms, group);
         Ok(())
+    }
+
+    /// Whether the last transaction is over everywhere, so that another may begin.
+    ///
+    /// # Errors
+    /// CONCURRENT_TRANSACTIONS: the client asks again.
+    pub(crate) fn check_ended(&mut self, transactional_id: &str) -> Result<(), ErrorCode> {
+        let Some(found) = self.transactions.by_id.get_mut(transactional_id) else { return Ok(()) };
+        if found.unended.is_empty() {
+            return Ok(());
+        }
+        let mut unended = std::mem::take(&mut found.unended);
+        unended.retain(|(producer_id, at)| {
+            let partition = self.partition(at.topic.as_str(), at.partition.0);
+            partition.is_some_and(|partition| partition.has_due_end(*producer_id))
+        });
+        let is_ended = unended.is_empty();
+        if let Some(found) = self.transactions.by_id.get_mut(transactional_id) {
+            found.unended = unended;
+        }
+        if is_ended { Ok(()) } else { Err(ErrorCode::CONCURRENT_TRANSACTIONS) }
     }
 
     /// Gives a transactional id its next epoch. A transaction that is open is aborted first, and the answer
@@ -178,6 +204,7 @@ impl State {
                 began_ms: now_ms,
                 last_committed: None,
                 used_up: None,
+                unended: Vec::new(),
             };
             self.transactions.by_id.insert(transactional_id.to_owned(), transaction);
             // From now on there is something to look at.
@@ -189,6 +216,8 @@ impl State {
                 if knows_fencing { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
             return Err(fenced);
         }
+        self.check_ended(transactional_id)?;
+        let found = self.transactions.by_id.get_mut(transactional_id).expect("found above");
         found.timeout_ms = timeout_ms;
         if found.open {
             found.fence();
@@ -225,7 +254,10 @@ impl State {
         if !found.open {
             // A repeated request is answered as before.
             let repeated = found.last_committed == Some(commit);
-            return if repeated { Ok(identity) } else { Err(ErrorCode::INVALID_TXN_STATE) };
+            return match repeated {
+                true => self.check_ended(transactional_id).map(|()| identity),
+                false => Err(ErrorCode::INVALID_TXN_STATE),
+            };
         }
         self.end_transaction(now_ms, transactional_id, commit);
         Ok(identity)
@@ -246,12 +278,17 @@ impl State {
             // A repeated request is told what its answer was.
             let repeated = found.last_committed == Some(commit);
             let present = (found.producer_id, found.epoch);
-            return if repeated { Ok(present) } else { Err(ErrorCode::INVALID_TXN_STATE) };
+            return match repeated {
+                true => self.check_ended(transactional_id).map(|()| present),
+                false => Err(ErrorCode::INVALID_TXN_STATE),
+            };
         }
         let found = self.transactions.of_producer(transactional_id, identity, true)?;
         if !found.open && commit {
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
+        self.check_ended(transactional_id)?;
+        let found = self.transactions.of_producer(transactional_id, identity, true)?;
         found.fence();
         self.end_transaction(now_ms, transactional_id, commit);
         if identity.1 < EPOCH_MAX {
@@ -281,28 +318,17 @@ impl State {
         found.last_committed = Some(commit);
         found.groups.clear();
         let (producer_id, epoch) = (found.producer_id, found.epoch);
+        let end = End { producer_id, epoch, commit, at_ms: now_ms };
+        let mut unended = Vec::new();
         for at in std::mem::take(&mut found.partitions) {
-            self.write_marker(now_ms, &at, producer_id, epoch, commit);
+            let ended = self.partition_of(&at).is_none_or(|partition| partition.end_transaction(end));
+            if !ended {
+                unended.push((producer_id, at));
+            }
+        }
+        if let Some(found) = self.transactions.by_id.get_mut(transactional_id) {
+            found.unended = unended;
         }
         self.groups.transaction_ended(producer_id, commit);
-    }
-
-    /// Appends an end marker; one offset.
-    pub(crate) fn write_marker(
-        &mut self,
-        now_ms: i64,
-        at: &TopicPartition,
-        producer_id: i64,
-        epoch: i16,
-        commit: bool,
-    ) {
-        let Some(partition) = self.partition_of(at) else { return };
-        let end_offset = Offset(partition.log.end_offset());
-        let bytes = record_batch::control_batch(end_offset, ProducerId(producer_id), epoch, commit, now_ms);
-        let entries = crate::partition::stored_entries(bytes).expect("a marker built here can be read here");
-        for entry in entries {
-            let leader_epoch = partition.leader_epoch;
-            partition.append(entry.moved_to(end_offset.0, leader_epoch));
-        }
     }
 }

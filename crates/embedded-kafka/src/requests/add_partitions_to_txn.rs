@@ -54,7 +54,8 @@ fn add(
     } else if state.coordinator(transactional_id) != Some(ask.broker) {
         Some(ErrorCode::NOT_COORDINATOR)
     } else {
-        state.transactions.of_producer(transactional_id, identity, ask.version >= 2).err()
+        let found = state.transactions.of_producer(transactional_id, identity, ask.version >= 2).map(|_| ());
+        found.and_then(|()| state.check_ended(transactional_id)).err()
     };
     let is_unknown = |at: &TopicPartition| match profile.looks_closely() {
         true => state.partition(at.topic.as_str(), at.partition.0).is_none(),

@@ -4,6 +4,10 @@ use bytes::Bytes;
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
 use protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse;
+use protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest,
+};
+use protocol::messages::create_topics_response::CreateTopicsResponse;
 use protocol::messages::end_txn_request::EndTxnRequest;
 use protocol::messages::end_txn_response::EndTxnResponse;
 use protocol::messages::init_producer_id_request::InitProducerIdRequest;
@@ -12,7 +16,8 @@ use protocol::messages::{ProducerId, TransactionalId};
 use record_batch::{BatchBuilder, Codec, Header};
 
 use crate::client::{
-    Client, NOW_MS, batch, batch_of, fetch_request, produce_request, single, stamp, stamped, text, topic,
+    Client, NOW_MS, batch, batch_of, cluster, fetch_request, produce_request, single, stamp, stamped, text,
+    topic,
 };
 
 use ErrorCode as E;
@@ -313,4 +318,85 @@ async fn a_transaction_that_is_open_too_long_is_aborted_while_nobody_asks_anythi
     // Its marker.
     cluster.reached("t", 0, 4).await.unwrap();
     assert_eq!(ends(&cluster), (4, 4));
+}
+
+/// Two brokers, a topic `t` that only broker 1 has, and a connection to broker 0, which coordinates `x`.
+async fn led_elsewhere() -> (Cluster, Client) {
+    let cluster = Cluster::start(Config::new(2, Profile::V4_3).in_memory()).await.unwrap();
+    let assigned = CreatableReplicaAssignment::default().with_broker_ids(vec![1.into()]);
+    let asked = CreatableTopic::default()
+        .with_name(topic("t"))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+        .with_assignments(vec![assigned]);
+    let request = CreateTopicsRequest::default().with_topics(vec![asked]).with_timeout_ms(1000);
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    let response: CreateTopicsResponse = client.call(ApiKey::CreateTopics, 4, &request).await;
+    assert_eq!(response.topics[0].error_code, 0);
+    (cluster, client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_ends_while_a_partition_is_offline_ends_there_when_it_is_back() {
+    for commit in [true, false] {
+        let (cluster, mut client) = led_elsewhere().await;
+        let who = init(&mut client, "x").await.unwrap();
+        add(&mut client, who, &[0]).await;
+        let mut leader = Client::in_memory(&cluster, 1).unwrap();
+        assert_eq!(produce(&mut leader, in_transaction(who, 0, 3)).await, (E::NONE, 0));
+        cluster.broker(1).stop().await;
+        assert_eq!(end(&mut client, 0, who, commit).await.0, E::NONE);
+        assert_eq!(ends(&cluster).0, 3);
+        // Until then nothing else begins.
+        assert_eq!(add(&mut client, who, &[0]).await, [E::CONCURRENT_TRANSACTIONS]);
+        assert_eq!(init(&mut client, "x").await, Err(E::CONCURRENT_TRANSACTIONS));
+        assert_eq!(end(&mut client, 0, who, commit).await.0, E::CONCURRENT_TRANSACTIONS);
+        assert_eq!(end(&mut client, 0, who, !commit).await.0, E::INVALID_TXN_STATE);
+        cluster.broker(1).start().await.unwrap();
+        assert_eq!(ends(&cluster), (4, 4));
+        assert_eq!(end(&mut client, 0, who, commit).await.0, E::NONE);
+        let mut leader = Client::in_memory(&cluster, 1).unwrap();
+        let fetched = leader.fetch_with(&fetch_request(0).with_isolation_level(1)).await;
+        let aborted = fetched.responses[0].partitions[0].aborted_transactions.as_ref().unwrap();
+        assert_eq!(aborted.len(), usize::from(!commit));
+        // The next one is another.
+        assert_eq!(add(&mut client, who, &[0]).await, [E::NONE]);
+        assert_eq!(produce(&mut leader, in_transaction(who, 3, 3)).await, (E::NONE, 4));
+        assert_eq!(end(&mut client, 0, who, true).await.0, E::NONE);
+        assert_eq!(ends(&cluster), (8, 8));
+        let fetched = leader.fetch_with(&fetch_request(4).with_isolation_level(1)).await;
+        assert_eq!(fetched.responses[0].partitions[0].aborted_transactions.as_ref().unwrap().len(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_is_open_too_long_ends_in_a_partition_that_comes_back() {
+    let (cluster, mut client) = led_elsewhere().await;
+    let who = init(&mut client, "x").await.unwrap();
+    add(&mut client, who, &[0]).await;
+    let mut leader = Client::in_memory(&cluster, 1).unwrap();
+    produce(&mut leader, in_transaction(who, 0, 3)).await;
+    cluster.broker(1).stop().await;
+    cluster.advance(Duration::from_secs(61));
+    cluster.broker(1).start().await.unwrap();
+    assert_eq!(ends(&cluster), (4, 4));
+}
+
+#[tokio::test]
+async fn an_end_that_a_new_leader_has_not_copied_is_written_again() {
+    let cluster = cluster(2, Profile::V4_3).await;
+    let mut client = Client::connect(&cluster, 0).await;
+    let who = init(&mut client, "x").await.unwrap();
+    add(&mut client, who, &[0]).await;
+    assert_eq!(produce(&mut client, in_transaction(who, 0, 3)).await, (E::NONE, 0));
+    cluster.pause_follower("t", 0, 1);
+    assert_eq!(end(&mut client, 0, who, false).await.0, E::NONE);
+    assert_eq!(ends(&cluster), (4, 3));
+    assert_eq!(add(&mut client, who, &[0]).await, [E::CONCURRENT_TRANSACTIONS]);
+    cluster.move_leader("t", 0, 1);
+    assert_eq!(ends(&cluster), (4, 4));
+    let mut leader = Client::connect(&cluster, 1).await;
+    let fetched = leader.fetch_with(&fetch_request(0).with_isolation_level(1)).await;
+    assert_eq!(fetched.responses[0].partitions[0].aborted_transactions.as_ref().unwrap().len(), 1);
+    assert_eq!(add(&mut client, who, &[0]).await, [E::NONE]);
 }
