@@ -139,7 +139,7 @@ impl Accepted {
     }
 }
 
-/// What the batches of a request may still decompress to.
+/// What the batches that one request is about may still decompress to.
 #[derive(Debug)]
 pub(crate) struct PlainRoom {
     left_bytes: usize,
@@ -152,12 +152,18 @@ impl Default for PlainRoom {
 }
 
 impl PlainRoom {
-    fn records(&mut self, entry: &Entry) -> Result<Records, BatchError> {
+    /// The records of an entry, if there is room for them.
+    pub(crate) fn records(&mut self, entry: &Entry) -> Result<Records, BatchError> {
         let bytes_max = PLAIN_BYTES_MAX.min(self.left_bytes);
         let records = record_batch::records(entry, bytes_max);
         // What fails may have done so at its last byte.
-        self.left_bytes -= records.as_ref().map_or(bytes_max, Records::plain_bytes);
+        self.left_bytes -= records.as_ref().map_or(bytes_max, Records::plain_bytes).min(self.left_bytes);
         records
+    }
+
+    /// There is none left.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.left_bytes == 0
     }
 }
 

@@ -8,12 +8,13 @@ use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsets
 use protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use record_batch::{DECOMPRESSED_BYTES_MAX, Entry};
+use record_batch::{Codec, Entry};
 
 use crate::log::StoredEntry;
 use crate::partition::Partition;
 use crate::requests::Ask;
 use crate::state::State;
+use crate::validate::PlainRoom;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -29,6 +30,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: ListOffsetsRequest) 
     let committed = request.isolation_level == 1;
     let mut response = ListOffsetsResponse::default();
     let twice = asked_twice(&request);
+    let mut room = PlainRoom::default();
     for topic in request.topics {
         let mut told = ListOffsetsTopicResponse::default().with_name(topic.name.clone());
         for asked in topic.partitions {
@@ -38,7 +40,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: ListOffsetsRequest) 
                 None if twice.contains(&(topic.name.clone(), asked.partition_index)) => {
                     Err(ErrorCode::INVALID_REQUEST)
                 }
-                None => find(state, ask, name, &asked, committed),
+                None => find(state, ask, name, &asked, committed, &mut room),
             };
             let partition =
                 ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
@@ -71,6 +73,7 @@ fn find(
     topic: &str,
     asked: &ListOffsetsPartition,
     committed: bool,
+    room: &mut PlainRoom,
 ) -> Result<(Found, i32), ErrorCode> {
     let partition = state.led_by(ask.broker, topic, asked.partition_index)?;
     check_epoch(partition, asked.current_leader_epoch)?;
@@ -81,10 +84,14 @@ fn find(
         EARLIEST => (-1, log_start),
         EARLIEST_LOCAL if ask.version >= 8 => (-1, log_start),
         LATEST_TIERED if ask.version >= 9 => NOTHING,
-        MAX_TIMESTAMP if ask.version >= 7 => latest_record(partition),
-        at if at >= 0 => first_record_at(partition, at, end_offset),
+        MAX_TIMESTAMP if ask.version >= 7 => latest_record(partition, room),
+        at if at >= 0 => first_record_at(partition, at, end_offset, room),
         _ => return Err(ErrorCode::UNSUPPORTED_VERSION),
     };
+    // Kafka has no such bound, and so no code for it, and this one tells a client not to try again.
+    if room.is_used_up() {
+        return Err(ErrorCode::POLICY_VIOLATION);
+    }
     let epoch = match found {
         _ if ask.version < 4 => -1,
         NOTHING => -1,
@@ -107,33 +114,34 @@ pub(super) fn check_epoch(partition: &Partition, asked: i32) -> Result<(), Error
 }
 
 /// The first record whose time is `at` or later, if consumers may see it.
-fn first_record_at(partition: &Partition, at: i64, end_offset: i64) -> Found {
+fn first_record_at(partition: &Partition, at: i64, end_offset: i64, room: &mut PlainRoom) -> Found {
     let log_start = partition.log.start_offset();
-    let candidates = partition.log.entries().filter(|entry| entry.max_timestamp >= at);
-    let found = candidates
-        .filter_map(|entry| times(entry).find(|(time, offset)| *time >= at && *offset >= log_start));
-    found.into_iter().next().filter(|(_, offset)| *offset < end_offset).unwrap_or(NOTHING)
+    let mut candidates = partition.log.entries().filter(|entry| entry.max_timestamp >= at);
+    let suits = |(time, offset): &Found| *time >= at && *offset >= log_start;
+    let found = candidates.find_map(|entry| first_record(entry, room, suits));
+    found.filter(|(_, offset)| *offset < end_offset).unwrap_or(NOTHING)
 }
 
 /// The record with the highest time, the first one of them.
-fn latest_record(partition: &Partition) -> Found {
+fn latest_record(partition: &Partition, room: &mut PlainRoom) -> Found {
     let highest = partition.log.entries().map(|entry| entry.max_timestamp).max();
-    let Some(entry) = partition.log.entries().find(|entry| Some(entry.max_timestamp) == highest) else {
-        return NOTHING;
-    };
-    times(entry).find(|(time, _)| Some(*time) == highest).unwrap_or(NOTHING)
+    let found = partition.log.entries().find(|entry| Some(entry.max_timestamp) == highest);
+    found.and_then(|entry| first_record(entry, room, |(time, _)| Some(*time) == highest)).unwrap_or(NOTHING)
 }
 
-/// Time and offset of each record of an entry; none where it cannot be read.
-fn times(entry: &StoredEntry) -> impl Iterator<Item = Found> + use<> {
-    let read = record_batch::split(entry.bytes()).next().and_then(Result::ok);
-    let is_data = |entry: &Entry| !matches!(entry, Entry::Batch(batch) if batch.header.is_control());
-    let records =
-        read.filter(is_data).and_then(|entry| record_batch::records(&entry, DECOMPRESSED_BYTES_MAX).ok());
-    let found: Vec<Found> = records
-        .iter()
-        .flat_map(|records| records.iter())
-        .map_while(|record| record.ok().map(|record| (record.timestamp, record.offset.0)))
-        .collect();
-    found.into_iter()
+/// Time and offset of the first record of an entry that suits; none where it cannot be read.
+fn first_record(entry: &StoredEntry, room: &mut PlainRoom, suits: impl Fn(&Found) -> bool) -> Option<Found> {
+    if room.is_used_up() {
+        return None;
+    }
+    let entry = record_batch::split(entry.bytes()).next()?.ok()?;
+    let records = match &entry {
+        Entry::Batch(batch) if batch.header.is_control() => return None,
+        // Nothing is made of it that is not there.
+        Entry::Batch(batch) if batch.header.codec().is_ok_and(|codec| codec == Codec::None) => {
+            record_batch::records(&entry, batch.bytes.len()).ok()?
+        }
+        _ => room.records(&entry).ok()?,
+    };
+    records.iter().map_while(Result::ok).map(|record| (record.timestamp, record.offset.0)).find(suits)
 }

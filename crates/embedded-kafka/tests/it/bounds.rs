@@ -9,6 +9,8 @@ use protocol::messages::create_partitions_response::CreatePartitionsResponse;
 use protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use protocol::messages::create_topics_response::CreateTopicsResponse;
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use protocol::messages::list_offsets_response::ListOffsetsResponse;
 use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, CreateAclsResponse, DeleteGroupsRequest,
@@ -313,4 +315,35 @@ async fn the_names_in_acls_count_with_what_is_kept() {
     assert!((1650..1700).contains(&taken), "{taken}");
     assert_eq!(create(&long("a"), 2500).await, 2500, "they are there already");
     assert_eq!(create("short", 1).await, 1);
+}
+
+#[tokio::test]
+async fn offsets_by_time_are_found_in_so_many_bytes_and_no_more() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    cluster.add_partitions("t", 40);
+    let mut builder = BatchBuilder::new(Codec::Zstd);
+    let value = vec![0; 4 << 20];
+    for _ in 0..12 {
+        builder.append(NOW_MS, Some(b"k"), Some(&value), &[]);
+    }
+    // 48 MiB, and there are 512.
+    let large = builder.build();
+    for partition in 0..40 {
+        cluster.append("t", partition, large.clone()).unwrap();
+    }
+    let mut ask = async |partitions: std::ops::Range<i32>| {
+        let asked = partitions.map(|index| {
+            let partition = ListOffsetsPartition::default().with_partition_index(index);
+            partition.with_timestamp(NOW_MS).with_current_leader_epoch(-1)
+        });
+        let asked = ListOffsetsTopic::default().with_name(topic("t")).with_partitions(asked.collect());
+        let request = ListOffsetsRequest::default().with_topics(vec![asked]);
+        let response: ListOffsetsResponse = client.call(ApiKey::ListOffsets, 2, &request).await;
+        let codes = response.topics[0].partitions.iter().map(|told| ErrorCode(told.error_code));
+        codes.collect::<Vec<_>>()
+    };
+    let codes = ask(0..40).await;
+    assert_eq!(codes[..10], [ErrorCode::NONE; 10]);
+    assert!(codes[10..].iter().all(|code| *code == ErrorCode::POLICY_VIOLATION));
+    assert_eq!(ask(10..20).await, [ErrorCode::NONE; 10]);
 }
