@@ -261,9 +261,8 @@ impl Groups {
     /// All groups with what is in them, if it may be less than when it was asked last.
     pub(crate) fn recount(&mut self) -> Option<Size> {
         std::mem::take(&mut self.may_be_less).then(|| {
-            let pending = self.pending.values().flatten();
-            let pending: Size = pending.map(|(group, at, offset)| offset.size(group.len(), at)).sum();
-            self.by_id.iter().map(|(id, group)| Size::of(id.len()) + group.size()).sum::<Size>() + pending
+            let groups: Size = self.by_id.iter().map(|(id, group)| Size::of(id.len()) + group.size()).sum();
+            groups + self.pending.size()
         })
     }
 

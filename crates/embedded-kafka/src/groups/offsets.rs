@@ -23,8 +23,62 @@ impl Committed {
     }
 }
 
-/// Offsets that wait for the end of a transaction, by producer id.
-pub(super) type Pending = BTreeMap<i64, Vec<(String, TopicPartition, Committed)>>;
+/// Offsets that wait for the end of a transaction; of each partition the last one of a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    by_producer: BTreeMap<i64, BTreeMap<String, BTreeMap<TopicPartition, Committed>>>,
+    /// How many transactions hold back what a group has committed for a partition.
+    holds: BTreeMap<String, BTreeMap<TopicPartition, usize>>,
+}
+
+impl Pending {
+    fn get(&self, producer_id: i64, group: &str, at: &TopicPartition) -> Option<&Committed> {
+        self.by_producer.get(&producer_id)?.get(group)?.get(at)
+    }
+
+    /// Adds one; `true` if it takes the place of another.
+    fn add(&mut self, producer_id: i64, group: &str, at: TopicPartition, committed: Committed) -> bool {
+        let of_producer = self.by_producer.entry(producer_id).or_default();
+        let of_group = of_producer.entry(group.to_owned()).or_default();
+        if of_group.insert(at.clone(), committed).is_some() {
+            return true;
+        }
+        *self.holds.entry(group.to_owned()).or_default().entry(at).or_default() += 1;
+        false
+    }
+
+    /// Takes those of a producer, group by group.
+    fn take(&mut self, producer_id: i64) -> BTreeMap<String, BTreeMap<TopicPartition, Committed>> {
+        let taken = self.by_producer.remove(&producer_id).unwrap_or_default();
+        for (group, offsets) in &taken {
+            let Some(holds) = self.holds.get_mut(group) else { continue };
+            for at in offsets.keys() {
+                if let Some(times) = holds.get_mut(at) {
+                    *times -= 1;
+                    if *times == 0 {
+                        holds.remove(at);
+                    }
+                }
+            }
+            if holds.is_empty() {
+                self.holds.remove(group);
+            }
+        }
+        taken
+    }
+
+    fn holds(&self, group: &str, at: &TopicPartition) -> bool {
+        self.holds.get(group).is_some_and(|holds| holds.contains_key(at))
+    }
+
+    pub(super) fn size(&self) -> Size {
+        let groups = self.by_producer.values().flatten();
+        let of_group = |(group, offsets): (&String, &BTreeMap<TopicPartition, Committed>)| -> Size {
+            offsets.iter().map(|(at, offset)| offset.size(group.len(), at)).sum()
+        };
+        groups.map(of_group).sum()
+    }
+}
 
 impl Groups {
     /// Whether offsets of a group may be committed; the first commit of nobody in particular makes the group.
@@ -113,6 +167,18 @@ impl Groups {
         }
     }
 
+    /// What an offset that waits takes more than the one that it takes the place of.
+    pub(crate) fn pending_size(
+        &self,
+        producer_id: i64,
+        group: &str,
+        at: &TopicPartition,
+        offset: &Committed,
+    ) -> Size {
+        let before = self.pending.get(producer_id, group, at).map(|before| before.size(group.len(), at));
+        self.group_size(group) + offset.size(group.len(), at).instead_of(before)
+    }
+
     /// Keeps an offset until the transaction of `producer_id` is over.
     pub(crate) fn commit_later(
         &mut self,
@@ -122,20 +188,19 @@ impl Groups {
         committed: Committed,
     ) {
         self.by_id.entry(group.to_owned()).or_default();
-        self.pending.entry(producer_id).or_default().push((group.to_owned(), at, committed));
+        self.may_be_less |= self.pending.add(producer_id, group, at, committed);
     }
 
     /// Whether a transaction holds an offset for the partition back.
     pub(crate) fn is_unstable(&self, group: &str, at: &TopicPartition) -> bool {
-        let mut pending = self.pending.values().flatten();
-        pending.any(|(pending_group, pending_at, _)| pending_group == group && pending_at == at)
+        self.pending.holds(group, at)
     }
 
     /// The transaction of `producer_id` is over.
     pub(crate) fn transaction_ended(&mut self, producer_id: i64, committed: bool) {
         self.may_be_less = true;
-        for (group, at, offset) in self.pending.remove(&producer_id).unwrap_or_default() {
-            if committed {
+        for (group, offsets) in self.pending.take(producer_id) {
+            for (at, offset) in offsets.into_iter().filter(|_| committed) {
                 self.commit(&group, at, offset);
             }
         }

@@ -34,9 +34,10 @@ pub(super) fn answer(
                     metadata: asked.committed_metadata.as_ref().map(ToString::to_string).unwrap_or_default(),
                 };
                 // It waits beside what is committed.
-                match state.keep(committed.size(group.len(), &at)) {
+                let producer_id = request.producer_id.0;
+                match state.keep(state.groups.pending_size(producer_id, group, &at, &committed)) {
                     Ok(()) => {
-                        state.groups.commit_later(request.producer_id.0, group, at, committed);
+                        state.groups.commit_later(producer_id, group, at, committed);
                         ErrorCode::NONE
                     }
                     Err(code) => code,
