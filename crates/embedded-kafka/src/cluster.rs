@@ -175,8 +175,7 @@ async fn keep_time(shared: Weak<Shared>) {
             let now_ms = shared.now_ms();
             let mut state = shared.state();
             state.tick(now_ms);
-            let rules = state.group_rules();
-            let next_ms = state.groups.next_deadline_ms(&rules);
+            let next_ms = state.groups.next_look_ms();
             let of_groups = next_ms.map(|at| at.saturating_sub(now_ms));
             let of_transactions = state.transactions.any().then_some(TRANSACTIONS_MS);
             (state.groups.changes(), of_groups.into_iter().chain(of_transactions).min())

@@ -19,7 +19,8 @@
 //!
 //! What one client may take is bounded where Kafka has no bound: 100,000 partitions of the cluster, and 64 MiB of a batch
 //! without its compression; 250,000 groups, members, committed offsets and transactional ids together
-//! ([`Config::names_max`]; POLICY_VIOLATION), and 128 MiB of these, of topics' settings and of ACLs; 32,767 characters of
+//! ([`Config::names_max`]; POLICY_VIOLATION), 1,000 members of one group (GROUP_MAX_SIZE_REACHED, whatever
+//! `group.max.size` is), and 128 MiB of these, of topics' settings and of ACLs; 32,767 characters of
 //! a setting, which brokers with ZooKeeper do not mind; 128 MiB of fetch sessions ([`Config::fetch_session_bytes_max`]; those used the
 //! longest ago end), 256 MiB of frames under way ([`Config::frame_bytes_max`]; newcomers wait), 100 MiB of one answer, and a
 //! third of the process's files as connections ([`field@Config::connections_max`]). A request for more than 10,000 partitions is refused as KRaft refuses it, under every profile;

@@ -3,7 +3,7 @@
 //! One lock around this is the cluster's "controller, metadata log and disks". The handlers in `requests/`
 //! are given it, with the time and who asks, and give the answer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) authorizer: Option<Authorizer>,
     /// The topic that has an id.
     ids: HashMap<[u8; 16], TopicName>,
+    /// The topic that has a name like this.
+    likenesses: HashMap<String, TopicName>,
     topics_created: u64,
     /// Of all topics.
     partitions: usize,
@@ -108,6 +110,7 @@ impl State {
                 .as_ref()
                 .map(|users| Authorizer { super_users: users.clone(), ..Authorizer::default() }),
             ids: HashMap::new(),
+            likenesses: HashMap::new(),
             topics_created: 0,
             partitions: 0,
             next_producer_id: config.first_producer_id,
@@ -198,7 +201,7 @@ impl State {
     /// Does what time asks for: ends transactions and memberships that are overdue.
     pub(crate) fn tick(&mut self, now_ms: i64) {
         self.abort_overdue(now_ms);
-        if self.groups.iter().next().is_none() {
+        if self.groups.next_look_ms().is_none_or(|look_ms| look_ms > now_ms) {
             return;
         }
         let rules = self.group_rules();
@@ -370,6 +373,7 @@ impl State {
         let topic = Topic { id, internal, overrides, rules, min_insync_replicas, partitions };
         self.topics.insert(name.clone(), topic);
         self.ids.insert(id, name.clone());
+        self.likenesses.insert(likeness(name.as_str()), name.clone());
         Ok(())
     }
 
@@ -388,7 +392,7 @@ impl State {
         }
         // Before anything is done for each of the topics there are.
         self.check_room(1)?;
-        if let Some(other) = self.topics.keys().find(|other| collides(other.as_str(), name.as_str())) {
+        if let Some(other) = self.likenesses.get(&likeness(name.as_str())) {
             let message = format!("Topic '{name}' collides with existing topics: {other}");
             return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, message));
         }
@@ -492,14 +496,19 @@ impl State {
         }
     }
 
-    /// Removes a topic, and tells whoever waits for it.
-    pub(crate) fn delete_topic(&mut self, name: &str) -> bool {
-        let Some(mut topic) = self.topics.remove(name) else { return false };
+    /// Removes a topic with what was committed for it, and tells whoever waits for it.
+    pub(crate) fn delete_topic(&mut self, name: &str) {
+        self.remove_topic(name);
+        self.groups.forget_topics(&BTreeSet::from([TopicName::from(name)]));
+    }
+
+    /// The same but for what was committed, which is looked through once for all that go together.
+    pub(crate) fn remove_topic(&mut self, name: &str) {
+        let Some(mut topic) = self.topics.remove(name) else { return };
         self.partitions -= topic.partitions.len();
         topic.partitions.iter_mut().for_each(Partition::wake);
         self.ids.remove(&topic.id);
-        self.groups.forget_topic(name);
-        true
+        self.likenesses.remove(&likeness(name));
     }
 
     /// A broker stops: it leads nothing any more.
@@ -584,11 +593,9 @@ pub(crate) fn is_invalid_topic_name(name: &str) -> bool {
     check_topic_name(name).is_err()
 }
 
-/// `.` and `_` become the same character in metric names.
-fn collides(one: &str, other: &str) -> bool {
-    let same =
-        |(one, other): (u8, u8)| one == other || (matches!(one, b'.' | b'_') && matches!(other, b'.' | b'_'));
-    one.len() == other.len() && one != other && one.bytes().zip(other.bytes()).all(same)
+/// What names have in common that collide: `.` and `_` become the same character in metric names.
+fn likeness(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 /// An id that is the same in every run: the cluster's seed, mixed with the number of the topic.

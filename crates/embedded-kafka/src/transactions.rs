@@ -34,6 +34,8 @@ pub(crate) struct Transaction {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transactions {
     by_id: BTreeMap<String, Transaction>,
+    /// Those that are open, by when they are aborted.
+    open: BTreeSet<(i64, String)>,
 }
 
 /// The producer id and epoch to be used next.
@@ -47,12 +49,12 @@ impl Transactions {
     /// The transaction, if the request's producer id and epoch are its present ones. PRODUCER_FENCED is only
     /// said in versions of a request that know it (2.7).
     pub(crate) fn of_producer(
-        &mut self,
+        &self,
         transactional_id: &str,
         (producer_id, epoch): Identity,
         knows_fencing: bool,
-    ) -> Result<&mut Transaction, ErrorCode> {
-        let found = self.by_id.get_mut(transactional_id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
+    ) -> Result<&Transaction, ErrorCode> {
+        let found = self.by_id.get(transactional_id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
         if found.producer_id != producer_id {
             return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
         }
@@ -74,10 +76,32 @@ impl Transactions {
 
     /// Transactions that are open for longer than they may be.
     fn overdue(&self, now_ms: i64) -> Vec<String> {
-        let overdue = |transaction: &Transaction| {
-            transaction.open && now_ms.saturating_sub(transaction.began_ms) >= transaction.timeout_ms
-        };
-        self.by_id.iter().filter(|(_, transaction)| overdue(transaction)).map(|(id, _)| id.clone()).collect()
+        let overdue = self.open.iter().take_while(|(deadline_ms, _)| *deadline_ms <= now_ms);
+        overdue.map(|(_, id)| id.clone()).collect()
+    }
+
+    /// Adds partitions to a transaction, which opens it.
+    pub(crate) fn add(
+        &mut self,
+        now_ms: i64,
+        transactional_id: &str,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) {
+        let Some(found) = self.by_id.get_mut(transactional_id) else { return };
+        if !found.open {
+            found.open = true;
+            found.began_ms = now_ms;
+            self.open.insert((found.deadline_ms(), transactional_id.to_owned()));
+        }
+        found.partitions.extend(partitions);
+    }
+
+    /// Adds a group's offsets to a transaction, which opens it.
+    fn add_group(&mut self, now_ms: i64, transactional_id: &str, group: &str) {
+        self.add(now_ms, transactional_id, []);
+        if let Some(found) = self.by_id.get_mut(transactional_id) {
+            found.groups.insert(group.to_owned());
+        }
     }
 }
 
@@ -121,19 +145,8 @@ impl Transaction {
         !self.open && self.last_committed.is_some() && (next || renewed)
     }
 
-    /// Adds partitions to the transaction, which opens it.
-    pub(crate) fn add(&mut self, now_ms: i64, partitions: impl IntoIterator<Item = TopicPartition>) {
-        if !self.open {
-            self.open = true;
-            self.began_ms = now_ms;
-        }
-        self.partitions.extend(partitions);
-    }
-
-    /// Adds a group's offsets to the transaction.
-    pub(crate) fn add_group(&mut self, now_ms: i64, group: &str) {
-        self.add(now_ms, []);
-        self.groups.insert(group.to_owned());
+    fn deadline_ms(&self) -> i64 {
+        self.began_ms.saturating_add(self.timeout_ms)
     }
 }
 
@@ -151,7 +164,7 @@ impl State {
         let more = found.more_with_group(group);
         self.check_ended(transactional_id)?;
         self.keep(more)?;
-        self.transactions.of_producer(transactional_id, identity, knows_fencing)?.add_group(now_ms, group);
+        self.transactions.add_group(now_ms, transactional_id, group);
         Ok(())
     }
 
@@ -218,12 +231,12 @@ impl State {
         }
         self.check_ended(transactional_id)?;
         let found = self.transactions.by_id.get_mut(transactional_id).expect("found above");
-        found.timeout_ms = timeout_ms;
         if found.open {
             found.fence();
             self.end_transaction(now_ms, transactional_id, false);
             return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
         }
+        found.timeout_ms = timeout_ms;
         if found.epoch >= EPOCH_MAX {
             let producer_id = self.allocate_producer_id();
             let found = self.transactions.by_id.get_mut(transactional_id).expect("found above");
@@ -288,8 +301,9 @@ impl State {
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
         self.check_ended(transactional_id)?;
-        let found = self.transactions.of_producer(transactional_id, identity, true)?;
-        found.fence();
+        if let Some(found) = self.transactions.by_id.get_mut(transactional_id) {
+            found.fence();
+        }
         self.end_transaction(now_ms, transactional_id, commit);
         if identity.1 < EPOCH_MAX {
             return Ok((identity.0, identity.1 + 1));
@@ -314,6 +328,7 @@ impl State {
 
     fn end_transaction(&mut self, now_ms: i64, transactional_id: &str, commit: bool) {
         let Some(found) = self.transactions.by_id.get_mut(transactional_id) else { return };
+        self.transactions.open.remove(&(found.deadline_ms(), transactional_id.to_owned()));
         found.open = false;
         found.last_committed = Some(commit);
         found.groups.clear();

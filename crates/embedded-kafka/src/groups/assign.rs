@@ -56,28 +56,36 @@ fn uniform(wishes: &[Wish], counts: &BTreeMap<[u8; 16], i32>) -> Vec<BTreeSet<Pa
         };
         own.extend(wish.has.iter().filter(keeps).filter(|part| taken.insert(**part)));
     }
+    let mut loads: Loads = given.iter().enumerate().map(|(index, own)| (own.len(), index)).collect();
     let all = counts.iter().flat_map(|(topic, count)| (0..*count).map(|index| (*topic, index)));
     for part in all.filter(|part| !taken.contains(part)) {
-        let reads = (0..wishes.len()).filter(|index| wishes[*index].topics.contains(&part.0));
-        if let Some(index) = reads.min_by_key(|index| given[*index].len()) {
+        let least = loads.iter().find(|(_, index)| wishes[*index].topics.contains(&part.0));
+        if let Some(&(load, index)) = least {
+            loads.remove(&(load, index));
+            loads.insert((load + 1, index));
             given[index].insert(part);
         }
     }
     // Each move makes a difference of two or more smaller, so there are never more moves than partitions.
     for _ in 0..taken.len() {
-        let Some((from, to, part)) = unfair(wishes, &given) else { break };
+        let Some((from, to, part)) = unfair(wishes, &given, &loads) else { break };
+        for (index, load) in [(from, given[from].len()), (to, given[to].len())] {
+            loads.remove(&(load, index));
+        }
         given[from].remove(&part);
         given[to].insert(part);
+        loads.extend([(given[from].len(), from), (given[to].len(), to)]);
     }
     given
 }
 
+/// How many partitions everybody has, with whom, the least first.
+type Loads = BTreeSet<(usize, usize)>;
+
 /// A partition that would be better off elsewhere: from whom, to whom, and which.
-fn unfair(wishes: &[Wish], given: &[BTreeSet<Part>]) -> Option<(usize, usize, Part)> {
-    let mut by_load: Vec<usize> = (0..wishes.len()).collect();
-    by_load.sort_by_key(|index| given[*index].len());
-    for &to in &by_load {
-        for &from in by_load.iter().rev().take_while(|from| given[**from].len() > given[to].len() + 1) {
+fn unfair(wishes: &[Wish], given: &[BTreeSet<Part>], loads: &Loads) -> Option<(usize, usize, Part)> {
+    for &(least, to) in loads {
+        for &(_, from) in loads.iter().rev().take_while(|(load, _)| *load > least + 1) {
             let moved = given[from].iter().rev().find(|part| wishes[to].topics.contains(&part.0));
             if let Some(part) = moved {
                 return Some((from, to, *part));

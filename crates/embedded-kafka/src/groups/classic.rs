@@ -12,10 +12,13 @@
 //!
 //! Source: Kafka's group coordinators, by version; held against 1.1, 2.8, 3.9 and 4.3.
 
+use std::collections::{BTreeMap, HashSet};
+
 use bytes::Bytes;
 use protocol::ErrorCode;
 
 use crate::groups::member::Member;
+use crate::groups::roster::{MEMBERS_MAX, Roster};
 use crate::groups::{JoinReply, Reply, Rules, SyncReply, Ticket};
 use crate::kept::Size;
 
@@ -94,9 +97,9 @@ pub(crate) struct ClassicGroup {
     pub(crate) protocol: Option<String>,
     pub(crate) leader: Option<String>,
     /// In the order in which they came.
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Roster<Member>,
     /// Ids that were given out and not used yet, and until when they may be.
-    pub(super) pending: Vec<(String, i64)>,
+    pub(super) pending: BTreeMap<String, i64>,
     /// Members that have not asked for their assignment yet.
     pub(super) unsynced: Vec<String>,
     pub(super) join_wait: Option<JoinWait>,
@@ -108,16 +111,16 @@ pub(crate) struct ClassicGroup {
 impl ClassicGroup {
     /// What its members take, and the ids of those that are none yet.
     pub(crate) fn size(&self) -> Size {
-        let pending = self.pending.iter().map(|(id, _)| Size::of(id.len())).sum::<Size>();
+        let pending = self.pending.keys().map(|id| Size::of(id.len())).sum::<Size>();
         pending + self.members.iter().map(Member::size).sum()
     }
 
     pub(crate) fn member(&self, id: &str) -> Option<&Member> {
-        self.members.iter().find(|member| member.id == id)
+        self.members.find(id)
     }
 
     pub(super) fn member_mut(&mut self, id: &str) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| member.id == id)
+        self.members.find_mut(id)
     }
 
     pub(super) fn is_leader(&self, id: &str) -> bool {
@@ -125,11 +128,11 @@ impl ClassicGroup {
     }
 
     fn static_member(&self, instance_id: &str) -> Option<&Member> {
-        self.members.iter().find(|member| member.instance_id.as_deref() == Some(instance_id))
+        self.members.position_of_instance(instance_id).map(|index| &self.members[index])
     }
 
     fn is_pending(&self, id: &str) -> bool {
-        self.pending.iter().any(|(pending, _)| pending == id)
+        self.pending.contains_key(id)
     }
 
     /// Takes the replies that are due.
@@ -151,8 +154,18 @@ impl ClassicGroup {
         if self.phase == Phase::Empty {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
-        let by_all = |name: &str| self.members.iter().all(|member| member.supports(name));
-        self.protocol_type.as_deref() == Some(protocol_type) && protocols.iter().any(|(name, _)| by_all(name))
+        if self.protocol_type.as_deref() != Some(protocol_type) {
+            return false;
+        }
+        let common = self.common_protocols();
+        protocols.iter().any(|(name, _)| self.members.is_empty() || common.contains(name.as_str()))
+    }
+
+    /// The protocols that all members have.
+    pub(super) fn common_protocols(&self) -> HashSet<&str> {
+        let mut of_members = self.members.iter().map(Member::protocol_names);
+        let first = of_members.next().unwrap_or_default();
+        of_members.fold(first, |common, own| common.intersection(&own).copied().collect())
     }
 
     /// Whether who claims to be a member is one; of which generation is not looked at.
@@ -170,7 +183,7 @@ impl ClassicGroup {
     pub(crate) fn join(&mut self, now_ms: i64, rules: &Rules, ticket: Ticket, join: Joining) {
         let known = !join.member_id.is_empty();
         if !self.has_room_for(rules, &join.member_id) {
-            self.pending.retain(|(pending, _)| *pending != join.member_id);
+            self.pending.remove(&join.member_id);
             return self.refuse_join(ticket, "", ErrorCode::GROUP_MAX_SIZE_REACHED);
         }
         if !self.fits(&join.protocol_type, &join.protocols) {
@@ -206,8 +219,11 @@ impl ClassicGroup {
             return self.replace_static(now_ms, rules, ticket, &old_id, join);
         }
         if join.instance_id.is_none() && join.version >= 4 && rules.requires_member_ids {
+            if self.pending.len() >= MEMBERS_MAX {
+                return self.refuse_join(ticket, "", ErrorCode::GROUP_MAX_SIZE_REACHED);
+            }
             let until_ms = now_ms.saturating_add(join.session_timeout_ms);
-            self.pending.push((join.fresh_id.clone(), until_ms));
+            self.pending.insert(join.fresh_id.clone(), until_ms);
             return self.refuse_join(ticket, &join.fresh_id, ErrorCode::MEMBER_ID_REQUIRED);
         }
         let id = join.fresh_id.clone();
@@ -218,7 +234,7 @@ impl ClassicGroup {
     fn rejoin(&mut self, now_ms: i64, rules: &Rules, ticket: Ticket, join: Joining) {
         let id = join.member_id.clone();
         if self.is_pending(&id) && join.instance_id.is_none() {
-            self.pending.retain(|(pending, _)| *pending != id);
+            self.pending.remove(&id);
             return self.add_member(now_ms, rules, ticket, id, join);
         }
         let claim = Claim { generation: 0, member_id: &id, instance_id: join.instance_id.as_deref() };
@@ -296,13 +312,15 @@ impl ClassicGroup {
         let fresh_id = join.fresh_id;
         let old_protocol = self.protocol.clone();
         let was_leader = self.is_leader(old_id);
-        let Some(member) = self.member_mut(old_id) else { return };
-        let (join_before, sync_before) = (member.awaiting_join.take(), member.awaiting_sync.take());
-        member.id.clone_from(&fresh_id);
-        member.protocols = join.protocols;
-        member.session_timeout_ms = join.session_timeout_ms;
-        member.rebalance_timeout_ms = join.rebalance_timeout_ms;
-        member.heard_of(now_ms);
+        let Some(index) = self.members.position(old_id) else { return };
+        let (join_before, sync_before) = self.members.change(index, |member| {
+            member.id.clone_from(&fresh_id);
+            member.protocols = join.protocols;
+            member.session_timeout_ms = join.session_timeout_ms;
+            member.rebalance_timeout_ms = join.rebalance_timeout_ms;
+            member.heard_of(now_ms);
+            (member.awaiting_join.take(), member.awaiting_sync.take())
+        });
         if was_leader {
             self.leader = Some(fresh_id.clone());
         }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::ErrorCode;
 
 use crate::groups::assign::{Assignor, Part, Wish};
+use crate::groups::roster::{MEMBERS_MAX, Named, Roster};
 use crate::kept::{ENTRY_BYTES, Size};
 
 /// The epochs that mean something else.
@@ -75,6 +76,16 @@ pub(crate) struct ConsumerMember {
     give_back_until_ms: Option<i64>,
 }
 
+impl Named for ConsumerMember {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn instance_id(&self) -> Option<&str> {
+        self.instance_id.as_deref()
+    }
+}
+
 impl ConsumerMember {
     /// What it takes.
     pub(crate) fn size(&self) -> Size {
@@ -90,8 +101,10 @@ pub(crate) struct ConsumerGroup {
     pub(crate) epoch: i32,
     pub(crate) assignment_epoch: i32,
     /// In the order in which they came.
-    pub(crate) members: Vec<ConsumerMember>,
-    /// The topics that are read, as they were when the epoch last grew.
+    pub(crate) members: Roster<ConsumerMember>,
+    /// The topics that members want to read.
+    read: BTreeSet<String>,
+    /// Those of them that there are, as they were when the epoch last grew.
     sizes: BTreeMap<String, TopicSize>,
     assigned_ms: i64,
 }
@@ -102,7 +115,8 @@ impl Default for ConsumerGroup {
         ConsumerGroup {
             epoch: 1,
             assignment_epoch: 0,
-            members: Vec::new(),
+            members: Roster::default(),
+            read: BTreeSet::new(),
             sizes: BTreeMap::new(),
             assigned_ms: 0,
         }
@@ -128,16 +142,18 @@ const FENCED: Refused = (
 );
 const FENCED_INSTANCE: Refused =
     (ErrorCode::FENCED_INSTANCE_ID, "The static member was already replaced by another member.");
+const FULL: Refused =
+    (ErrorCode::GROUP_MAX_SIZE_REACHED, "The consumer group has reached its maximum capacity.");
 const UNRELEASED: Refused =
     (ErrorCode::UNRELEASED_INSTANCE_ID, "The instance id is still used by another member.");
 
 impl ConsumerGroup {
     pub(crate) fn member(&self, id: &str) -> Option<&ConsumerMember> {
-        self.members.iter().find(|member| member.id == id)
+        self.members.find(id)
     }
 
     fn instance(&self, instance_id: &str) -> Option<usize> {
-        self.members.iter().position(|member| member.instance_id.as_deref() == Some(instance_id))
+        self.members.position_of_instance(instance_id)
     }
 
     /// Kafka's name of how far it is.
@@ -154,7 +170,7 @@ impl ConsumerGroup {
     }
 
     pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
-        self.members.iter().any(|member| member.topics.contains(topic))
+        self.read.contains(topic)
     }
 
     /// The assignor that most members ask for; the first of the broker's where none does.
@@ -178,12 +194,15 @@ impl ConsumerGroup {
             return self.leave(beat, size);
         }
         let index = self.find(beat)?;
-        let member = &mut self.members[index];
         let full = beat.epoch == JOINING
             || (beat.rebalance_timeout_ms >= 0 && beat.topics.is_some() && beat.owned.is_some());
+        let member = &mut self.members[index];
         let before = member.assigned.clone();
         let changed = member.update(beat);
         member.session_until_ms = now_ms.saturating_add(pace.session_timeout_ms);
+        if beat.instance_id.is_some() && member.instance_id.is_none() {
+            self.members.change(index, |member| member.instance_id.clone_from(&beat.instance_id));
+        }
         self.refresh(changed, size);
         self.retarget(now_ms, pace);
         self.reconcile(now_ms, index, beat.owned.as_ref());
@@ -196,16 +215,16 @@ impl ConsumerGroup {
     /// The member that a heartbeat is of; the new one, if it joins.
     fn find(&mut self, beat: &Beat) -> Result<usize, Refused> {
         let joins = beat.epoch == JOINING;
-        let by_id = self.members.iter().position(|member| member.id == beat.member_id);
+        let by_id = self.members.position(&beat.member_id);
         let Some(instance_id) = beat.instance_id.as_deref() else {
             return match by_id {
                 Some(index) => self.members[index].check_epoch(beat).map(|()| index),
-                None if joins => Ok(self.add(beat)),
+                None if joins => self.add(beat),
                 None => Err(UNKNOWN),
             };
         };
         match self.instance(instance_id) {
-            None if joins => Ok(by_id.unwrap_or_else(|| self.add(beat))),
+            None if joins => by_id.map_or_else(|| self.add(beat), Ok),
             None => Err(UNKNOWN),
             Some(index) if self.members[index].id == beat.member_id && !joins => {
                 self.members[index].check_epoch(beat).map(|()| index)
@@ -215,16 +234,20 @@ impl ConsumerGroup {
             Some(index) if self.members[index].epoch != LEAVING_FOR_A_WHILE => Err(UNRELEASED),
             // It has said that it would be back, and takes its place again: no epoch for that.
             Some(index) => {
-                let member = &mut self.members[index];
-                member.id.clone_from(&beat.member_id);
-                (member.epoch, member.previous_epoch) = (JOINING, JOINING);
-                member.way = Way::Arrived;
+                self.members.change(index, |member| {
+                    member.id.clone_from(&beat.member_id);
+                    (member.epoch, member.previous_epoch) = (JOINING, JOINING);
+                    member.way = Way::Arrived;
+                });
                 Ok(index)
             }
         }
     }
 
-    fn add(&mut self, beat: &Beat) -> usize {
+    fn add(&mut self, beat: &Beat) -> Result<usize, Refused> {
+        if self.members.len() >= MEMBERS_MAX {
+            return Err(FULL);
+        }
         self.members.push(ConsumerMember {
             id: beat.member_id.clone(),
             instance_id: beat.instance_id.clone(),
@@ -243,12 +266,12 @@ impl ConsumerGroup {
             session_until_ms: 0,
             give_back_until_ms: None,
         });
-        self.members.len() - 1
+        Ok(self.members.len() - 1)
     }
 
     fn leave(&mut self, beat: &Beat, size: impl Fn(&str) -> Option<TopicSize>) -> Result<Beaten, Refused> {
         let index = match beat.instance_id.as_deref() {
-            None => self.members.iter().position(|member| member.id == beat.member_id).ok_or(UNKNOWN)?,
+            None => self.members.position(&beat.member_id).ok_or(UNKNOWN)?,
             Some(instance_id) => {
                 let index = self.instance(instance_id).ok_or(UNKNOWN)?;
                 if self.members[index].id != beat.member_id {
@@ -271,8 +294,10 @@ impl ConsumerGroup {
 
     /// A new epoch, if something has changed: a member, or the topics that are read.
     fn refresh(&mut self, changed: bool, size: impl Fn(&str) -> Option<TopicSize>) {
-        let read: BTreeSet<&String> = self.members.iter().flat_map(|member| &member.topics).collect();
-        let found = read.into_iter().filter_map(|name| Some((name.clone(), size(name)?)));
+        if changed {
+            self.read = self.members.iter().flat_map(|member| member.topics.iter().cloned()).collect();
+        }
+        let found = self.read.iter().filter_map(|name| Some((name.clone(), size(name)?)));
         let sizes: BTreeMap<String, TopicSize> = found.collect();
         if changed || sizes != self.sizes {
             self.epoch = self.epoch.saturating_add(1);
@@ -304,17 +329,18 @@ impl ConsumerGroup {
 
     /// Moves a member towards its target, as far as what it owns and what others have allow.
     fn reconcile(&mut self, now_ms: i64, index: usize, owned: Option<&BTreeSet<Part>>) {
-        let others = self.members.iter().enumerate().filter(|(other, _)| *other != index);
-        let held: BTreeSet<Part> =
-            others.flat_map(|(_, other)| other.assigned.iter().chain(&other.giving_back)).copied().collect();
         let assignment_epoch = self.assignment_epoch;
-        let member = &mut self.members[index];
+        let member = &self.members[index];
         let from_epoch = match member.way {
             Way::Arrived if member.epoch == assignment_epoch => return,
             Way::GivingBack if still_owns(owned, &member.giving_back) => return,
             Way::GivingBack => member.epoch.saturating_add(1),
             Way::Arrived | Way::Waiting => member.epoch,
         };
+        let others = self.members.iter().enumerate().filter(|(other, _)| *other != index);
+        let held: BTreeSet<Part> =
+            others.flat_map(|(_, other)| other.assigned.iter().chain(&other.giving_back)).copied().collect();
+        let member = &mut self.members[index];
         let keeps: BTreeSet<Part> = member.assigned.intersection(&member.target).copied().collect();
         let gives_back: BTreeSet<Part> = member.assigned.difference(&keeps).copied().collect();
         let (free, taken): (BTreeSet<Part>, BTreeSet<Part>) =
@@ -426,9 +452,7 @@ impl ConsumerMember {
             self.rack_id.clone_from(&beat.rack_id);
             changed = true;
         }
-        if beat.instance_id.is_some() && self.instance_id.is_none() {
-            self.instance_id.clone_from(&beat.instance_id);
-        }
+
         if beat.rebalance_timeout_ms >= 0 {
             self.rebalance_timeout_ms = beat.rebalance_timeout_ms;
         }

@@ -1,8 +1,11 @@
 //! One member of a classic group.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use crate::groups::Ticket;
+use crate::groups::roster::Named;
 use crate::kept::{ENTRY_BYTES, Size};
 
 /// A member, as the coordinator knows it.
@@ -24,6 +27,16 @@ pub(crate) struct Member {
     pub(crate) is_new: bool,
     /// When it is taken for dead; `None` while its request waits here.
     pub(crate) deadline_ms: Option<i64>,
+}
+
+impl Named for Member {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn instance_id(&self) -> Option<&str> {
+        self.instance_id.as_deref()
+    }
 }
 
 impl Member {
@@ -49,8 +62,8 @@ impl Member {
         found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn supports(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|(name, _)| name == protocol)
+    pub(super) fn protocol_names(&self) -> HashSet<&str> {
+        self.protocols.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     /// Whether a request that waits here keeps it alive. A new member's does not: it may have given up.

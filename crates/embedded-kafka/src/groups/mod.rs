@@ -1,7 +1,7 @@
 //! The group coordinator: who is in a group, who reads what, and how far they are.
 //!
 //! No I/O and no clock: each question comes with `now`, [`Groups::tick`] does what time asks for, and
-//! [`Groups::next_deadline_ms`] says when it will. A question that may have to wait has a [`Ticket`], under
+//! [`Groups::next_look_ms`] says when it will. A question that may have to wait has a [`Ticket`], under
 //! which its reply leaves when there is one.
 
 mod assign;
@@ -10,8 +10,9 @@ mod consumer;
 mod member;
 mod offsets;
 mod rebalance;
+mod roster;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::kept::Size;
 use crate::profile::Profile;
 use crate::state::mix;
+use roster::MEMBERS_MAX;
 
 pub(crate) use assign::{Assignor, Part};
 pub(crate) use classic::{Claim, ClassicGroup, Joining, Phase, Syncing};
@@ -111,8 +113,8 @@ impl Rules {
             ),
             // 1.1 has no such setting.
             members_max: match usize::try_from(number("group.max.size")) {
-                Ok(0) | Err(_) => usize::MAX,
-                Ok(most) => most,
+                Ok(0) | Err(_) => MEMBERS_MAX,
+                Ok(most) => most.min(MEMBERS_MAX),
             },
             requires_member_ids: newer,
             expires_new_members: newer,
@@ -145,6 +147,8 @@ impl Default for Members {
 pub(crate) struct Group {
     pub(crate) members: Members,
     pub(crate) offsets: BTreeMap<TopicPartition, Committed>,
+    /// When it is looked at again: never after its next deadline.
+    look_ms: Option<i64>,
 }
 
 impl Group {
@@ -208,6 +212,8 @@ impl Group {
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     by_id: BTreeMap<String, Group>,
+    /// Those that are to be looked at again, by when.
+    looks: BTreeSet<(i64, String)>,
     pending: offsets::Pending,
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     last_ticket: Ticket,
@@ -232,7 +238,9 @@ impl Groups {
     }
 
     pub(crate) fn delete(&mut self, group: &str) {
-        self.by_id.remove(group);
+        if let Some(look_ms) = self.by_id.remove(group).and_then(|group| group.look_ms) {
+            self.looks.remove(&(look_ms, group.to_owned()));
+        }
         self.may_be_less = true;
     }
 
@@ -245,10 +253,7 @@ impl Groups {
     pub(crate) fn member_size(&self, group: &str, member_id: &str, size: Size) -> Size {
         let before = self.by_id.get(group).and_then(|found| match &found.members {
             Members::Classic(found) => found.member(member_id).map(Member::size),
-            Members::Consumer(found) => {
-                let mut members = found.members.iter();
-                members.find(|member| member.id == member_id).map(ConsumerMember::size)
-            }
+            Members::Consumer(found) => found.member(member_id).map(ConsumerMember::size),
         });
         self.group_size(group) + size.instead_of(before)
     }
@@ -336,7 +341,7 @@ impl Groups {
             return self.deliver(ticket, Reply::Join(reply));
         };
         found.join(now_ms, rules, ticket, join);
-        self.settle(group);
+        self.settle(rules, group);
     }
 
     /// SyncGroup.
@@ -346,7 +351,7 @@ impl Groups {
             return self.deliver(ticket, Reply::Sync(reply));
         };
         found.sync(now_ms, rules, ticket, sync);
-        self.settle(group);
+        self.settle(rules, group);
     }
 
     fn deliver(&mut self, ticket: Ticket, reply: Reply) {
@@ -357,32 +362,54 @@ impl Groups {
     }
 
     /// Sends the replies of a group that has changed, and has its deadlines looked at again.
-    pub(crate) fn settle(&mut self, group: &str) {
+    pub(crate) fn settle(&mut self, rules: &Rules, group: &str) {
         let replies = self.classic(group).map(ClassicGroup::take_outbox);
         for (ticket, reply) in replies.unwrap_or_default() {
             self.deliver(ticket, reply);
         }
         self.waiting.retain(|_, waiting| !waiting.is_closed());
+        self.look_again(rules, group);
         self.may_be_less = true;
         self.changed.notify_one();
     }
 
-    pub(crate) fn next_deadline_ms(&self, rules: &Rules) -> Option<i64> {
-        self.by_id.values().filter_map(|group| group.next_deadline_ms(rules)).min()
+    /// Has a group looked at again at its next deadline. Who is heard of puts that off, which shows when it is looked at.
+    fn look_again(&mut self, rules: &Rules, id: &str) {
+        let Some(group) = self.by_id.get_mut(id) else { return };
+        let next_ms = group.next_deadline_ms(rules);
+        let before_ms = std::mem::replace(&mut group.look_ms, next_ms);
+        if next_ms == before_ms {
+            return;
+        }
+        if let Some(before_ms) = before_ms {
+            self.looks.remove(&(before_ms, id.to_owned()));
+        }
+        self.looks.extend(next_ms.map(|next_ms| (next_ms, id.to_owned())));
+    }
+
+    /// No deadline comes before.
+    pub(crate) fn next_look_ms(&self) -> Option<i64> {
+        self.looks.first().map(|(look_ms, _)| *look_ms)
     }
 
     /// Does what is due by now; `size` tells of a topic that exists.
     pub(crate) fn tick(&mut self, now_ms: i64, rules: &Rules, size: impl Fn(&str) -> Option<TopicSize>) {
-        let is_due = |group: &Group| group.next_deadline_ms(rules).is_some_and(|at| at <= now_ms);
-        let due: Vec<String> =
-            self.by_id.iter().filter(|(_, group)| is_due(group)).map(|(id, _)| id.clone()).collect();
-        for id in due {
-            match self.by_id.get_mut(&id).map(|group| &mut group.members) {
-                Some(Members::Classic(group)) => group.tick(now_ms, rules),
-                Some(Members::Consumer(group)) => group.tick(now_ms, &size),
-                None => {}
+        let mut due = Vec::new();
+        while self.next_look_ms().is_some_and(|look_ms| look_ms <= now_ms) {
+            due.extend(self.looks.pop_first());
+        }
+        for (_, id) in due {
+            let Some(group) = self.by_id.get_mut(&id) else { continue };
+            group.look_ms = None;
+            if group.next_deadline_ms(rules).is_none_or(|at| at > now_ms) {
+                self.look_again(rules, &id);
+                continue;
             }
-            self.settle(&id);
+            match &mut group.members {
+                Members::Classic(group) => group.tick(now_ms, rules),
+                Members::Consumer(group) => group.tick(now_ms, &size),
+            }
+            self.settle(rules, &id);
         }
     }
 

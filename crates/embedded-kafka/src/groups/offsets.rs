@@ -1,6 +1,6 @@
 //! What groups have committed, and what waits for a transaction to end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
@@ -162,8 +162,7 @@ impl Groups {
     pub(crate) fn forget_if_bare(&mut self, rules: &Rules, group: &str) {
         let is_bare = |group: &Group| group.is_empty() && group.offsets.is_empty();
         if !rules.is_new_coordinator && self.by_id.get(group).is_some_and(is_bare) {
-            self.by_id.remove(group);
-            self.may_be_less = true;
+            self.delete(group);
         }
     }
 
@@ -206,11 +205,14 @@ impl Groups {
         }
     }
 
-    pub(crate) fn forget_topic(&mut self, topic: &str) {
-        let gone = TopicName::from(topic);
+    /// Forgets what was committed for topics that are gone.
+    pub(crate) fn forget_topics(&mut self, gone: &BTreeSet<TopicName>) {
+        if gone.is_empty() {
+            return;
+        }
         self.may_be_less = true;
         for group in self.by_id.values_mut() {
-            group.offsets.retain(|at, _| at.topic != gone);
+            group.offsets.retain(|at, _| !gone.contains(&at.topic));
         }
     }
 }

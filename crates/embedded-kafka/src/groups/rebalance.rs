@@ -1,6 +1,6 @@
 //! How a classic group gets from one generation to the next, and what time does to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use protocol::ErrorCode;
@@ -82,10 +82,10 @@ impl ClassicGroup {
         }
         self.phase = Phase::Completing;
         self.protocol = self.choose_protocol();
-        let ids: Vec<String> = self.members.iter().map(|member| member.id.clone()).collect();
-        for id in ids {
+        for index in 0..self.members.len() {
+            let id = self.members[index].id.clone();
             let reply = self.joined(&id, false);
-            let Some(member) = self.member_mut(&id) else { continue };
+            let member = &mut self.members[index];
             member.is_new = false;
             member.heard_of(now_ms);
             if let Some(ticket) = member.awaiting_join.take() {
@@ -100,10 +100,11 @@ impl ClassicGroup {
 
     /// The protocol that all members have and most like best; the first such of the leader's.
     pub(super) fn choose_protocol(&self) -> Option<String> {
-        let by_all = |name: &str| self.members.iter().all(|member| member.supports(name));
+        let common = self.common_protocols();
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
-        for member in &self.members {
-            if let Some((name, _)) = member.protocols.iter().find(|(name, _)| by_all(name)) {
+        for member in self.members.iter() {
+            if let Some((name, _)) = member.protocols.iter().find(|(name, _)| common.contains(name.as_str()))
+            {
                 *votes.entry(name).or_default() += 1;
             }
         }
@@ -114,9 +115,10 @@ impl ClassicGroup {
     /// The leader has spoken: everybody who waits for it is told, and the group is at rest.
     pub(super) fn stabilize(&mut self, now_ms: i64, assignments: &[(String, Bytes)]) {
         self.phase = Phase::Stable;
-        for member in &mut self.members {
-            let own = assignments.iter().rev().find(|(id, _)| *id == member.id);
-            member.assignment = own.map(|(_, assignment)| assignment.clone()).unwrap_or_default();
+        // Of several for one the last counts.
+        let own: HashMap<&str, &Bytes> = assignments.iter().map(|(id, own)| (id.as_str(), own)).collect();
+        for member in self.members.iter_mut() {
+            member.assignment = own.get(member.id.as_str()).map(|own| (*own).clone()).unwrap_or_default();
             member.heard_of(now_ms);
             if let Some(ticket) = member.awaiting_sync.take() {
                 let reply = SyncReply {
@@ -132,7 +134,7 @@ impl ClassicGroup {
 
     /// Whoever waits for an assignment has to join again.
     fn drop_assignments(&mut self) {
-        for member in &mut self.members {
+        for member in self.members.iter_mut() {
             member.assignment = Bytes::new();
             if let Some(ticket) = member.awaiting_sync.take() {
                 let reply = SyncReply { code: ErrorCode::REBALANCE_IN_PROGRESS, ..SyncReply::default() };
@@ -142,7 +144,7 @@ impl ClassicGroup {
     }
 
     pub(super) fn remove_member(&mut self, now_ms: i64, rules: &Rules, id: &str) {
-        let Some(index) = self.members.iter().position(|member| member.id == id) else { return };
+        let Some(index) = self.members.position(id) else { return };
         let member = self.members.remove(index);
         if let Some(ticket) = member.awaiting_join {
             let reply = JoinReply { code: ErrorCode::UNKNOWN_MEMBER_ID, ..JoinReply::default() };
@@ -162,7 +164,7 @@ impl ClassicGroup {
     }
 
     pub(super) fn remove_pending(&mut self, now_ms: i64, rules: &Rules, id: &str) {
-        self.pending.retain(|(pending, _)| pending != id);
+        self.pending.remove(id);
         if self.phase == Phase::Preparing {
             self.complete_if_all_joined(now_ms, rules);
         }
@@ -174,7 +176,7 @@ impl ClassicGroup {
         let sync_until_ms = self.sync_until_ms.filter(|_| !self.unsynced.is_empty());
         expiring
             .filter_map(|member| member.deadline_ms)
-            .chain(self.pending.iter().map(|(_, until_ms)| *until_ms))
+            .chain(self.pending.values().copied())
             .chain(self.join_wait.map(|wait| wait.until_ms))
             .chain(sync_until_ms)
             .min()
@@ -185,7 +187,7 @@ impl ClassicGroup {
     pub(super) fn tick(&mut self, now_ms: i64, rules: &Rules) {
         let due = |until_ms: i64| until_ms <= now_ms;
         let pending: Vec<String> =
-            self.pending.iter().filter(|(_, until_ms)| due(*until_ms)).map(|(id, _)| id.clone()).collect();
+            self.pending.iter().filter(|(_, until_ms)| due(**until_ms)).map(|(id, _)| id.clone()).collect();
         for id in pending {
             self.remove_pending(now_ms, rules, &id);
         }

@@ -58,7 +58,7 @@ fn the_first_members_of_a_group_wait_for_each_other() {
     for profile in PROFILES {
         let (mut groups, rules) = (Groups::default(), rules(profile));
         let mut ann = join(&mut groups, 0, &rules, "");
-        assert_eq!(groups.next_deadline_ms(&rules), Some(3000));
+        assert_eq!(groups.next_look_ms(), Some(3000));
         let mut ben = join(&mut groups, 2000, &rules, "");
         groups.tick(3000, &rules, nothing);
         assert!(joined(&mut ann).is_none(), "somebody came, so it waits once more");
@@ -89,7 +89,7 @@ fn who_is_silent_is_thrown_out_and_the_others_are_told() {
         assert_eq!(group.heartbeat(16_000, &rules, claim), Err(ErrorCode::REBALANCE_IN_PROGRESS));
         groups.tick(1_000_000, &rules, nothing);
         assert!(groups.get("g").unwrap().is_empty());
-        assert_eq!(groups.next_deadline_ms(&rules), None);
+        assert_eq!(groups.next_look_ms(), None);
     }
 }
 
@@ -112,9 +112,10 @@ fn static_members_that_ask_for_no_time_are_not_waited_for_without_a_pause() {
         drop(join(&mut groups, 6000, instance, 0));
     }
     groups.classic("g").unwrap().leave(6000, &rules, "", Some("i-1")).unwrap();
+    groups.settle(&rules, "g");
     for now_ms in 6000..8000 {
         groups.tick(now_ms, &rules, nothing);
-        let next_ms = groups.next_deadline_ms(&rules);
+        let next_ms = groups.next_look_ms();
         assert!(next_ms.is_none_or(|at| at > now_ms), "due again at once: {next_ms:?} at {now_ms}");
     }
 }
@@ -179,7 +180,7 @@ fn random_run(profile: Profile, seed: u64) {
                 if let Some(group) = groups.classic("g") {
                     let _ = group.leave(now_ms, &rules, &id, None);
                 }
-                groups.settle("g");
+                groups.settle(&rules, "g");
             }
             _ => {
                 now_ms += i64::try_from(random(8000)).unwrap();
@@ -207,7 +208,7 @@ fn random_run(profile: Profile, seed: u64) {
     }
     // Everybody is silent from now on. A question that was asked anew under the same name is not answered.
     for _ in 0..2000 {
-        let Some(next_ms) = groups.next_deadline_ms(&rules) else { break };
+        let Some(next_ms) = groups.next_look_ms() else { break };
         now_ms = now_ms.max(next_ms);
         groups.tick(now_ms, &rules, nothing);
     }
@@ -296,4 +297,83 @@ fn many_offsets_that_wait_are_found_one_by_one() {
     // A walk over all for each would take minutes.
     assert!((0..100_000).all(|index| groups.is_unstable("g", &TopicPartition::new("t", index))));
     assert!(!groups.is_unstable("h", &TopicPartition::new("t", 0)));
+}
+
+#[test]
+fn groups_that_wait_cost_nothing_until_one_is_due() {
+    let (mut groups, rules) = (Groups::default(), rules(Profile::V4_3));
+    for index in 0..30_000 {
+        let (ticket, _) = groups.open();
+        let joining = joining(&mut groups, "", None);
+        groups.join(0, &rules, &format!("g{index}"), ticket, joining);
+    }
+    // A walk over all for each would take minutes.
+    for now_ms in 0..3000 {
+        (0..100).for_each(|_| groups.tick(now_ms, &rules, nothing));
+    }
+    assert_eq!(groups.next_look_ms(), Some(3000));
+    groups.tick(3000, &rules, nothing);
+    assert!(groups.get("g29999").is_some_and(|group| group.state_name() == "CompletingRebalance"));
+    // Who is heard of is looked at once, and then later.
+    let id = groups.classic("g7").unwrap().members[0].id.clone();
+    let claim = Claim { generation: 1, member_id: &id, instance_id: None };
+    let group = groups.classic("g7").unwrap();
+    group.stabilize(3000, &[]);
+    assert_eq!(group.heartbeat(12_000, &rules, claim), Ok(()));
+    groups.tick(13_000, &rules, nothing);
+    assert!(!groups.get("g7").unwrap().is_empty());
+    // The others have been thrown out, and are not looked at any more.
+    assert_eq!(groups.next_look_ms(), Some(22_000));
+    groups.delete("g7");
+    assert_eq!(groups.next_look_ms(), None);
+}
+
+#[test]
+fn a_group_has_a_thousand_members_and_as_many_that_may_become_some() {
+    assert_eq!(Rules::new(Profile::V4_3, |_| i64::from(i32::MAX)).members_max, 1000);
+    assert_eq!(Rules::new(Profile::V4_3, |_| 10).members_max, 10);
+    let (mut groups, rules) = (Groups::default(), Rules { members_max: 1000, ..rules(Profile::V4_3) });
+    let mut replies = Vec::new();
+    for _ in 0..1001 {
+        replies.push(join(&mut groups, 0, &rules, ""));
+    }
+    assert_eq!(joined(&mut replies[1000]).unwrap().code, ErrorCode::GROUP_MAX_SIZE_REACHED);
+    let join_newly = |groups: &mut Groups| {
+        let (ticket, mut receiver) = groups.open();
+        let joining = Joining { version: 4, ..joining(groups, "", None) };
+        groups.join(0, &rules, "h", ticket, joining);
+        joined(&mut receiver).unwrap().code
+    };
+    for _ in 0..1000 {
+        assert_eq!(join_newly(&mut groups), ErrorCode::MEMBER_ID_REQUIRED);
+    }
+    assert_eq!(join_newly(&mut groups), ErrorCode::GROUP_MAX_SIZE_REACHED);
+
+    let pace = Pace { session_timeout_ms: 45_000, assignment_interval_ms: 1_000_000 };
+    let mut group = ConsumerGroup::default();
+    let mut arrive = |index: usize| {
+        let told = group.beat(0, pace, &beat(&format!("m{index}"), 0, None), |_| Some(([1; 16], 7)));
+        told.err().map(|(code, _)| code)
+    };
+    assert!((0..1000).all(|index| arrive(index).is_none()));
+    assert_eq!(arrive(1000), Some(ErrorCode::GROUP_MAX_SIZE_REACHED));
+    assert_eq!(arrive(999), None);
+}
+
+#[test]
+fn members_with_very_many_protocols_agree_on_one() {
+    let (mut groups, rules) = (Groups::default(), rules(Profile::V2_8));
+    let mut replies = Vec::new();
+    for first in ["a", "b", "c"] {
+        let (ticket, receiver) = groups.open();
+        let own = (0..50_000).map(|index| (format!("{first}{index}"), Bytes::new()));
+        let mut joining = joining(&mut groups, "", None);
+        joining.protocols = own.chain([("common".to_owned(), Bytes::new())]).collect();
+        groups.join(0, &rules, "g", ticket, joining);
+        replies.push(receiver);
+    }
+    // Each name of one with each of another's would take minutes.
+    groups.tick(3000, &rules, nothing);
+    groups.tick(6000, &rules, nothing);
+    assert_eq!(joined(&mut replies[2]).unwrap().protocol.as_deref(), Some("common"));
 }

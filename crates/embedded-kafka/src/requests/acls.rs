@@ -19,6 +19,9 @@ use crate::state::State;
 /// No table in memory grows beyond this by requests; what their names take is counted by [`State::keep`].
 const ACLS_MAX: usize = 100_000;
 
+/// How often one request may have an ACL compared with a filter.
+const LOOKS_MAX: usize = 10_000_000;
+
 /// Why none of it is done, and Kafka's words.
 fn refused(state: &State, ask: &Ask, what_is_missing: &str) -> Option<(ErrorCode, Option<String>)> {
     match ask.fails_whole() {
@@ -141,6 +144,7 @@ fn create_one(state: &mut State, creation: &AclCreation) -> Result<(), (ErrorCod
 
 pub(super) fn delete(state: &mut State, ask: &Ask, request: DeleteAclsRequest) -> DeleteAclsResponse {
     let whole = refused(state, ask, nothing_to_change(state));
+    let mut looks_left = LOOKS_MAX;
     let results = request.filters.into_iter().map(|filter| {
         let result = DeleteAclsFilterResult::default();
         if let Some((code, message)) = &whole {
@@ -153,11 +157,17 @@ pub(super) fn delete(state: &mut State, ask: &Ask, request: DeleteAclsRequest) -
                 .with_error_message(Some(text("the filter has values that are not known")));
         }
         let Some(authorizer) = &mut state.authorizer else { return result };
-        let (gone, kept) =
-            std::mem::take(&mut authorizer.acls).into_iter().partition(|acl| filter.matches(acl));
-        authorizer.acls = kept;
+        let Some(left) = looks_left.checked_sub(authorizer.acls.len()) else {
+            return result
+                .with_error_code(ErrorCode::POLICY_VIOLATION.0)
+                .with_error_message(Some(text("too many filters for so many ACLs")));
+        };
+        looks_left = left;
+        let gone: Vec<Acl> = authorizer.acls.iter().filter(|acl| filter.matches(acl)).cloned().collect();
+        for acl in &gone {
+            authorizer.acls.remove(acl);
+        }
         state.groups.note_less();
-        let gone: std::collections::BTreeSet<Acl> = gone;
         result.with_error_message(None).with_matching_acls(gone.into_iter().map(wire_acl).collect())
     });
     DeleteAclsResponse::default().with_filter_results(results.collect())

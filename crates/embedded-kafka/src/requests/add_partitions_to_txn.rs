@@ -98,10 +98,7 @@ fn add(
         .collect();
     drop(codes);
     if refused_whole.is_none() && adds {
-        let found = state.transactions.of_producer(transactional_id, identity, ask.version >= 2);
-        if let Ok(transaction) = found {
-            transaction.add(ask.now_ms, named);
-        }
+        state.transactions.add(ask.now_ms, transactional_id, named);
     }
     results
 }

@@ -95,7 +95,8 @@ fn beat(state: &mut State, ask: &Ask, request: ConsumerGroupHeartbeatRequest) ->
     let topics = &state.topics;
     let size = |name: &str| topic_size(topics, name);
     let beaten = found.beat(ask.now_ms, pace, &beat, size);
-    state.groups.settle(&group);
+    let rules = state.group_rules();
+    state.groups.settle(&rules, &group);
     beaten.map_err(|(code, message)| (code, message.to_owned()))
 }
 

@@ -1,5 +1,7 @@
 //! DeleteTopics.
 
+use std::collections::BTreeSet;
+
 use model::TopicName;
 use protocol::ErrorCode;
 use protocol::messages::delete_topics_request::DeleteTopicsRequest;
@@ -16,10 +18,14 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: DeleteTopicsRequest)
         .into_iter()
         .map(|topic| (topic.name.map(|name| TopicName::from(name.0.as_str())), topic.topic_id.into_bytes()));
     let mut response = DeleteTopicsResponse::default();
+    let mut gone = BTreeSet::new();
     for (name, id) in by_name.chain(by_either) {
         let deleted = delete(state, ask, name.as_ref(), id);
         let (code, name, id) = match deleted {
-            Ok((name, id)) => (ErrorCode::NONE, Some(name), id),
+            Ok((name, id)) => {
+                gone.insert(name.clone());
+                (ErrorCode::NONE, Some(name), id)
+            }
             Err(code) => (code, name, id),
         };
         let mut result = DeletableTopicResult::default().with_error_code(code.0).with_error_message(None);
@@ -29,6 +35,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: DeleteTopicsRequest)
         }
         response.responses.push(result);
     }
+    state.groups.forget_topics(&gone);
     response
 }
 
@@ -49,6 +56,6 @@ fn delete(
         return Err(ErrorCode::NOT_CONTROLLER);
     }
     let id = state.topics.get(&name).map(|topic| topic.id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    state.delete_topic(name.as_str());
+    state.remove_topic(name.as_str());
     Ok((name, id))
 }

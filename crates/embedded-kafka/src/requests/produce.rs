@@ -274,9 +274,7 @@ fn check_transaction(
     state.check_ended(id).map_err(|_| (passing, "the last transaction has not ended everywhere"))?;
     match ask.version {
         12.. => {
-            if let Ok(found) = state.transactions.of_producer(id, identity, false) {
-                found.add(ask.now_ms, [at]);
-            }
+            state.transactions.add(ask.now_ms, id, [at]);
             Ok(())
         }
         11 if profile >= Profile::V4_3 => {

@@ -9,14 +9,15 @@ use protocol::messages::create_partitions_response::CreatePartitionsResponse;
 use protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use protocol::messages::create_topics_response::CreateTopicsResponse;
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use protocol::messages::leave_group_request::MemberIdentity;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use protocol::messages::list_offsets_response::ListOffsetsResponse;
 use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, CreateAclsResponse, DeleteGroupsRequest,
     DeleteGroupsResponse, GroupId, IncrementalAlterConfigsResponse, InitProducerIdRequest,
-    InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest, OffsetCommitResponse,
-    TransactionalId,
+    InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    OffsetCommitRequest, OffsetCommitResponse, TransactionalId,
 };
 use record_batch::{BatchBuilder, Codec};
 
@@ -346,4 +347,31 @@ async fn offsets_by_time_are_found_in_so_many_bytes_and_no_more() {
     assert_eq!(codes[..10], [ErrorCode::NONE; 10]);
     assert!(codes[10..].iter().all(|code| *code == ErrorCode::POLICY_VIOLATION));
     assert_eq!(ask(10..20).await, [ErrorCode::NONE; 10]);
+}
+
+#[tokio::test]
+async fn names_collide_with_what_there_is_and_not_with_what_there_was() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    let mut named = async |name: &str| create(&mut client, name, 1, 1).await.remove(0).0;
+    // With the number that it gets.
+    cluster.create_topic("a.b.0", 1, &[]);
+    assert_eq!(named("a_b_").await, ErrorCode::INVALID_TOPIC_EXCEPTION);
+    assert_eq!(named("a.b.").await, ErrorCode::TOPIC_ALREADY_EXISTS);
+    cluster.delete_topic("a.b.0");
+    assert_eq!(named("a_b_").await, ErrorCode::NONE);
+    assert_eq!(named("a.b.").await, ErrorCode::INVALID_TOPIC_EXCEPTION);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_list_of_those_who_leave_is_gone_through_once() {
+    let cluster = Cluster::start(Config::new(1, Profile::V4_3).in_memory()).await.unwrap();
+    let mut client = Client::in_memory(&cluster, 0).unwrap();
+    let (code, member) = join(&mut client, "g", "").await;
+    assert_eq!(code, ErrorCode::NONE);
+    let mut members = vec![MemberIdentity::default().with_member_id(text("nobody")); 100_000];
+    members.push(MemberIdentity::default().with_member_id(text(&member)));
+    let request = LeaveGroupRequest::default().with_group_id(GroupId(text("g"))).with_members(members);
+    let response: LeaveGroupResponse = client.call(ApiKey::LeaveGroup, 3, &request).await;
+    let gone = response.members.iter().filter(|member| member.error_code == 0).count();
+    assert_eq!((response.members.len(), gone), (100_001, 1));
 }
