@@ -19,6 +19,9 @@ pub(super) fn answer(
     request: AddPartitionsToTxnRequest,
 ) -> AddPartitionsToTxnResponse {
     if ask.version >= 4 {
+        if let Some(code) = ask.denied.whole {
+            return AddPartitionsToTxnResponse::default().with_error_code(code.0);
+        }
         let results = request.transactions.into_iter().map(|transaction| {
             let identity = (transaction.producer_id.0, transaction.producer_epoch);
             let id = transaction.transactional_id.0.to_string();

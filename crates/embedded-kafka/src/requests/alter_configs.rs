@@ -16,7 +16,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: AlterConfigsRequest)
     let mut response = AlterConfigsResponse::default();
     let of_brokers = request.resources.iter().any(|resource| resource.resource_type == BROKER);
     for resource in request.resources {
-        let altered = match ask.fails_topic(&resource.resource_name) {
+        let altered = match ask.fails_resource(resource.resource_type, &resource.resource_name) {
             Some(code) => Err((code, String::new())),
             None => replace(state, &resource, request.validate_only),
         };

@@ -18,6 +18,8 @@ use crate::state::State;
 pub(crate) struct Denials {
     pub(super) whole: Option<ErrorCode>,
     pub(super) topics: BTreeMap<String, ErrorCode>,
+    /// What is about brokers' settings, in requests that may be about topics', too.
+    pub(super) settings_of_brokers: Option<ErrorCode>,
 }
 
 /// What of a request its sender may not do.
@@ -26,7 +28,7 @@ pub(super) fn denials(state: &State, ask: &Ask, request: &RequestKind) -> Denial
     if state.authorizer.is_none() {
         return denials;
     }
-    if let Some(wanted) = topic_operation(ask.api) {
+    if let Some(wanted) = topic_operation(ask) {
         let mentioned = requests::mentioned(state, ask.broker, request);
         let may_create = ask.api == ApiKey::CreateTopics
             && state.may(ask, operation::CREATE, resource::CLUSTER, CLUSTER_NAME);
@@ -43,12 +45,26 @@ pub(super) fn denials(state: &State, ask: &Ask, request: &RequestKind) -> Denial
         }
     }
     denials.whole = whole(state, ask, request);
+    denials.settings_of_brokers = match ask.api {
+        ApiKey::DescribeConfigs => denied_of_cluster(state, ask, operation::DESCRIBE_CONFIGS),
+        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => {
+            denied_of_cluster(state, ask, operation::ALTER_CONFIGS)
+        }
+        _ => None,
+    };
     denials
 }
 
+fn denied_of_cluster(state: &State, ask: &Ask, wanted: i8) -> Option<ErrorCode> {
+    let may = state.may(ask, wanted, resource::CLUSTER, CLUSTER_NAME);
+    (!may).then_some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
+}
+
 /// What must be allowed on every topic of a request.
-fn topic_operation(api: ApiKey) -> Option<i8> {
-    match api {
+fn topic_operation(ask: &Ask) -> Option<i8> {
+    match ask.api {
+        // From then on only brokers ask, for others (KIP-890).
+        ApiKey::AddPartitionsToTxn if ask.version >= 4 => None,
         ApiKey::Produce | ApiKey::AddPartitionsToTxn => Some(operation::WRITE),
         ApiKey::Fetch
         | ApiKey::OffsetCommit
@@ -76,10 +92,7 @@ fn whole(state: &State, ask: &Ask, request: &RequestKind) -> Option<ErrorCode> {
         let may = state.may(ask, wanted, resource::TRANSACTIONAL_ID, id);
         (!may).then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     };
-    let cluster = |wanted: i8| {
-        let may = state.may(ask, wanted, resource::CLUSTER, CLUSTER_NAME);
-        (!may).then_some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
-    };
+    let cluster = |wanted: i8| denied_of_cluster(state, ask, wanted);
     match request {
         RequestKind::Produce(request) => transactional(request.transactional_id.as_ref()?, operation::WRITE),
         RequestKind::InitProducerId(request) => match &request.transactional_id {
@@ -95,6 +108,7 @@ fn whole(state: &State, ask: &Ask, request: &RequestKind) -> Option<ErrorCode> {
         RequestKind::AddPartitionsToTxn(request) if ask.version < 4 => {
             transactional(&request.v3_and_below_transactional_id, operation::WRITE)
         }
+        RequestKind::AddPartitionsToTxn(_) => cluster(operation::CLUSTER_ACTION),
         RequestKind::AddOffsetsToTxn(request) => transactional(&request.transactional_id, operation::WRITE)
             .or_else(|| {
                 let may = state.may(ask, operation::READ, resource::GROUP, &request.group_id.0);

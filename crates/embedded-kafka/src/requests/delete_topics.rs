@@ -7,6 +7,7 @@ use protocol::ErrorCode;
 use protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
 
+use crate::acls::{operation, resource};
 use crate::requests::{Ask, wire_id, wire_name};
 use crate::state::State;
 
@@ -26,7 +27,7 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: DeleteTopicsRequest)
                 gone.insert(name.clone());
                 (ErrorCode::NONE, Some(name), id)
             }
-            Err(code) => (code, name, id),
+            Err((code, name)) => (code, name, id),
         };
         let mut result = DeletableTopicResult::default().with_error_code(code.0).with_error_message(None);
         result.name = name.as_ref().map(wire_name);
@@ -44,18 +45,20 @@ fn delete(
     ask: &Ask,
     name: Option<&TopicName>,
     id: [u8; 16],
-) -> Result<(TopicName, [u8; 16]), ErrorCode> {
-    let name = match name {
-        Some(name) => name.clone(),
-        None => state.topic_by_id(id).map(|(name, _)| name.clone()).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?,
-    };
-    if let Some(code) = ask.fails_topic(name.as_str()) {
-        return Err(code);
+) -> Result<(TopicName, [u8; 16]), (ErrorCode, Option<TopicName>)> {
+    let by_id = || state.topic_by_id(id).map(|(name, _)| name.clone());
+    let refused = |code| (code, name.cloned());
+    let found = name.cloned().or_else(by_id).ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_ID))?;
+    if let Some(code) = ask.fails_topic(found.as_str()) {
+        // Who names an id need not know whose it is.
+        let tells = name.is_some() || state.may(ask, operation::DESCRIBE, resource::TOPIC, found.as_str());
+        return Err((code, tells.then_some(found)));
     }
     if !state.profile.is_kraft() && state.controller() != Some(ask.broker) {
-        return Err(ErrorCode::NOT_CONTROLLER);
+        return Err(refused(ErrorCode::NOT_CONTROLLER));
     }
-    let id = state.topics.get(&name).map(|topic| topic.id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let topic = state.topics.get(&found).map(|topic| topic.id);
+    let (name, id) = (found, topic.ok_or_else(|| refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?);
     state.remove_topic(name.as_str());
     Ok((name, id))
 }

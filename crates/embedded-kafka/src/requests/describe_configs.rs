@@ -23,7 +23,7 @@ pub(super) fn answer(
 ) -> DescribeConfigsResponse {
     let mut response = DescribeConfigsResponse::default();
     for resource in request.resources {
-        let described = match ask.fails_topic(&resource.resource_name) {
+        let described = match ask.fails_resource(resource.resource_type, &resource.resource_name) {
             Some(code) => Err((code, String::new())),
             None => describe(state, ask, &resource, request.include_synonyms),
         };

@@ -30,7 +30,7 @@ pub(super) fn answer(
     let mut response = IncrementalAlterConfigsResponse::default();
     let of_brokers = request.resources.iter().any(|resource| resource.resource_type == BROKER);
     for resource in request.resources {
-        let altered = match ask.fails_topic(&resource.resource_name) {
+        let altered = match ask.fails_resource(resource.resource_type, &resource.resource_name) {
             Some(code) => Err((code, String::new())),
             None => alter(state, &resource, request.validate_only),
         };

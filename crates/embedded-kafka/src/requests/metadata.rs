@@ -51,6 +51,12 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: MetadataRequest) -> 
         let name = match topic.name {
             Some(name) => TopicName::from(name.0.as_str()),
             None => match state.topic_by_id(id) {
+                // Who names an id need not know whose it is.
+                Some((name, _)) if ask.denied.topics.contains_key(name.as_str()) => {
+                    let denied = refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED).with_name(None);
+                    response.topics.push(denied.with_topic_id(topic.topic_id));
+                    continue;
+                }
                 Some((name, _)) => name.clone(),
                 None => {
                     let unknown = refused(ErrorCode::UNKNOWN_TOPIC_ID).with_name(None);
@@ -59,7 +65,8 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: MetadataRequest) -> 
                 }
             },
         };
-        if may_create && !state.topics.contains_key(&name) {
+        let is_denied = ask.denied.topics.contains_key(name.as_str());
+        if may_create && !is_denied && !state.topics.contains_key(&name) {
             let created = state.create_topic(&name, -1, -1, &[], Default::default());
             // Kafka creates it in the background and lets the client ask again.
             if created.is_ok() {

@@ -109,6 +109,14 @@ impl Ask {
         self.fails(topic, -1)
     }
 
+    /// The code that the part of the request about this resource's settings is to fail with.
+    fn fails_resource(&self, resource_type: i8, name: &str) -> Option<ErrorCode> {
+        match resource_type {
+            describe_configs::TOPIC => self.fails_topic(name),
+            _ => self.fails_whole().or(self.denied.settings_of_brokers),
+        }
+    }
+
     /// The code that the part of the request about this partition is to fail with.
     fn fails(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
         self.fired.fails(topic, partition).or_else(|| self.denied.topics.get(topic).copied())
@@ -249,18 +257,17 @@ pub(crate) fn mentioned(state: &State, broker: i32, request: &RequestKind) -> Ve
             partitions(&request.topics, |topic| &topic.name, |topic| topic.partition_indexes.clone())
         }
         RequestKind::AddPartitionsToTxn(request) => {
-            partitions(&request.v3_and_below_topics, |topic| &topic.name, |topic| topic.partitions.clone())
+            let newer = request.transactions.iter().map(|transaction| &transaction.topics);
+            let all = newer.chain([&request.v3_and_below_topics]);
+            all.flat_map(|topics| partitions(topics, |topic| &topic.name, |topic| topic.partitions.clone()))
+                .collect()
         }
         RequestKind::OffsetCommit(request) => partitions(
             &request.topics,
             |topic| &topic.name,
             |topic| topic.partitions.iter().map(|p| p.partition_index).collect(),
         ),
-        RequestKind::OffsetFetch(request) => partitions(
-            request.topics.as_deref().unwrap_or_default(),
-            |topic| &topic.name,
-            |topic| topic.partition_indexes.clone(),
-        ),
+        RequestKind::OffsetFetch(request) => offset_fetch::mentioned(state, request),
         RequestKind::TxnOffsetCommit(request) => partitions(
             &request.topics,
             |topic| &topic.name,
@@ -289,33 +296,47 @@ pub(crate) fn mentioned(state: &State, broker: i32, request: &RequestKind) -> Ve
             partitions(&request.topics, |topic| &topic.name, |_| vec![-1])
         }
         RequestKind::DeleteTopics(request) => {
-            let newer = request.topics.iter().filter_map(|topic| topic.name.as_ref());
-            request.topic_names.iter().chain(newer).map(|name| whole_topic(&name.0)).collect()
+            let newer = request.topics.iter();
+            let newer = newer
+                .filter_map(|topic| named_or_known(state, topic.name.as_ref(), topic.topic_id.into_bytes()));
+            request.topic_names.iter().map(|name| whole_topic(&name.0)).chain(newer).collect()
         }
-        RequestKind::Metadata(request) => {
-            let names = request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref());
-            let asked: Vec<TopicPartition> = names.map(|name| whole_topic(&name.0)).collect();
-            if request.topics.is_some() {
-                asked
-            } else {
-                state.topics.keys().map(|name| whole_topic(name.as_str())).collect()
-            }
-        }
-        RequestKind::DescribeConfigs(request) => {
-            request.resources.iter().map(|resource| whole_topic(&resource.resource_name)).collect()
-        }
-        RequestKind::AlterConfigs(request) => {
-            request.resources.iter().map(|resource| whole_topic(&resource.resource_name)).collect()
-        }
-        RequestKind::IncrementalAlterConfigs(request) => {
-            request.resources.iter().map(|resource| whole_topic(&resource.resource_name)).collect()
-        }
+        RequestKind::Metadata(request) => match &request.topics {
+            Some(topics) => topics
+                .iter()
+                .filter_map(|topic| named_or_known(state, topic.name.as_ref(), topic.topic_id.into_bytes()))
+                .collect(),
+            None => state.topics.keys().map(|name| whole_topic(name.as_str())).collect(),
+        },
+        RequestKind::DescribeConfigs(request) => topic_resources(
+            request.resources.iter().map(|resource| (resource.resource_type, &*resource.resource_name)),
+        ),
+        RequestKind::AlterConfigs(request) => topic_resources(
+            request.resources.iter().map(|resource| (resource.resource_type, &*resource.resource_name)),
+        ),
+        RequestKind::IncrementalAlterConfigs(request) => topic_resources(
+            request.resources.iter().map(|resource| (resource.resource_type, &*resource.resource_name)),
+        ),
         _ => Vec::new(),
     }
 }
 
 fn whole_topic(name: &str) -> TopicPartition {
     TopicPartition::new(name, -1)
+}
+
+/// The topic that is named, or that has the id.
+fn named_or_known(state: &State, name: Option<&messages::TopicName>, id: [u8; 16]) -> Option<TopicPartition> {
+    match name {
+        Some(name) => Some(whole_topic(&name.0)),
+        None => state.topic_by_id(id).map(|(name, _)| whole_topic(name.as_str())),
+    }
+}
+
+/// Those of the resources, by type and name, that are topics.
+fn topic_resources<'a>(resources: impl Iterator<Item = (i8, &'a str)>) -> Vec<TopicPartition> {
+    let topics = resources.filter(|(kind, _)| *kind == describe_configs::TOPIC);
+    topics.map(|(_, name)| whole_topic(name)).collect()
 }
 
 fn partitions<T>(

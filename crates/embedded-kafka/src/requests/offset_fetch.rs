@@ -1,6 +1,6 @@
 //! OffsetFetch: what groups have committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
@@ -11,7 +11,7 @@ use protocol::messages::offset_fetch_response::{
 };
 
 use crate::groups::Committed;
-use crate::requests::{Ask, text, wire_name};
+use crate::requests::{Ask, partitions, text, wire_name};
 use crate::state::State;
 
 /// One partition's answer.
@@ -58,6 +58,40 @@ pub(super) fn answer(state: &mut State, ask: &Ask, request: OffsetFetchRequest) 
     if ask.version >= 2 { response.with_error_code(code.0) } else { response }
 }
 
+/// The partitions of the request, in either of its forms; all that a group has committed, where that is asked for.
+pub(super) fn mentioned(state: &State, request: &OffsetFetchRequest) -> Vec<TopicPartition> {
+    let mut mentioned = Vec::new();
+    let mut whole_groups = BTreeSet::new();
+    for group in &request.groups {
+        match &group.topics {
+            Some(topics) => mentioned.extend(partitions(
+                topics,
+                |topic| &topic.name,
+                |topic| topic.partition_indexes.clone(),
+            )),
+            None => {
+                whole_groups.insert(group.group_id.0.as_str());
+            }
+        }
+    }
+    match request.topics.as_deref().filter(|topics| !topics.is_empty()) {
+        Some(topics) => {
+            mentioned.extend(partitions(
+                topics,
+                |topic| &topic.name,
+                |topic| topic.partition_indexes.clone(),
+            ));
+        }
+        None => {
+            whole_groups.insert(request.group_id.0.as_str());
+        }
+    }
+    for group in whole_groups {
+        mentioned.extend(state.groups.all(group).map(|(at, _)| at.clone()));
+    }
+    mentioned
+}
+
 fn fetch(
     state: &mut State,
     ask: &Ask,
@@ -72,12 +106,15 @@ fn fetch(
         None if state.coordinator(group) != Some(ask.broker) => Some(ErrorCode::NOT_COORDINATOR),
         None => denied,
     };
-    if denied.is_some() && refused == denied {
-        return (denied.unwrap_or_default(), Vec::new());
+    // Versions before have no other place to say it.
+    if let Some(code) = refused.filter(|_| ask.version >= 2) {
+        return (code, Vec::new());
     }
     let asked = asked.unwrap_or_else(|| {
         let mut all: BTreeMap<TopicName, Vec<i32>> = BTreeMap::new();
-        for (at, _) in state.groups.all(group) {
+        // Of what is denied nothing is told, not even that it is.
+        let may = |at: &TopicPartition| !ask.denied.topics.contains_key(at.topic.as_str());
+        for (at, _) in state.groups.all(group).filter(|(at, _)| may(at)) {
             all.entry(at.topic.clone()).or_default().push(at.partition.0);
         }
         all.into_iter().collect()

@@ -138,8 +138,9 @@ fn append_all(
         return whole(ErrorCode::INVALID_REQUIRED_ACKS, offered);
     }
     let profile = state.profile;
-    let stray = transactional_id.is_none() && offered.values().flatten().any(is_transactional);
-    if stray && profile.checks_transactional_id() {
+    let stray = transactional_id.is_none() && profile.checks_transactional_id();
+    // Who names a transactional id and does not write under it needs no leave for it.
+    if (stray || ask.denied.whole.is_some()) && offered.values().flatten().any(is_transactional) {
         return whole(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, offered);
     }
     let mut outcomes = Outcomes::new();

@@ -9,8 +9,11 @@ use protocol::messages::describe_configs_request::{DescribeConfigsRequest, Descr
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use protocol::messages::*;
+use record_batch::{BatchBuilder, Codec};
 
-use crate::client::{Client, batch, fetch_request, produce_request, text, topic};
+use crate::client::{
+    Client, NOW_MS, batch, batch_of, change_request, fetch_request, produce_request, stamp, text, topic,
+};
 use crate::desk::{Desk, Peer};
 use crate::people::Person;
 
@@ -226,7 +229,7 @@ async fn known_acls(desk: &mut Desk) -> Vec<Acl> {
 }
 
 /// What ann is told, request by request.
-async fn note_access(desk: &mut Desk, case: &str, name: &str) {
+async fn note_access(desk: &mut Desk, case: &str, name: &str, other: &str) {
     let (peer, profile) = (desk.peer.clone(), desk.profile);
     let mut ann = logged_in(&peer, profile, "ann").await;
     let code = |code: i16| ErrorCode(code).to_string();
@@ -289,7 +292,12 @@ async fn note_access(desk: &mut Desk, case: &str, name: &str) {
     for (kind, request) in [("idempotent", request), ("transactional", transactional)] {
         let ask = async |_: &mut Desk| {
             let response: InitProducerIdResponse = ann.call(ApiKey::InitProducerId, 0, &request).await;
-            let waits = [E::COORDINATOR_NOT_AVAILABLE, E::NOT_COORDINATOR, E::COORDINATOR_LOAD_IN_PROGRESS];
+            let waits = [
+                E::COORDINATOR_NOT_AVAILABLE,
+                E::NOT_COORDINATOR,
+                E::COORDINATOR_LOAD_IN_PROGRESS,
+                E::CONCURRENT_TRANSACTIONS,
+            ];
             (!waits.contains(&ErrorCode(response.error_code))).then_some(response)
         };
         let response = desk.eventually("ann's producer id", ask).await;
@@ -323,6 +331,237 @@ async fn note_access(desk: &mut Desk, case: &str, name: &str) {
         let response: CreateAclsResponse = ann.call(ApiKey::CreateAcls, 1, &request).await;
         desk.note(&format!("{case}: create acls"), code(response.results[0].error_code));
     }
+    note_transaction(desk, &mut ann, case, name).await;
+    note_offsets(desk, &mut ann, case, &[name, other, "no-such-topic"]).await;
+    note_settings(desk, &mut ann, case, name).await;
+    note_by_id(desk, &mut ann, case, name).await;
+}
+
+/// What a transaction of hers is told, step by step.
+async fn note_transaction(desk: &mut Desk, ann: &mut Client, case: &str, name: &str) {
+    let id = || TransactionalId(text("ann's"));
+    let passes = |code: i16| {
+        let passing = [E::COORDINATOR_NOT_AVAILABLE, E::NOT_COORDINATOR, E::COORDINATOR_LOAD_IN_PROGRESS];
+        passing.contains(&ErrorCode(code)) || ErrorCode(code) == E::CONCURRENT_TRANSACTIONS
+    };
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(id()))
+        .with_transaction_timeout_ms(10_000);
+    let ask = async |_: &mut Desk| {
+        let response: InitProducerIdResponse = ann.call(ApiKey::InitProducerId, 0, &request).await;
+        (!passes(response.error_code)).then_some(response)
+    };
+    let who = desk.eventually("ann's transactional id", ask).await;
+    let asked = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+        .with_name(topic(name))
+        .with_partitions(vec![0]);
+    let request = AddPartitionsToTxnRequest::default()
+        .with_v3_and_below_transactional_id(id())
+        .with_v3_and_below_producer_id(who.producer_id)
+        .with_v3_and_below_producer_epoch(who.producer_epoch)
+        .with_v3_and_below_topics(vec![asked.clone()]);
+    let ask = async |_: &mut Desk| {
+        let response: AddPartitionsToTxnResponse = ann.call(ApiKey::AddPartitionsToTxn, 0, &request).await;
+        let code = response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
+        (!passes(code)).then_some(ErrorCode(code))
+    };
+    let told = desk.eventually("a partition to be added", ask).await;
+    desk.note(&format!("{case}: add a partition"), told);
+    if desk.profile >= Profile::V3_9 {
+        let transaction = add_partitions_to_txn_request::AddPartitionsToTxnTransaction::default()
+            .with_transactional_id(id())
+            .with_producer_id(who.producer_id)
+            .with_producer_epoch(who.producer_epoch)
+            .with_verify_only(true)
+            .with_topics(vec![asked]);
+        let request = AddPartitionsToTxnRequest::default().with_transactions(vec![transaction]);
+        let response: AddPartitionsToTxnResponse = ann.call(ApiKey::AddPartitionsToTxn, 4, &request).await;
+        let results = response.results_by_transaction.iter().flat_map(|result| &result.topic_results);
+        let told: Vec<ErrorCode> = results
+            .flat_map(|topic| &topic.results_by_partition)
+            .map(|partition| ErrorCode(partition.partition_error_code))
+            .collect();
+        let whole = ErrorCode(response.error_code);
+        desk.note(&format!("{case}: add a partition as a broker"), format!("{whole} {told:?}"));
+    }
+    let request = AddOffsetsToTxnRequest::default()
+        .with_transactional_id(id())
+        .with_producer_id(who.producer_id)
+        .with_producer_epoch(who.producer_epoch)
+        .with_group_id(GroupId(text("ann-group")));
+    let response: AddOffsetsToTxnResponse = ann.call(ApiKey::AddOffsetsToTxn, 0, &request).await;
+    desk.note(&format!("{case}: add a group"), ErrorCode(response.error_code));
+    let builder = BatchBuilder::new(Codec::None).stamp(stamp(who.producer_id.0, who.producer_epoch, 0));
+    let transactional = batch_of(1, builder.transactional(), NOW_MS);
+    let version = desk.produce_version();
+    for (kind, batch) in [("transactional", transactional), ("plain", batch(1))] {
+        let request = produce_request(Some("ann's"), &[(name, 0, batch)]);
+        let ask = async |_: &mut Desk| {
+            let response: ProduceResponse = ann.call(ApiKey::Produce, version, &request).await;
+            let code = response.responses[0].partition_responses[0].error_code;
+            (!passes(code)).then_some(ErrorCode(code))
+        };
+        let told = desk.eventually("a batch to be taken", ask).await;
+        desk.note(&format!("{case}: produce {kind} under a transactional id"), told);
+    }
+    let partition = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default()
+        .with_committed_offset(1)
+        .with_committed_metadata(Some(text("")));
+    let asked = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+        .with_name(topic(name))
+        .with_partitions(vec![partition]);
+    let request = TxnOffsetCommitRequest::default()
+        .with_transactional_id(id())
+        .with_group_id(GroupId(text("ann-group")))
+        .with_producer_id(who.producer_id)
+        .with_producer_epoch(who.producer_epoch)
+        .with_topics(vec![asked]);
+    let ask = async |_: &mut Desk| {
+        let response: TxnOffsetCommitResponse = ann.call(ApiKey::TxnOffsetCommit, 0, &request).await;
+        let code = response.topics[0].partitions[0].error_code;
+        (!passes(code)).then_some(ErrorCode(code))
+    };
+    let told = desk.eventually("an offset to be taken", ask).await;
+    desk.note(&format!("{case}: commit within a transaction"), told);
+    let request = EndTxnRequest::default()
+        .with_transactional_id(id())
+        .with_producer_id(who.producer_id)
+        .with_producer_epoch(who.producer_epoch);
+    let ask = async |_: &mut Desk| {
+        let response: EndTxnResponse = ann.call(ApiKey::EndTxn, 0, &request).await;
+        (!passes(response.error_code)).then_some(ErrorCode(response.error_code))
+    };
+    let told = desk.eventually("ann's transaction to end", ask).await;
+    desk.note(&format!("{case}: abort"), told);
+}
+
+/// What she is told of committed offsets, and may do with them.
+async fn note_offsets(desk: &mut Desk, ann: &mut Client, case: &str, names: &[&str]) {
+    for (what, asked) in [("some", Some(names)), ("all", None)] {
+        let mut told: Vec<String> = Vec::new();
+        let whole = if desk.profile >= Profile::V3_9 {
+            let asked = asked.map(|names| {
+                let of_topic = |name: &&str| {
+                    offset_fetch_request::OffsetFetchRequestTopics::default()
+                        .with_name(topic(name))
+                        .with_partition_indexes(vec![0])
+                };
+                names.iter().map(of_topic).collect()
+            });
+            let group = offset_fetch_request::OffsetFetchRequestGroup::default()
+                .with_group_id(GroupId(text("ann-group")))
+                .with_topics(asked);
+            let request = OffsetFetchRequest::default().with_groups(vec![group]);
+            let response: OffsetFetchResponse = ann.call(ApiKey::OffsetFetch, 8, &request).await;
+            for topic in &response.groups[0].topics {
+                let partition = &topic.partitions[0];
+                let code = ErrorCode(partition.error_code);
+                told.push(format!("{} {} {code}", topic.name.0, partition.committed_offset));
+            }
+            response.groups[0].error_code
+        } else {
+            let asked = asked.map(|names| {
+                let of_topic = |name: &&str| {
+                    offset_fetch_request::OffsetFetchRequestTopic::default()
+                        .with_name(topic(name))
+                        .with_partition_indexes(vec![0])
+                };
+                names.iter().map(of_topic).collect()
+            });
+            let request =
+                OffsetFetchRequest::default().with_group_id(GroupId(text("ann-group"))).with_topics(asked);
+            let response: OffsetFetchResponse = ann.call(ApiKey::OffsetFetch, 3, &request).await;
+            for topic in &response.topics {
+                let partition = &topic.partitions[0];
+                let code = ErrorCode(partition.error_code);
+                told.push(format!("{} {} {code}", topic.name.0, partition.committed_offset));
+            }
+            response.error_code
+        };
+        told.sort_unstable();
+        desk.note(&format!("{case}: {what} offsets"), format!("{} {told:?}", ErrorCode(whole)));
+    }
+    if desk.profile == Profile::V1_1 {
+        return;
+    }
+    let of_topic = |name: &&str| {
+        let partition = offset_delete_request::OffsetDeleteRequestPartition::default();
+        offset_delete_request::OffsetDeleteRequestTopic::default()
+            .with_name(topic(name))
+            .with_partitions(vec![partition])
+    };
+    let request = OffsetDeleteRequest::default()
+        .with_group_id(GroupId(text("ann-group")))
+        .with_topics(names.iter().map(of_topic).collect());
+    let response: OffsetDeleteResponse = ann.call(ApiKey::OffsetDelete, 0, &request).await;
+    let mut told: Vec<String> = response
+        .topics
+        .iter()
+        .map(|topic| format!("{} {}", topic.name.0, ErrorCode(topic.partitions[0].error_code)))
+        .collect();
+    told.sort_unstable();
+    desk.note(&format!("{case}: delete offsets"), format!("{} {told:?}", ErrorCode(response.error_code)));
+}
+
+/// Settings of a topic and of a broker, seen and changed in thought.
+async fn note_settings(desk: &mut Desk, ann: &mut Client, case: &str, name: &str) {
+    for (what, kind, resource, setting) in
+        [("a topic", 2, name, "retention.ms"), ("a broker", 4, "0", "log.retention.ms")]
+    {
+        let asked = DescribeConfigsResource::default()
+            .with_resource_type(kind)
+            .with_resource_name(text(resource))
+            .with_configuration_keys(Some(vec![text(setting)]));
+        let request = DescribeConfigsRequest::default().with_resources(vec![asked]);
+        let response: DescribeConfigsResponse = ann.call(ApiKey::DescribeConfigs, 1, &request).await;
+        let described = ErrorCode(response.results[0].error_code);
+        let config = alter_configs_request::AlterableConfig::default()
+            .with_name(text(setting))
+            .with_value(Some(text("1000000")));
+        let asked = alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(kind)
+            .with_resource_name(text(resource))
+            .with_configs(vec![config]);
+        let request = AlterConfigsRequest::default().with_resources(vec![asked]).with_validate_only(true);
+        let response: AlterConfigsResponse = ann.call(ApiKey::AlterConfigs, 0, &request).await;
+        let replaced = ErrorCode(response.responses[0].error_code);
+        desk.note(&format!("{case}: settings of {what}"), format!("{described} {replaced}"));
+        if desk.profile == Profile::V1_1 {
+            continue;
+        }
+        let request = change_request(kind, resource, &[(setting, 0, Some("1000000"))]);
+        let request = request.with_validate_only(true);
+        let response: IncrementalAlterConfigsResponse =
+            ann.call(ApiKey::IncrementalAlterConfigs, 0, &request).await;
+        desk.note(&format!("{case}: a setting of {what}"), ErrorCode(response.responses[0].error_code));
+    }
+}
+
+/// What she is told of a topic that she names by its id. She may never delete one.
+async fn note_by_id(desk: &mut Desk, ann: &mut Client, case: &str, name: &str) {
+    if desk.profile == Profile::V1_1 {
+        return;
+    }
+    let asked = MetadataRequestTopic::default().with_name(Some(topic(name)));
+    let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+    let response: MetadataResponse = desk.client.call(ApiKey::Metadata, 10, &request).await;
+    let id = response.topics[0].topic_id;
+    if desk.profile >= Profile::V3_9 {
+        let asked = MetadataRequestTopic::default().with_name(None).with_topic_id(id);
+        let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+        let response: MetadataResponse = ann.call(ApiKey::Metadata, 12, &request).await;
+        let told = &response.topics[0];
+        let named = told.name.as_ref().map(|name| name.0.to_string());
+        let answer = format!("{} {named:?} same {}", ErrorCode(told.error_code), told.topic_id == id);
+        desk.note(&format!("{case}: metadata by id"), answer);
+    }
+    let asked = delete_topics_request::DeleteTopicState::default().with_name(None).with_topic_id(id);
+    let request = DeleteTopicsRequest::default().with_topics(vec![asked]).with_timeout_ms(10_000);
+    let response: DeleteTopicsResponse = ann.call(ApiKey::DeleteTopics, 6, &request).await;
+    let told = &response.responses[0];
+    let named = told.name.as_ref().map(|name| name.0.to_string());
+    let answer = format!("{} {named:?} same {}", ErrorCode(told.error_code), told.topic_id == id);
+    desk.note(&format!("{case}: delete by id"), answer);
 }
 
 use ErrorCode as E;
@@ -339,21 +578,31 @@ async fn access(desk: &mut Desk) {
         })
         .await;
     }
-    note_access(desk, "allowed nothing", &name).await;
+    let other = desk.topic(&[]).await;
+    for committed in [&name, &other] {
+        let mut admin = Person::new(desk, "admin", "ann-group").await;
+        admin.client = logged_in(&desk.peer.clone(), desk.profile, "admin").await;
+        let commit = async |_: &mut Desk| admin.commit(committed, 7).await.is_ok().then_some(());
+        desk.eventually("an offset to be committed", commit).await;
+    }
+    note_access(desk, "allowed nothing", &name, &other).await;
     if !has_acl_requests(desk) {
         return;
     }
-    let allowed: [(&str, Vec<AclCreation>); 6] = [
+    let allowed: [(&str, Vec<AclCreation>); 9] = [
         ("may read the topic", vec![acl(2, &name, 3, 3)]),
         ("may write the topic, too", vec![acl(2, &name, 4, 3)]),
         ("may use the group", vec![acl(3, "ann-group", 3, 3)]),
         ("may use the transaction", vec![acl(5, "ann's", 4, 3), acl(4, "kafka-cluster", 12, 3)]),
+        ("may delete of the group", vec![acl(3, "ann-group", 6, 3)]),
+        ("may see settings", vec![acl(2, &name, 10, 3), acl(4, "kafka-cluster", 10, 3)]),
         ("is denied the topic", vec![acl(2, &name, 8, 2)]),
         ("may ask the cluster", vec![acl(4, "kafka-cluster", 8, 3), acl(4, "kafka-cluster", 5, 3)]),
+        ("may be a broker", vec![acl(4, "kafka-cluster", 9, 3), acl(4, "kafka-cluster", 11, 3)]),
     ];
     for (case, creations) in allowed {
         create(desk, case, creations).await;
-        note_access(desk, case, &name).await;
+        note_access(desk, case, &name, &other).await;
     }
 }
 
