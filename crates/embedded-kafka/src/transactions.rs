@@ -7,6 +7,7 @@ use protocol::ErrorCode;
 
 use crate::kept::{ENTRY_BYTES, Size};
 use crate::partition::End;
+use crate::profile::Profile;
 use crate::state::State;
 
 /// The last epoch that a producer is given: after it, its id is used up.
@@ -24,8 +25,8 @@ pub(crate) struct Transaction {
     began_ms: i64,
     /// How the last one ended.
     last_committed: Option<bool>,
-    /// The producer id that the end of the last one used up.
-    used_up: Option<i64>,
+    /// The identity that the present one was given for: who comes with it again has had no answer. A newcomer has none.
+    last: Option<Identity>,
     /// Where the last one's end is not on all in-sync replicas, as far as is known, and whose it is.
     unended: Vec<(i64, TopicPartition)>,
 }
@@ -54,6 +55,9 @@ impl Transactions {
         (producer_id, epoch): Identity,
         knows_fencing: bool,
     ) -> Result<&Transaction, ErrorCode> {
+        if transactional_id.is_empty() {
+            return Err(ErrorCode::INVALID_REQUEST);
+        }
         let found = self.by_id.get(transactional_id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
         if found.producer_id != producer_id {
             return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
@@ -132,8 +136,10 @@ impl Transaction {
         Size { things: 0, bytes: if self.groups.contains(group) { 0 } else { group_bytes(group) } }
     }
 
-    /// The next epoch, by which whoever has the present one is fenced. Beyond the last there is none, as in Kafka.
-    fn fence(&mut self) {
+    /// The next epoch, by which whoever has the present one is fenced. Beyond the last there is none, as in Kafka. Where
+    /// each end raises the epoch, who is fenced by an abort may go on by asking for the new one.
+    fn fence(&mut self, profile: Profile) {
+        self.last = (profile >= Profile::V4_3).then_some((self.producer_id, self.epoch));
         self.epoch = self.epoch.saturating_add(1);
     }
 
@@ -141,7 +147,7 @@ impl Transaction {
     /// with it again has had no answer.
     fn ended_with(&self, (producer_id, epoch): Identity) -> bool {
         let next = producer_id == self.producer_id && epoch.checked_add(1) == Some(self.epoch);
-        let renewed = Some(producer_id) == self.used_up && (epoch, self.epoch) == (EPOCH_MAX, 0);
+        let renewed = self.last == Some((producer_id, EPOCH_MAX)) && (epoch, self.epoch) == (EPOCH_MAX, 0);
         !self.open && self.last_committed.is_some() && (next || renewed)
     }
 
@@ -216,7 +222,7 @@ impl State {
                 timeout_ms,
                 began_ms: now_ms,
                 last_committed: None,
-                used_up: None,
+                last: None,
                 unended: Vec::new(),
             };
             self.transactions.by_id.insert(transactional_id.to_owned(), transaction);
@@ -224,29 +230,38 @@ impl State {
             self.groups.changes().notify_one();
             return Ok((producer_id, 0));
         };
-        if expected.is_some_and(|expected| expected != (found.producer_id, found.epoch)) {
-            let fenced =
-                if knows_fencing { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
+        let fenced =
+            if knows_fencing { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
+        let (present, last) = ((found.producer_id, found.epoch), found.last);
+        let comes_again = expected.is_some() && expected == last;
+        if expected.is_some_and(|(producer_id, _)| producer_id != present.0) && !comes_again {
             return Err(fenced);
         }
         self.check_ended(transactional_id)?;
+        let profile = self.profile;
         let found = self.transactions.by_id.get_mut(transactional_id).expect("found above");
         if found.open {
-            found.fence();
+            // Whatever the epoch: who has the wrong one is told so when it asks again.
+            found.fence(profile);
             self.end_transaction(now_ms, transactional_id, false);
             return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
         }
-        found.timeout_ms = timeout_ms;
-        if found.epoch >= EPOCH_MAX {
-            let producer_id = self.allocate_producer_id();
-            let found = self.transactions.by_id.get_mut(transactional_id).expect("found above");
-            (found.producer_id, found.epoch) = (producer_id, 0);
-            found.last_committed = None;
-            return Ok((producer_id, 0));
+        if comes_again {
+            return Ok(present);
         }
-        found.fence();
+        if expected.is_some_and(|expected| expected != present) {
+            return Err(fenced);
+        }
+        let next = match present {
+            (producer_id, epoch) if epoch < EPOCH_MAX => (producer_id, epoch + 1),
+            _ => (self.allocate_producer_id(), 0),
+        };
+        let found = self.transactions.by_id.get_mut(transactional_id).expect("found above");
+        (found.producer_id, found.epoch) = next;
+        found.last = expected;
         found.last_committed = None;
-        Ok((found.producer_id, found.epoch))
+        found.timeout_ms = timeout_ms;
+        Ok(next)
     }
 
     /// Commits or aborts: a marker to each partition, the offsets to their groups. From EndTxn v5 on it is a
@@ -285,9 +300,9 @@ impl State {
         identity: Identity,
         commit: bool,
     ) -> Result<Identity, ErrorCode> {
-        let found = self.transactions.by_id.get_mut(transactional_id);
-        let found = found.ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
-        if found.ended_with(identity) {
+        if let Some(found) =
+            self.transactions.get(transactional_id).filter(|found| found.ended_with(identity))
+        {
             // A repeated request is told what its answer was.
             let repeated = found.last_committed == Some(commit);
             let present = (found.producer_id, found.epoch);
@@ -302,25 +317,25 @@ impl State {
         }
         self.check_ended(transactional_id)?;
         if let Some(found) = self.transactions.by_id.get_mut(transactional_id) {
-            found.fence();
+            found.fence(self.profile);
         }
         self.end_transaction(now_ms, transactional_id, commit);
-        if identity.1 < EPOCH_MAX {
-            return Ok((identity.0, identity.1 + 1));
-        }
-        let renewed = (self.allocate_producer_id(), 0);
+        let next = match identity {
+            (producer_id, epoch) if epoch < EPOCH_MAX => (producer_id, epoch + 1),
+            _ => (self.allocate_producer_id(), 0),
+        };
         if let Some(found) = self.transactions.by_id.get_mut(transactional_id) {
-            (found.producer_id, found.epoch) = renewed;
-            found.used_up = Some(identity.0);
+            (found.producer_id, found.epoch) = next;
+            found.last = Some(identity);
         }
-        Ok(renewed)
+        Ok(next)
     }
 
     /// Aborts what has been open for too long, and fences its producer.
     pub(crate) fn abort_overdue(&mut self, now_ms: i64) {
         for transactional_id in self.transactions.overdue(now_ms) {
             if let Some(overdue) = self.transactions.by_id.get_mut(&transactional_id) {
-                overdue.fence();
+                overdue.fence(self.profile);
             }
             self.end_transaction(now_ms, &transactional_id, false);
         }
@@ -331,7 +346,7 @@ impl State {
         self.transactions.open.remove(&(found.deadline_ms(), transactional_id.to_owned()));
         found.open = false;
         found.last_committed = Some(commit);
-        found.groups.clear();
+        let groups = std::mem::take(&mut found.groups);
         let (producer_id, epoch) = (found.producer_id, found.epoch);
         let end = End { producer_id, epoch, commit, at_ms: now_ms };
         let mut unended = Vec::new();
@@ -344,6 +359,8 @@ impl State {
         if let Some(found) = self.transactions.by_id.get_mut(transactional_id) {
             found.unended = unended;
         }
-        self.groups.transaction_ended(producer_id, commit);
+        for group in groups {
+            self.groups.transaction_ended(producer_id, &group, commit);
+        }
     }
 }

@@ -474,6 +474,22 @@ impl ClassicGroup {
         Ok(())
     }
 
+    /// Whether offsets may be committed within a transaction, whose producer need not be a member.
+    pub(crate) fn check_txn_commit(&mut self, rules: &Rules, claim: Claim<'_>) -> Result<(), ErrorCode> {
+        if !rules.checks_part_of_claims {
+            return self.check_commit(0, rules, claim, true);
+        }
+        let known = claim.instance_id.and_then(|instance_id| self.static_member(instance_id));
+        if known.is_some_and(|known| known.id != claim.member_id) {
+            return Err(ErrorCode::FENCED_INSTANCE_ID);
+        }
+        if !claim.member_id.is_empty() && self.member(claim.member_id).is_none() {
+            return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+        }
+        let is_of_another = claim.generation >= 0 && claim.generation != self.generation;
+        if is_of_another { Err(ErrorCode::ILLEGAL_GENERATION) } else { Ok(()) }
+    }
+
     /// Whether its members read a topic, as far as they told.
     pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
         let protocol = self.protocol.as_deref();

@@ -100,6 +100,9 @@ pub(crate) struct Rules {
     pub(crate) is_new_coordinator: bool,
     /// A static leader that comes back may be told not to assign (KIP-814, 3.2).
     pub(crate) can_skip_assignment: bool,
+    /// Of who commits within a transaction each thing that it claims is looked at by itself; since then a claim is one of
+    /// a member and its generation. Measured: 2.8 does, 3.9 does not.
+    pub(crate) checks_part_of_claims: bool,
 }
 
 impl Rules {
@@ -123,6 +126,7 @@ impl Rules {
             instance_must_be_known: profile >= Profile::V3_9,
             is_new_coordinator: profile >= Profile::V4_3,
             can_skip_assignment: profile >= Profile::V3_9,
+            checks_part_of_claims: profile <= Profile::V2_8,
         }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{TopicName, TopicPartition};
 use protocol::ErrorCode;
 
-use crate::groups::{Claim, Group, Groups, Members, Rules};
+use crate::groups::{Claim, ClassicGroup, Group, Groups, Members, Rules};
 use crate::kept::Size;
+use crate::transactions::Identity;
 
 /// One committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,45 +27,61 @@ impl Committed {
 /// Offsets that wait for the end of a transaction; of each partition the last one of a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    by_producer: BTreeMap<i64, BTreeMap<String, BTreeMap<TopicPartition, Committed>>>,
+    by_producer: BTreeMap<i64, BTreeMap<String, Waiting>>,
     /// How many transactions hold back what a group has committed for a partition.
     holds: BTreeMap<String, BTreeMap<TopicPartition, usize>>,
 }
 
+/// What a producer's transaction is to commit for a group.
+#[derive(Debug, Default)]
+struct Waiting {
+    epoch: i16,
+    offsets: BTreeMap<TopicPartition, Committed>,
+}
+
 impl Pending {
-    fn get(&self, producer_id: i64, group: &str, at: &TopicPartition) -> Option<&Committed> {
-        self.by_producer.get(&producer_id)?.get(group)?.get(at)
+    fn get(&self, producer_id: i64, group: &str) -> Option<&Waiting> {
+        self.by_producer.get(&producer_id)?.get(group)
     }
 
     /// Adds one; `true` if it takes the place of another.
-    fn add(&mut self, producer_id: i64, group: &str, at: TopicPartition, committed: Committed) -> bool {
+    fn add(
+        &mut self,
+        (producer_id, epoch): Identity,
+        group: &str,
+        at: TopicPartition,
+        committed: Committed,
+    ) -> bool {
         let of_producer = self.by_producer.entry(producer_id).or_default();
-        let of_group = of_producer.entry(group.to_owned()).or_default();
-        if of_group.insert(at.clone(), committed).is_some() {
+        let waiting = of_producer.entry(group.to_owned()).or_default();
+        waiting.epoch = epoch;
+        if waiting.offsets.insert(at.clone(), committed).is_some() {
             return true;
         }
         *self.holds.entry(group.to_owned()).or_default().entry(at).or_default() += 1;
         false
     }
 
-    /// Takes those of a producer, group by group.
-    fn take(&mut self, producer_id: i64) -> BTreeMap<String, BTreeMap<TopicPartition, Committed>> {
-        let taken = self.by_producer.remove(&producer_id).unwrap_or_default();
-        for (group, offsets) in &taken {
-            let Some(holds) = self.holds.get_mut(group) else { continue };
-            for at in offsets.keys() {
-                if let Some(times) = holds.get_mut(at) {
-                    *times -= 1;
-                    if *times == 0 {
-                        holds.remove(at);
-                    }
+    /// Takes those of a producer for a group.
+    fn take(&mut self, producer_id: i64, group: &str) -> BTreeMap<TopicPartition, Committed> {
+        let Some(of_producer) = self.by_producer.get_mut(&producer_id) else { return BTreeMap::new() };
+        let taken = of_producer.remove(group).unwrap_or_default();
+        if of_producer.is_empty() {
+            self.by_producer.remove(&producer_id);
+        }
+        let Some(holds) = self.holds.get_mut(group) else { return taken.offsets };
+        for at in taken.offsets.keys() {
+            if let Some(times) = holds.get_mut(at) {
+                *times -= 1;
+                if *times == 0 {
+                    holds.remove(at);
                 }
             }
-            if holds.is_empty() {
-                self.holds.remove(group);
-            }
         }
-        taken
+        if holds.is_empty() {
+            self.holds.remove(group);
+        }
+        taken.offsets
     }
 
     fn holds(&self, group: &str, at: &TopicPartition) -> bool {
@@ -73,8 +90,8 @@ impl Pending {
 
     pub(super) fn size(&self) -> Size {
         let groups = self.by_producer.values().flatten();
-        let of_group = |(group, offsets): (&String, &BTreeMap<TopicPartition, Committed>)| -> Size {
-            offsets.iter().map(|(at, offset)| offset.size(group.len(), at)).sum()
+        let of_group = |(group, waiting): (&String, &Waiting)| -> Size {
+            waiting.offsets.iter().map(|(at, offset)| offset.size(group.len(), at)).sum()
         };
         groups.map(of_group).sum()
     }
@@ -124,10 +141,11 @@ impl Groups {
         claim: Claim<'_>,
     ) -> Result<(), ErrorCode> {
         match self.by_id.get_mut(group).map(|found| &mut found.members) {
-            Some(Members::Classic(found)) => found.check_commit(0, rules, claim, true),
+            Some(Members::Classic(found)) => found.check_txn_commit(rules, claim),
             Some(Members::Consumer(found)) => found.check_commit(0, claim.member_id, claim.generation, true),
-            None if claim.generation < 0 => Ok(()),
-            None => Err(ErrorCode::ILLEGAL_GENERATION),
+            None if rules.is_new_coordinator && claim.generation >= 0 => Err(ErrorCode::ILLEGAL_GENERATION),
+            // An older one makes the group by looking at it.
+            None => ClassicGroup::default().check_txn_commit(rules, claim),
         }
     }
 
@@ -174,20 +192,26 @@ impl Groups {
         at: &TopicPartition,
         offset: &Committed,
     ) -> Size {
-        let before = self.pending.get(producer_id, group, at).map(|before| before.size(group.len(), at));
+        let before = self.pending.get(producer_id, group).and_then(|waiting| waiting.offsets.get(at));
+        let before = before.map(|before| before.size(group.len(), at));
         self.group_size(group) + offset.size(group.len(), at).instead_of(before)
     }
 
-    /// Keeps an offset until the transaction of `producer_id` is over.
+    /// The epoch of the producer whose offsets wait here, if any do.
+    pub(crate) fn pending_epoch(&self, producer_id: i64, group: &str) -> Option<i16> {
+        self.pending.get(producer_id, group).map(|waiting| waiting.epoch)
+    }
+
+    /// Keeps an offset until the transaction of a producer is over.
     pub(crate) fn commit_later(
         &mut self,
-        producer_id: i64,
+        identity: Identity,
         group: &str,
         at: TopicPartition,
         committed: Committed,
     ) {
         self.by_id.entry(group.to_owned()).or_default();
-        self.may_be_less |= self.pending.add(producer_id, group, at, committed);
+        self.may_be_less |= self.pending.add(identity, group, at, committed);
     }
 
     /// Whether a transaction holds an offset for the partition back.
@@ -195,13 +219,11 @@ impl Groups {
         self.pending.holds(group, at)
     }
 
-    /// The transaction of `producer_id` is over.
-    pub(crate) fn transaction_ended(&mut self, producer_id: i64, committed: bool) {
+    /// The transaction of `producer_id` is over, which a group was part of.
+    pub(crate) fn transaction_ended(&mut self, producer_id: i64, group: &str, committed: bool) {
         self.may_be_less = true;
-        for (group, offsets) in self.pending.take(producer_id) {
-            for (at, offset) in offsets.into_iter().filter(|_| committed) {
-                self.commit(&group, at, offset);
-            }
+        for (at, offset) in self.pending.take(producer_id, group).into_iter().filter(|_| committed) {
+            self.commit(group, at, offset);
         }
     }
 

@@ -272,18 +272,20 @@ fn of_a_transactions_offsets_for_a_partition_the_last_one_counts() {
     let at = |index| TopicPartition::new("t", index);
     let offset = |offset| Committed { offset, leader_epoch: -1, metadata: "m".to_owned() };
     for (producer_id, index, number) in [(1, 0, 10), (1, 0, 11), (2, 0, 20), (1, 1, 30)] {
-        groups.commit_later(producer_id, "g", at(index), offset(number));
+        groups.commit_later((producer_id, 0), "g", at(index), offset(number));
     }
     let each = Size::of("g".len() + "t".len() + "m".len());
     assert_eq!(groups.recount(), Some(Size::of("g".len()) + each + each + each));
     assert_eq!(groups.pending_size(1, "g", &at(0), &offset(12)), Size::default());
     let unstable = |groups: &Groups| [0, 1, 2].map(|index| groups.is_unstable("g", &at(index)));
     assert_eq!(unstable(&groups), [true, true, false]);
-    groups.transaction_ended(1, true);
+    groups.transaction_ended(1, "h", true);
+    assert_eq!(unstable(&groups), [true, true, false], "of another group");
+    groups.transaction_ended(1, "g", true);
     assert_eq!(unstable(&groups), [true, false, false]);
     let committed = |groups: &Groups, index| groups.committed("g", &at(index)).map(|found| found.offset);
     assert_eq!((committed(&groups, 0), committed(&groups, 1)), (Some(11), Some(30)));
-    groups.transaction_ended(2, false);
+    groups.transaction_ended(2, "g", false);
     assert_eq!((unstable(&groups), committed(&groups, 0)), ([false; 3], Some(11)));
 }
 
@@ -292,7 +294,7 @@ fn many_offsets_that_wait_are_found_one_by_one() {
     let mut groups = Groups::default();
     let offset = Committed { offset: 1, leader_epoch: -1, metadata: String::new() };
     for index in 0..100_000 {
-        groups.commit_later(1, "g", TopicPartition::new("t", index), offset.clone());
+        groups.commit_later((1, 0), "g", TopicPartition::new("t", index), offset.clone());
     }
     // A walk over all for each would take minutes.
     assert!((0..100_000).all(|index| groups.is_unstable("g", &TopicPartition::new("t", index))));

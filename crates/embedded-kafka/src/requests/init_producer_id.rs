@@ -11,8 +11,11 @@ pub(super) fn answer(
     ask: &Ask,
     request: &InitProducerIdRequest,
 ) -> InitProducerIdResponse {
+    // It says both of who it was, or nothing.
+    let is_half = (request.producer_id.0 == -1) != (request.producer_epoch == -1);
     let identity = match (ask.fails_whole(), &request.transactional_id) {
         (Some(code), _) => Err(code),
+        (None, _) if is_half => Err(ErrorCode::INVALID_REQUEST),
         // Without a transactional id brokers do not care who asks, or with which id.
         (None, None) => Ok((state.allocate_producer_id(), 0)),
         (None, Some(id)) if id.0.is_empty() => Err(ErrorCode::INVALID_REQUEST),

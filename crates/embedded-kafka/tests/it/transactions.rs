@@ -12,7 +12,13 @@ use protocol::messages::end_txn_request::EndTxnRequest;
 use protocol::messages::end_txn_response::EndTxnResponse;
 use protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use protocol::messages::init_producer_id_response::InitProducerIdResponse;
-use protocol::messages::{ProducerId, TransactionalId};
+use protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use protocol::messages::{
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, GroupId, ProducerId, TransactionalId,
+    TxnOffsetCommitResponse,
+};
 use record_batch::{BatchBuilder, Codec, Header};
 
 use crate::client::{
@@ -399,4 +405,84 @@ async fn an_end_that_a_new_leader_has_not_copied_is_written_again() {
     let fetched = leader.fetch_with(&fetch_request(0).with_isolation_level(1)).await;
     assert_eq!(fetched.responses[0].partitions[0].aborted_transactions.as_ref().unwrap().len(), 1);
     assert_eq!(add(&mut client, who, &[0]).await, [E::NONE]);
+}
+
+/// InitProducerId of who says who it was.
+async fn go_on(client: &mut Client, version: i16, who: (i64, i16)) -> Result<(i64, i16), E> {
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(id("x")))
+        .with_transaction_timeout_ms(60_000)
+        .with_producer_id(ProducerId(who.0))
+        .with_producer_epoch(who.1);
+    let response: InitProducerIdResponse = client.call(ApiKey::InitProducerId, version, &request).await;
+    match E(response.error_code) {
+        E::NONE => Ok((response.producer_id.0, response.producer_epoch)),
+        code => Err(code),
+    }
+}
+
+#[tokio::test]
+async fn who_had_no_answer_is_given_the_same_epoch_and_a_newcomer_another() {
+    let (_cluster, mut client) = single(Profile::V4_3).await;
+    let first = init(&mut client, "x").await.unwrap();
+    let second = go_on(&mut client, 4, first).await.unwrap();
+    assert_eq!(second, (first.0, 1));
+    assert_eq!(go_on(&mut client, 4, first).await, Ok(second));
+    assert_eq!(go_on(&mut client, 4, second).await, Ok((first.0, 2)));
+    assert_eq!(go_on(&mut client, 4, first).await, Err(E::PRODUCER_FENCED));
+    assert_eq!(go_on(&mut client, 3, first).await, Err(E::INVALID_PRODUCER_EPOCH));
+    assert_eq!(init(&mut client, "x").await, Ok((first.0, 3)));
+    assert_eq!(go_on(&mut client, 4, (first.0, 2)).await, Err(E::PRODUCER_FENCED));
+    assert_eq!(go_on(&mut client, 4, (first.0, -1)).await, Err(E::INVALID_REQUEST));
+}
+
+#[tokio::test]
+async fn who_had_no_answer_to_the_last_epoch_is_given_the_same_new_producer_id() {
+    let (_cluster, client) = single(Profile::V4_3).await;
+    let mut client = client.produce_version(12);
+    let worn = worn(&mut client).await;
+    let fresh = go_on(&mut client, 4, worn).await.unwrap();
+    assert!(fresh.0 > worn.0 && fresh.1 == 0, "{fresh:?}");
+    assert_eq!(go_on(&mut client, 4, worn).await, Ok(fresh));
+    assert_eq!(go_on(&mut client, 4, fresh).await, Ok((fresh.0, 1)));
+    assert_eq!(go_on(&mut client, 4, worn).await, Err(E::PRODUCER_FENCED));
+}
+
+async fn commit_offset(client: &mut Client, who: (i64, i16), group: &str, note: usize) -> E {
+    let partition = TxnOffsetCommitRequestPartition::default()
+        .with_committed_offset(5)
+        .with_committed_metadata(Some(text(&"n".repeat(note))));
+    let asked = TxnOffsetCommitRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+    let request = TxnOffsetCommitRequest::default()
+        .with_transactional_id(id("x"))
+        .with_group_id(GroupId(text(group)))
+        .with_producer_id(ProducerId(who.0))
+        .with_producer_epoch(who.1)
+        .with_topics(vec![asked]);
+    let response: TxnOffsetCommitResponse = client.call(ApiKey::TxnOffsetCommit, 0, &request).await;
+    E(response.topics[0].partitions[0].error_code)
+}
+
+#[tokio::test]
+async fn offsets_of_a_group_that_was_not_added_are_refused_by_newer_versions_and_hang_in_older_ones() {
+    for profile in ALL {
+        let (cluster, mut client) = single(profile).await;
+        let who = init(&mut client, "x").await.unwrap();
+        add(&mut client, who, &[0]).await;
+        let expected = if profile >= Profile::V3_9 { E::INVALID_TXN_STATE } else { E::NONE };
+        assert_eq!(commit_offset(&mut client, who, "g", 1).await, expected);
+        end(&mut client, 0, who, true).await;
+        assert_eq!(cluster.committed_offset("g", "t", 0), None);
+        let request = AddOffsetsToTxnRequest::default()
+            .with_transactional_id(id("x"))
+            .with_producer_id(ProducerId(who.0))
+            .with_producer_epoch(who.1)
+            .with_group_id(GroupId(text("g")));
+        let response: AddOffsetsToTxnResponse = client.call(ApiKey::AddOffsetsToTxn, 0, &request).await;
+        assert_eq!(response.error_code, 0);
+        assert_eq!(commit_offset(&mut client, who, "g", 4097).await, E::OFFSET_METADATA_TOO_LARGE);
+        assert_eq!(commit_offset(&mut client, who, "g", 4096).await, E::NONE);
+        end(&mut client, 0, who, true).await;
+        assert_eq!(cluster.committed_offset("g", "t", 0), Some(5));
+    }
 }
