@@ -415,7 +415,7 @@ impl Cluster {
     }
 
     /// What brokers do now and then: producers whose last record is too old by its own time are forgotten,
-    /// and so are records that retention does not keep.
+    /// and so are records that `retention.ms` does not keep.
     pub fn sweep(&self) {
         let now_ms = self.now_ms();
         let state = &mut *self.shared().state();

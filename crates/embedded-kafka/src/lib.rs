@@ -14,11 +14,13 @@
 //! at once unless told otherwise; topics come into being by being asked for only where [`Config::auto_create`] says so, which
 //! is described as a setting of the brokers' file, where Kafka's default is to create them: a test should not
 //! make topics by a misspelt name; a broker that stops leaves the in-sync sets at once; retention, expiry and cleaning happen when asked
-//! ([`Cluster::sweep`], [`Cluster::compact`]); transactions end as soon as they are asked to, but for partitions that
+//! ([`Cluster::sweep`], [`Cluster::compact`]), and retention goes by age alone, batch by batch, where Kafka lets segments
+//! go: `retention.bytes` is described and does nothing; transactions end as soon as they are asked to, but for partitions that
 //! have no leader or a follower that is behind.
 //!
 //! What one client may take is bounded where Kafka has no bound: 100,000 partitions of the cluster, and 64 MiB of a batch
-//! without its compression; 250,000 groups, members, committed offsets and transactional ids together
+//! without its compression, 512 MiB of all that one request is about (what is produced is MESSAGE_TOO_LARGE then, and
+//! what is sought by time POLICY_VIOLATION); 250,000 groups, members, committed offsets and transactional ids together
 //! ([`Config::names_max`]; POLICY_VIOLATION), 1,000 members of one group (GROUP_MAX_SIZE_REACHED, whatever
 //! `group.max.size` is), and 128 MiB of these, of topics' settings and of ACLs; 32,767 characters of
 //! a setting, which brokers with ZooKeeper do not mind; 128 MiB of fetch sessions ([`Config::fetch_session_bytes_max`]; those used the

@@ -41,7 +41,7 @@ pub(crate) struct TopicRules {
     /// `None`: as the producer compressed it.
     pub(crate) codec: Option<Codec>,
     pub(crate) compacted: bool,
-    /// Old records go by age or size.
+    /// Old records go, by age.
     pub(crate) deletes: bool,
 }
 
