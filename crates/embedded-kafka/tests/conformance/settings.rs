@@ -5,9 +5,10 @@ use protocol::messages::alter_configs_request as full;
 use protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use protocol::messages::{AlterConfigsResponse, DescribeConfigsResponse, IncrementalAlterConfigsResponse};
 
-use crate::client::{Change, change_request, text};
+use crate::client::{Change, batch, change_request, text};
 use crate::desk::Desk;
 
+const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -134,8 +135,22 @@ async fn change(desk: &mut Desk, broker: &str, changes: &[Change<'_>], validate_
 
 /// What is set for it at run time.
 async fn note_set(desk: &mut Desk, broker: &str) {
-    // Of a real cluster's changes each is known after those before it: here a topic that is made after them.
-    desk.topic(&[]).await;
+    // Of a real cluster's changes each is known after those before it: here how large a topic's batches may be.
+    let name = desk.topic(&[]).await;
+    let config =
+        full::AlterableConfig::default().with_name(text("max.message.bytes")).with_value(Some(text("1")));
+    let resource = full::AlterConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(text(&name))
+        .with_configs(vec![config]);
+    let request = full::AlterConfigsRequest::default().with_resources(vec![resource]);
+    let response: AlterConfigsResponse = desk.client.call(ApiKey::AlterConfigs, 0, &request).await;
+    assert_eq!(response.responses[0].error_code, 0);
+    let is_known = async |desk: &mut Desk| {
+        let reply = desk.offer(&name, batch(1)).await?;
+        (ErrorCode(reply.error_code) == ErrorCode::MESSAGE_TOO_LARGE).then_some(())
+    };
+    desk.eventually("a change after those before", is_known).await;
     let resource = DescribeConfigsResource::default()
         .with_resource_type(BROKER)
         .with_resource_name(text(broker))
