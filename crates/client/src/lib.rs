@@ -29,7 +29,9 @@ mod produce;
 mod retry;
 
 pub use address::Address;
-pub use calls::{ConfigEntry, ConfigSource, NewTopic, OffsetSpec, ProducerState, Refusal, TopicConfigChange};
+pub use calls::{
+    ConfigEntry, ConfigSource, NewTopic, OffsetSpec, ProducerState, Purpose, Refusal, TopicConfigChange,
+};
 pub use cluster::Cluster;
 pub use connection::Connection;
 pub use error::{CallError, CloseCause};

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use client::{CallError, Class, Cluster, ErrorCode, NewTopic, Refusal, TopicConfigChange, Wanted, classify};
+use client::{
+    CallError, Class, Cluster, ErrorCode, NewTopic, Purpose, Refusal, TopicConfigChange, Wanted, classify,
+};
 use model::TopicName;
 use tokio::time::{Instant, sleep};
 use topology::{Action, Change, Step};
@@ -57,6 +59,13 @@ impl StepError {
 
 /// Carries out `steps`, and waits for the leaders of the partitions that were added.
 pub(crate) async fn apply(destination: &Cluster, steps: &[Step]) -> Vec<Applied> {
+    let applied = ask(destination, steps, Purpose::Change).await;
+    wait_for_leaders(destination, &applied).await;
+    applied
+}
+
+/// Asks the destination for `steps`, to carry them out or to say what it would say to them.
+pub(crate) async fn ask(destination: &Cluster, steps: &[Step], purpose: Purpose) -> Vec<Applied> {
     let mut creations = Vec::new();
     let mut growths = Vec::new();
     let mut changes = Vec::new();
@@ -80,20 +89,20 @@ pub(crate) async fn apply(destination: &Cluster, steps: &[Step]) -> Vec<Applied>
     let mut applied = Vec::new();
     for chunk in creations.chunks(CHANGED_AT_ONCE) {
         let names = chunk.iter().map(|topic| &topic.name).collect::<Vec<_>>();
-        let answers = destination.create_topics(chunk).await;
+        let answers = destination.create_topics(chunk, purpose).await;
         let steps = is(|action| matches!(action, Action::Create { .. }));
         applied.extend(match_up(steps, &names, answers));
     }
     for chunk in growths.chunks(CHANGED_AT_ONCE) {
         let names = chunk.iter().map(|(topic, _)| topic).collect::<Vec<_>>();
-        let answers = destination.create_partitions(chunk).await;
+        let answers = destination.create_partitions(chunk, purpose).await;
         let steps = is(|action| matches!(action, Action::Grow { .. }));
         applied.extend(match_up(steps, &names, answers));
     }
     let mut refused = Vec::new();
     for chunk in changes.chunks(CHANGED_AT_ONCE) {
         let names = chunk.iter().map(|change| &change.topic).collect::<Vec<_>>();
-        let answers = destination.alter_topic_configs(chunk).await;
+        let answers = destination.alter_topic_configs(chunk, purpose).await;
         let steps = is(|action| matches!(action, Action::SetConfig { .. }));
         for applied_step in match_up(steps, &names, answers) {
             match one_by_one(&applied_step) {
@@ -103,9 +112,8 @@ pub(crate) async fn apply(destination: &Cluster, steps: &[Step]) -> Vec<Applied>
         }
     }
     for step in refused {
-        applied.push(change_one(destination, step).await);
+        applied.push(change_one(destination, step, purpose).await);
     }
-    wait_for_leaders(destination, &applied).await;
     applied
 }
 
@@ -174,12 +182,12 @@ fn one_by_one(applied: &Applied) -> Option<Vec<Step>> {
 }
 
 /// Carries out a step of [`one_by_one`].
-async fn change_one(destination: &Cluster, step: Step) -> Applied {
+async fn change_one(destination: &Cluster, step: Step, purpose: Purpose) -> Applied {
     let change = match &step.action {
         Action::SetConfig { changes } => config_change(&step.topic, changes),
         Action::Create { .. } | Action::Grow { .. } => config_change(&step.topic, &BTreeMap::new()),
     };
-    let answers = destination.alter_topic_configs(&[change]).await;
+    let answers = destination.alter_topic_configs(&[change], purpose).await;
     let name = step.topic.clone();
     let mut applied = match_up(std::iter::once(&step), &[&name], answers);
     applied.pop().expect("one step gives one outcome")

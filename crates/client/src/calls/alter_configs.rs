@@ -12,7 +12,7 @@ use protocol::messages::{AlterConfigsRequest, IncrementalAlterConfigsRequest};
 
 use crate::calls::create_topics::is_elsewhere;
 use crate::calls::describe_configs::TOPIC;
-use crate::calls::{ConfigEntry, ConfigSource, Refusal, outcome, str_bytes};
+use crate::calls::{ConfigEntry, ConfigSource, Purpose, Refusal, outcome, str_bytes};
 use crate::cluster::{Repeat, To};
 use crate::{CallError, Cluster, Wanted};
 
@@ -31,7 +31,7 @@ pub struct TopicConfigChange {
 }
 
 impl Cluster {
-    /// Makes `changes`, and says for each topic whether they were made.
+    /// Makes `changes`, and says for each topic whether they were made, or would be.
     ///
     /// Brokers before 2.3 can only replace a topic's settings as a whole: theirs are read, merged and
     /// replaced, and a change that someone else makes in between is lost.
@@ -41,28 +41,30 @@ impl Cluster {
     pub async fn alter_topic_configs(
         &self,
         changes: &[TopicConfigChange],
+        purpose: Purpose,
     ) -> Result<Vec<(TopicName, Result<(), Refusal>)>, CallError> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.alter_once(changes).await?;
+        let answers = self.alter_once(changes, purpose).await?;
         if !answers.iter().any(|(_, answer)| is_elsewhere(answer)) {
             return Ok(answers);
         }
         self.metadata(Wanted::None).await?;
-        self.alter_once(changes).await
+        self.alter_once(changes, purpose).await
     }
 
     async fn alter_once(
         &self,
         changes: &[TopicConfigChange],
+        purpose: Purpose,
     ) -> Result<Vec<(TopicName, Result<(), Refusal>)>, CallError> {
         let controller = self.controller().await?;
         let versions = self.versions(Some(controller)).await?;
         if versions.negotiate(ApiKey::IncrementalAlterConfigs).is_some() {
-            self.alter_incrementally(To::Broker(controller), changes).await
+            self.alter_incrementally(To::Broker(controller), changes, purpose).await
         } else {
-            self.replace(To::Broker(controller), changes).await
+            self.replace(To::Broker(controller), changes, purpose).await
         }
     }
 
@@ -70,6 +72,7 @@ impl Cluster {
         &self,
         to: To,
         changes: &[TopicConfigChange],
+        purpose: Purpose,
     ) -> Result<Vec<(TopicName, Result<(), Refusal>)>, CallError> {
         let request = |_version: i16| {
             let resource = |change: &TopicConfigChange| {
@@ -90,7 +93,9 @@ impl Cluster {
                     .with_resource_name(str_bytes(change.topic.as_str()))
                     .with_configs(set.chain(unset).collect())
             };
-            IncrementalAlterConfigsRequest::default().with_resources(changes.iter().map(resource).collect())
+            IncrementalAlterConfigsRequest::default()
+                .with_resources(changes.iter().map(resource).collect())
+                .with_validate_only(purpose.validate_only())
         };
         // Setting what is set already changes nothing.
         let answer = self
@@ -109,6 +114,7 @@ impl Cluster {
         &self,
         to: To,
         changes: &[TopicConfigChange],
+        purpose: Purpose,
     ) -> Result<Vec<(TopicName, Result<(), Refusal>)>, CallError> {
         let topics: Vec<TopicName> = changes.iter().map(|change| change.topic.clone()).collect();
         let mut answers = Vec::new();
@@ -134,7 +140,9 @@ impl Cluster {
                     .with_resource_name(str_bytes(topic.as_str()))
                     .with_configs(configs.iter().map(config).collect())
             };
-            AlterConfigsRequest::default().with_resources(whole.iter().map(resource).collect())
+            AlterConfigsRequest::default()
+                .with_resources(whole.iter().map(resource).collect())
+                .with_validate_only(purpose.validate_only())
         };
         let answer = self
             .call(to, Repeat::Harmless, "Kafka 0.11 or newer", request, |response| response.throttle_time_ms)

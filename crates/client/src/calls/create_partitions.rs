@@ -5,35 +5,37 @@ use protocol::messages::CreatePartitionsRequest;
 use protocol::messages::create_partitions_request::CreatePartitionsTopic;
 
 use crate::calls::create_topics::{broker_timeout_ms, is_elsewhere};
-use crate::calls::{Refusal, outcome, wire_name};
+use crate::calls::{Purpose, Refusal, outcome, wire_name};
 use crate::cluster::{Repeat, To};
 use crate::{CallError, Cluster, Wanted};
 
 impl Cluster {
-    /// Gives each topic so many partitions in all. There can only be more; INVALID_PARTITIONS may mean that
-    /// it has as many already.
+    /// Gives each topic so many partitions in all, or says whether it could be given them. There can only be
+    /// more; INVALID_PARTITIONS may mean that it has as many already.
     ///
     /// # Errors
     /// As for any call. After a [`CallError::maybe_written`] one, look before asking again.
     pub async fn create_partitions(
         &self,
         topics: &[(TopicName, i32)],
+        purpose: Purpose,
     ) -> Result<Vec<(TopicName, Result<(), Refusal>)>, CallError> {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.create_partitions_once(topics).await?;
+        let answers = self.create_partitions_once(topics, purpose).await?;
         if !answers.iter().any(|(_, answer)| is_elsewhere(answer)) {
             return Ok(answers);
         }
         // The controller has moved, so nothing was done.
         self.metadata(Wanted::None).await?;
-        self.create_partitions_once(topics).await
+        self.create_partitions_once(topics, purpose).await
     }
 
     async fn create_partitions_once(
         &self,
         topics: &[(TopicName, i32)],
+        purpose: Purpose,
     ) -> Result<Vec<(TopicName, Result<(), Refusal>)>, CallError> {
         let timeout_ms = broker_timeout_ms(self.options().request_timeout);
         let request = |_version: i16| {
@@ -47,6 +49,7 @@ impl Cluster {
             CreatePartitionsRequest::default()
                 .with_topics(topics.iter().map(topic).collect())
                 .with_timeout_ms(timeout_ms)
+                .with_validate_only(purpose.validate_only())
         };
         let controller = self.controller().await?;
         let answer = self

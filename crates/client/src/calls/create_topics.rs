@@ -8,7 +8,7 @@ use protocol::ErrorCode;
 use protocol::messages::CreateTopicsRequest;
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 
-use crate::calls::{Refusal, outcome, str_bytes, wire_name};
+use crate::calls::{Purpose, Refusal, outcome, str_bytes, wire_name};
 use crate::cluster::{Repeat, To};
 use crate::{CallError, Cluster, Wanted};
 
@@ -32,30 +32,32 @@ pub(super) fn broker_timeout_ms(request_timeout: Duration) -> i32 {
 }
 
 impl Cluster {
-    /// Creates `topics`, and says for each whether it was. TOPIC_ALREADY_EXISTS may mean that an earlier
-    /// try, whose answer was lost, had created it. Brokers hear of a new topic a little later.
+    /// Creates `topics`, and says for each whether it was, or would be. TOPIC_ALREADY_EXISTS may mean that an
+    /// earlier try, whose answer was lost, had created it. Brokers hear of a new topic a little later.
     ///
     /// # Errors
     /// As for any call. After a [`CallError::maybe_written`] one, look before creating again.
     pub async fn create_topics(
         &self,
         topics: &[NewTopic],
+        purpose: Purpose,
     ) -> Result<Vec<(TopicName, Result<(), Refusal>)>, CallError> {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.create_topics_once(topics).await?;
+        let answers = self.create_topics_once(topics, purpose).await?;
         if !answers.iter().any(|(_, answer)| is_elsewhere(answer)) {
             return Ok(answers);
         }
         // The controller has moved, so nothing was done.
         self.metadata(Wanted::None).await?;
-        self.create_topics_once(topics).await
+        self.create_topics_once(topics, purpose).await
     }
 
     async fn create_topics_once(
         &self,
         topics: &[NewTopic],
+        purpose: Purpose,
     ) -> Result<Vec<(TopicName, Result<(), Refusal>)>, CallError> {
         let timeout_ms = broker_timeout_ms(self.options().request_timeout);
         let request = |_version: i16| {
@@ -74,6 +76,7 @@ impl Cluster {
             CreateTopicsRequest::default()
                 .with_topics(topics.iter().map(topic).collect())
                 .with_timeout_ms(timeout_ms)
+                .with_validate_only(purpose.validate_only())
         };
         let controller = self.controller().await?;
         let answer = self

@@ -14,6 +14,7 @@ mod describe_producers;
 mod end_offsets_for_epochs;
 mod init_producer_id;
 mod list_offsets;
+mod purpose;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub use create_topics::NewTopic;
 pub use describe_configs::{ConfigEntry, ConfigSource};
 pub use describe_producers::ProducerState;
 pub use list_offsets::OffsetSpec;
+pub use purpose::Purpose;
 
 /// Why a broker refused something about one topic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

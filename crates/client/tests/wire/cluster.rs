@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use client::{ApiKey, CallError, ErrorCode, NewTopic, OffsetSpec, TopicConfigChange, Wanted};
+use client::{ApiKey, CallError, ErrorCode, NewTopic, OffsetSpec, Purpose, TopicConfigChange, Wanted};
 use model::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -258,7 +258,7 @@ async fn a_controller_that_has_moved_is_looked_for_once() {
         replication_factor: 1,
         configs: BTreeMap::from([("retention.ms".to_owned(), "1".to_owned())]),
     };
-    let answers = cluster(port).create_topics(&[topic]).await.unwrap();
+    let answers = cluster(port).create_topics(&[topic], Purpose::Change).await.unwrap();
     let refusal = answers[0].1.clone().unwrap_err();
     assert_eq!(refusal.to_string(), "POLICY_VIOLATION (44): replication factor must be 3");
 
@@ -269,7 +269,7 @@ async fn a_controller_that_has_moved_is_looked_for_once() {
             .with_error_message(None);
         CreatePartitionsResponse::default().with_results(vec![topic])
     }));
-    let answers = cluster(port).create_partitions(&[("t".into(), 4)]).await.unwrap();
+    let answers = cluster(port).create_partitions(&[("t".into(), 4)], Purpose::Change).await.unwrap();
     assert_eq!(answers[0].1.clone().unwrap_err().error, ErrorCode::POLICY_VIOLATION);
 }
 
@@ -319,7 +319,7 @@ async fn a_broker_too_old_for_single_changes_gets_the_settings_merged() {
         set: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
         unset: Vec::new(),
     };
-    let answers = cluster(port).alter_topic_configs(&[change]).await.unwrap();
+    let answers = cluster(port).alter_topic_configs(&[change], Purpose::Change).await.unwrap();
     assert_eq!(answers, [("t".into(), Ok(()))]);
 }
 

@@ -7,6 +7,7 @@ use crate::fake::{Say, broker, cluster, listen, reply};
 use bytes::Bytes;
 use client::{
     CallError, CloseCause, Connection, ErrorCode, FetchOptions, FetchPartition, Fetcher, ProduceBatch,
+    Purpose,
 };
 use model::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -146,8 +147,8 @@ fn futures_can_be_sent_to_another_thread() {
         is_send(cluster.list_offsets(BrokerId(1), &[], client::OffsetSpec::Latest, true));
         is_send(cluster.describe_producers(BrokerId(1), &[]));
         is_send(cluster.init_producer_id());
-        is_send(cluster.create_topics(&[]));
-        is_send(cluster.alter_topic_configs(&[]));
+        is_send(cluster.create_topics(&[], Purpose::Change));
+        is_send(cluster.alter_topic_configs(&[], Purpose::Change));
         is_send(cluster.commit_offsets("g", &[]));
         is_send(fetcher.fetch(&[], 0, PATIENCE));
     }

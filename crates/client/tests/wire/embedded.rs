@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{
     Address, CallError, Cluster, ConfigSource, FetchOptions, FetchPartition, Fetcher, NewTopic, OffsetSpec,
-    Opener, Options, ProduceBatch, Stream, TopicConfigChange, Wanted,
+    Opener, Options, ProduceBatch, Purpose, Stream, TopicConfigChange, Wanted,
 };
 use embedded_kafka::{ApiKey, Config, ErrorCode, Profile};
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, TopicName, TopicPartition};
@@ -110,16 +110,35 @@ async fn topics_are_made_changed_and_told_by_each_version() {
         let client = client(&kafka);
         let mut topic = new_topic("t", 2);
         topic.configs = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
-        assert_eq!(client.create_topics(&[topic.clone()]).await.unwrap(), [("t".into(), Ok(()))]);
-        let again = client.create_topics(&[topic]).await.unwrap();
+        let judged = client.create_topics(&[topic.clone()], Purpose::ValidateOnly).await.unwrap();
+        assert_eq!((judged, kafka.topics()), (vec![("t".into(), Ok(()))], Vec::new()), "{profile:?}");
+        assert_eq!(
+            client.create_topics(&[topic.clone()], Purpose::Change).await.unwrap(),
+            [("t".into(), Ok(()))]
+        );
+        let again = client.create_topics(&[topic], Purpose::Change).await.unwrap();
         assert_eq!(again[0].1.as_ref().unwrap_err().error, ErrorCode::TOPIC_ALREADY_EXISTS, "{profile:?}");
-        assert_eq!(client.create_partitions(&[("t".into(), 3)]).await.unwrap(), [("t".into(), Ok(()))]);
+        let judged = client.create_partitions(&[("t".into(), 1)], Purpose::ValidateOnly).await.unwrap();
+        assert_eq!(judged[0].1.as_ref().unwrap_err().error, ErrorCode::INVALID_PARTITIONS, "{profile:?}");
+        let judged = client.create_partitions(&[("t".into(), 3)], Purpose::ValidateOnly).await.unwrap();
+        assert_eq!((judged[0].1.clone(), kafka.partitions("t")), (Ok(()), 2), "{profile:?}");
+        assert_eq!(
+            client.create_partitions(&[("t".into(), 3)], Purpose::Change).await.unwrap(),
+            [("t".into(), Ok(()))]
+        );
         let change = TopicConfigChange {
             topic: "t".into(),
             set: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
             unset: vec!["retention.ms".to_owned()],
         };
-        assert_eq!(client.alter_topic_configs(&[change]).await.unwrap(), [("t".into(), Ok(()))]);
+        let judged =
+            client.alter_topic_configs(std::slice::from_ref(&change), Purpose::ValidateOnly).await.unwrap();
+        assert_eq!(judged, [("t".into(), Ok(()))], "{profile:?}");
+        assert!(kafka.topic_configs("t").contains_key("retention.ms"), "{profile:?}");
+        assert_eq!(
+            client.alter_topic_configs(&[change], Purpose::Change).await.unwrap(),
+            [("t".into(), Ok(()))]
+        );
 
         let told = client.describe_topic_configs(&["t".into()]).await.unwrap().remove(0).1.unwrap();
         let own = told.iter().filter(|entry| entry.source == ConfigSource::Topic);
@@ -196,7 +215,7 @@ async fn a_shared_connection_that_has_died_is_made_again() {
 async fn a_call_that_must_not_be_made_twice_is_not_made_again_once_it_may_have_been_seen() {
     let kafka = kafka(1, Profile::V4_3).await;
     kafka.on(ApiKey::CreateTopics).drop_reply();
-    let error = client(&kafka).create_topics(&[new_topic("t", 1)]).await.unwrap_err();
+    let error = client(&kafka).create_topics(&[new_topic("t", 1)], Purpose::Change).await.unwrap_err();
     assert!(error.maybe_written(), "{error}");
     assert_eq!(kafka.requests(ApiKey::CreateTopics), 1);
     assert_eq!(kafka.partitions("t"), 1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use client::{
     CallError, Class, Cluster, Connection, ErrorCode, FetchOptions, FetchPartition, Fetched, Fetcher,
-    NewTopic, OffsetSpec, ProduceBatch, ProduceReply, Refusal, Wanted, classify,
+    NewTopic, OffsetSpec, ProduceBatch, ProduceReply, Purpose, Refusal, Wanted, classify,
 };
 use model::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use properties::OffsetTopicSettings;
@@ -131,7 +131,8 @@ impl Topic {
             replication_factor: *replication_factor,
             configs: configs.clone(),
         };
-        let answers = self.cluster.create_topics(&[new]).await.map_err(|error| self.failed(&error))?;
+        let answers =
+            self.cluster.create_topics(&[new], Purpose::Change).await.map_err(|error| self.failed(&error))?;
         for (_, answer) in answers {
             match answer {
                 Ok(()) => info!(%topic, partitions, replication_factor, "offsets topic created"),
