@@ -13,13 +13,15 @@ use topology::{Action, Held, HeldBack, Intent, Plan, Step};
 use tracing::{debug, info};
 
 use crate::apply::{Applied, apply};
-use crate::observe::{Observation, ObserveError, chain, observe};
+use crate::observe::{Observation, ObserveError, Scope, chain, observe};
 use crate::publish::{Publisher, meanwhile};
 use crate::report::Reporter;
+use crate::rivals::Rivals;
+use crate::trial::after_refusals;
 use crate::{ControlStatus, Options};
 
 /// Observations in a row before steps that did not come about are held back.
-const ROUNDS_MAX: u32 = 8;
+pub(crate) const ROUNDS_MAX: u32 = 8;
 
 /// Before a topic that was copied is believed to be gone, it is looked for again after this: a broker that
 /// has just started may not have heard of every topic yet.
@@ -54,6 +56,7 @@ impl Control {
             reporter: Reporter::default(),
             held: BTreeMap::new(),
             gone: BTreeSet::new(),
+            rivals: Rivals::default(),
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -91,7 +94,8 @@ impl Control {
     }
 }
 
-/// Looks at both clusters once and says what would be done, without doing it.
+/// Looks at both clusters once and says what would be done, without doing it. What the destination would refuse
+/// is known by asking it to judge; the names of all its topics, and of the source's, are looked at.
 ///
 /// # Errors
 /// [`ObserveError`] if a cluster could not be asked.
@@ -101,8 +105,11 @@ pub async fn plan_once(
     options: &Options,
 ) -> Result<Plan, ObserveError> {
     let intent = Arc::new(options.intent());
-    let seen = observe(source, destination, &intent).await?;
-    Ok(topology::plan(&seen.source, &seen.destination, &seen.candidates, &intent, &HeldBack::new()))
+    let mut seen = observe(source, destination, &intent, Scope::AllNames).await?;
+    Rivals::default().leave(&mut seen, &options.others, &intent).await;
+    let plan =
+        |held: &HeldBack| topology::plan(&seen.source, &seen.destination, &seen.candidates, &intent, held);
+    Ok(after_refusals(destination, plan).await)
 }
 
 /// What became of a step when it was tried last.
@@ -125,6 +132,8 @@ struct Job {
     held: BTreeMap<Held, (String, Instant)>,
     /// Source topics that were copied and are not there any more.
     gone: BTreeSet<TopicName>,
+    /// What other flows are known to write.
+    rivals: Rivals,
 }
 
 impl Job {
@@ -202,8 +211,8 @@ impl Job {
     }
 
     /// Both clusters as they are; looks twice where something that is copied seems to be gone.
-    async fn observe(&self) -> Result<Observation, ObserveError> {
-        let seen = observe(&self.source, &self.destination, &self.intent).await?;
+    async fn observe(&mut self) -> Result<Observation, ObserveError> {
+        let seen = self.observe_once().await?;
         let published = self.publisher.published();
         let all_there = published.routes.iter().all(|route| {
             seen.candidates.pairs.contains_key(&route.source.topic)
@@ -213,7 +222,13 @@ impl Job {
             return Ok(seen);
         }
         sleep(GONE_AGAIN_AFTER).await;
-        observe(&self.source, &self.destination, &self.intent).await
+        self.observe_once().await
+    }
+
+    async fn observe_once(&mut self) -> Result<Observation, ObserveError> {
+        let mut seen = observe(&self.source, &self.destination, &self.intent, Scope::Needed).await?;
+        self.rivals.leave(&mut seen, &self.options.others, &self.intent).await;
+        Ok(seen)
     }
 
     fn note_gone(&mut self, seen: &Observation) {

@@ -16,9 +16,11 @@ mod observe;
 mod options;
 mod publish;
 mod report;
+mod rivals;
 mod status;
+mod trial;
 
 pub use job::{Control, plan_once};
 pub use observe::{ObserveError, Unobserved};
-pub use options::Options;
+pub use options::{Options, OtherFlow};
 pub use status::ControlStatus;

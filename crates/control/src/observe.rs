@@ -78,27 +78,38 @@ pub(crate) fn chain<E: Error>(error: &E) -> String {
     text
 }
 
+/// How much of the clusters is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// What the copy needs to know, often.
+    Needed,
+    /// The names of all topics as well, for somebody who wants to read why they are not copied.
+    AllNames,
+}
+
 /// Looks at both clusters, each as far as `intent` is about it.
 pub(crate) async fn observe(
     source: &Cluster,
     destination: &Cluster,
     intent: &Arc<Intent>,
+    scope: Scope,
 ) -> Result<Observation, ObserveError> {
     let names = intent.selection.names();
     let wanted = names.as_deref().map_or(Wanted::All, Wanted::Topics);
-    let (found, zstd) = tokio::join!(metadata(source, wanted), reads_zstd(destination));
+    let (found, zstd) = tokio::join!(topics(source, wanted, scope), reads_zstd(destination));
     let (found, zstd) = match (found, zstd) {
         (Ok(found), Ok(zstd)) => (found, zstd),
         (found, zstd) => return Err(ObserveError { source: found.err(), destination: zstd.err() }),
     };
-    let (mut source_seen, candidates) = select(snapshot(&found), intent).await;
+    let (mut source_seen, candidates) = select(found, intent).await;
 
     let sources: Vec<TopicName> = candidates.pairs.keys().cloned().collect();
     let destinations = candidates.destinations();
     let destination_seen = async {
-        let mut seen = snapshot(&metadata(destination, Wanted::Topics(&destinations)).await?);
+        let mut seen = topics(destination, Wanted::Topics(&destinations), scope).await?;
         seen.features.zstd = zstd;
-        let there: Vec<TopicName> = seen.topics.keys().cloned().collect();
+        let is_there = |name: &&TopicName| seen.topics.contains_key(*name);
+        let there: Vec<TopicName> = destinations.iter().filter(is_there).cloned().collect();
         read_settings(destination, &mut seen, &there).await?;
         Ok::<Snapshot, Unobserved>(seen)
     };
@@ -128,6 +139,18 @@ async fn select(snapshot: Snapshot, intent: &Arc<Intent>) -> (Snapshot, Candidat
         Ok(selected) => selected,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// The topics `wanted`; whatever `scope`, why one of these is not told about is known.
+async fn topics(cluster: &Cluster, wanted: Wanted<'_>, scope: Scope) -> Result<Snapshot, Unobserved> {
+    let mut found = snapshot(&metadata(cluster, wanted).await?);
+    if scope == Scope::AllNames && matches!(wanted, Wanted::Topics(_)) {
+        // A cluster leaves out of all topics those that it would not tell about.
+        for (name, topic) in snapshot(&metadata(cluster, Wanted::All).await?).topics {
+            found.topics.entry(name).or_insert(topic);
+        }
+    }
+    Ok(found)
 }
 
 async fn metadata(cluster: &Cluster, wanted: Wanted<'_>) -> Result<Metadata, Unobserved> {

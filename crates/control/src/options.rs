@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use topology::{Intent, Naming, Selection, TopicPolicy};
+use client::Cluster;
+use topology::{Intent, Naming, Neighbour, Selection, TopicPolicy};
 
 /// Which topics, under what names, treated how, looked at how often. The defaults are Replicator's.
 #[derive(Clone, Debug)]
@@ -21,6 +22,17 @@ pub struct Options {
     /// `topic.create.backoff.ms`: how long something that the destination refused, or has too few brokers
     /// for, is left alone before it is tried again.
     pub create_backoff: Duration,
+    /// The other flows of the same worker, so that none writes what another one does.
+    pub others: Vec<OtherFlow>,
+}
+
+/// Another flow of the same worker.
+#[derive(Clone, Debug)]
+pub struct OtherFlow {
+    /// What it copies from where to where.
+    pub neighbour: Neighbour,
+    /// Its source, to be asked whether a topic is there.
+    pub source: Cluster,
 }
 
 impl Default for Options {
@@ -33,6 +45,7 @@ impl Default for Options {
             poll_interval: two_minutes,
             config_sync_interval: two_minutes,
             create_backoff: two_minutes,
+            others: Vec::new(),
         }
     }
 }
@@ -42,7 +55,12 @@ const INTERVAL_MIN: Duration = Duration::from_millis(200);
 
 impl Options {
     pub(crate) fn intent(&self) -> Intent {
-        Intent { selection: self.selection.clone(), naming: self.naming.clone(), topics: self.topics.clone() }
+        Intent {
+            selection: self.selection.clone(),
+            naming: self.naming.clone(),
+            topics: self.topics.clone(),
+            neighbours: self.others.iter().map(|other| other.neighbour.clone()).collect(),
+        }
     }
 
     /// From one observation to the next. `waiting`: something is blocked or held back that may pass.

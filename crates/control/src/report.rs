@@ -104,7 +104,7 @@ impl Matter {
             Matter::Flaw(Some(topic), _) => {
                 warn!(destination = %topic, flaw = what, "topic is copied with a flaw");
             }
-            Matter::Flaw(None, _) => warn!(flaw = what, "not everything could be learnt"),
+            Matter::Flaw(None, _) => warn!(flaw = what, "not everything is as it was asked for"),
         }
     }
 

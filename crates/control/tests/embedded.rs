@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Address, Opener, Stream};
-use control::{Control, ControlStatus, Options, plan_once};
+use control::{Control, ControlStatus, Options, OtherFlow, plan_once};
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use model::{Routes, TimestampRule};
 use tokio::time::timeout;
-use topology::{Naming, Pattern, Selection, SettingNames};
+use topology::{Naming, Neighbour, Pattern, Selection, SettingNames};
 
 /// Opens connections to a cluster in memory.
 #[derive(Debug)]
@@ -508,6 +508,81 @@ async fn a_plan_changes_nothing() {
     );
     assert!(plan.ends_with("    `t` -> `t.replica`  (1 partition)\n"), "{plan}");
     assert_eq!(flow.destination.topics(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_that_is_refused_alone_does_not_stay_planned() {
+    for destination in [Profile::V1_1, Profile::V4_3] {
+        let flow = flow_between(&["t", "new"], Profile::V4_3, destination).await;
+        flow.source.create_topic("t", 1, &[]);
+        flow.source.create_topic("new", 1, &[("flush.ms", "7")]);
+        flow.destination.create_topic("t.replica", 1, &[("compression.type", "gzip")]);
+        let api =
+            if destination == Profile::V1_1 { ApiKey::AlterConfigs } else { ApiKey::IncrementalAlterConfigs };
+        let refusing = flow.destination.on(api).topic("t.replica").always().fail(ErrorCode::INVALID_CONFIG);
+        let [source, destination] = flow.clients();
+        let plan = plan_once(&source, &destination, &flow.options).await.expect("both are there");
+        let steps: Vec<String> = plan.steps.iter().map(|step| step.topic.to_string()).collect();
+        assert_eq!(steps, ["new.replica"], "{plan}");
+        let about: Vec<&str> =
+            plan.warnings.iter().filter_map(|warning| warning.text.split('=').next()).collect();
+        assert!(about.contains(&"compression.type"), "{plan}");
+        // All at once, and then each alone.
+        assert!(refusing.hits() >= 2, "{}", refusing.hits());
+        assert_eq!(settings(&flow.destination, "t.replica"), ["compression.type=gzip"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_does_not_answer_the_trial_leaves_the_plan_as_it_is_and_a_warning() {
+    let flow = flow(&["t"]).await;
+    flow.source.create_topic("t", 1, &[]);
+    flow.destination.on(ApiKey::CreateTopics).always().fail(ErrorCode::REQUEST_TIMED_OUT);
+    let [source, destination] = flow.clients();
+    let plan = plan_once(&source, &destination, &flow.options).await.expect("both are there");
+    assert_eq!(plan.steps.len(), 1);
+    let told: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+    let expected =
+        "`t.replica`: whether the destination takes these changes is not known: REQUEST_TIMED_OUT (7)";
+    assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_flow_writes_stays_its_own_while_its_source_is_away() {
+    let mut flow = flow(&["shared", "own"]).await;
+    let other = cluster("other", 1, Profile::V4_3).await;
+    other.create_topic("shared", 1, &[]);
+    for topic in ["shared", "own"] {
+        flow.source.create_topic(topic, 1, &[]);
+    }
+    let mut options = client::Options::new("other", other.bootstrap());
+    options.request_timeout = Duration::from_secs(2);
+    flow.options.others = vec![OtherFlow {
+        neighbour: Neighbour {
+            name: "first".to_owned(),
+            source_cluster: "other".to_owned(),
+            destination_cluster: "destination".to_owned(),
+            selection: Selection {
+                regex: Some(Pattern::new(".*").expect("a pattern")),
+                ..Selection::default()
+            },
+            naming: flow.options.naming.clone(),
+            goes_first: true,
+        },
+        source: client::Cluster::with_opener(options, Box::new(InMemory(other.clone()))),
+    }];
+    let mut running = flow.start();
+    let status = running.first().await;
+    assert_eq!(running.copied(), ["own-0"]);
+    let why = status.not_copied[0].why.to_string();
+    assert_eq!(why, "its copy would be `shared.replica`, which connector `first` writes");
+    other.broker(0).stop().await;
+    running.next().await;
+    assert_eq!(running.copied(), ["own-0"]);
+    other.broker(0).start().await.expect("in memory");
+    other.delete_topic("shared");
+    running.until(|status| status.not_copied.is_empty()).await;
+    assert_eq!(running.copied(), ["own-0", "shared-0"]);
 }
 
 #[tokio::test(start_paused = true)]

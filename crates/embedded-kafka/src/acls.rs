@@ -102,6 +102,36 @@ impl AclFilter {
 }
 
 impl Acl {
+    /// One that allows `operation` on the one resource of that name, if Kafka has these words.
+    pub(crate) fn allowing(principal: &str, operation: &str, resource: &str, name: &str) -> Option<Acl> {
+        let operation = match operation {
+            "READ" => operation::READ,
+            "WRITE" => operation::WRITE,
+            "CREATE" => operation::CREATE,
+            "ALTER" => operation::ALTER,
+            "DESCRIBE" => operation::DESCRIBE,
+            "DESCRIBE_CONFIGS" => operation::DESCRIBE_CONFIGS,
+            "ALTER_CONFIGS" => operation::ALTER_CONFIGS,
+            "IDEMPOTENT_WRITE" => operation::IDEMPOTENT_WRITE,
+            _ => return None,
+        };
+        let (resource_type, name) = match resource {
+            "TOPIC" => (resource::TOPIC, name),
+            "GROUP" => (resource::GROUP, name),
+            "CLUSTER" => (resource::CLUSTER, CLUSTER_NAME),
+            _ => return None,
+        };
+        Some(Acl {
+            resource_type,
+            resource_name: name.to_owned(),
+            pattern: pattern::LITERAL,
+            principal: principal.to_owned(),
+            host: WILDCARD.to_owned(),
+            operation,
+            permission: permission::ALLOW,
+        })
+    }
+
     fn is_about(&self, name: &str) -> bool {
         match self.pattern {
             pattern::PREFIXED => name.starts_with(&self.resource_name),

@@ -13,6 +13,7 @@ use protocol::ErrorCode;
 use record_batch::{BatchError, DECOMPRESSED_BYTES_MAX, Entry, Record};
 use tokio::sync::Notify;
 
+use crate::acls::Acl;
 use crate::cluster::Cluster;
 use crate::log::StoredEntry;
 use crate::partition::{Partition, stored_entries};
@@ -125,6 +126,19 @@ impl Cluster {
             self.shared().state().create_topic(&TopicName::from(name), partitions, factor, &[], overrides);
         if let Err((code, message)) = created {
             panic!("cannot create topic {name}: {code}: {message}");
+        }
+    }
+
+    /// Allows `principal` (`User:ann`) one operation on one topic, one group or the cluster, in Kafka's words: `READ`,
+    /// `TOPIC`. Without effect where there is no authorizer.
+    ///
+    /// # Panics
+    /// If Kafka has no such word.
+    pub fn allow(&self, principal: &str, operation: &str, resource: &str, name: &str) {
+        let acl = Acl::allowing(principal, operation, resource, name);
+        let acl = acl.unwrap_or_else(|| panic!("{operation} on {resource}"));
+        if let Some(authorizer) = &mut self.shared().state().authorizer {
+            authorizer.acls.insert(acl);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
+use worker::Prepared;
 
 use crate::answer::answer;
 use crate::cli::Check;
@@ -12,16 +13,19 @@ use crate::files;
 /// Prints what there is to say about the files.
 pub(crate) fn check(check: &Check) -> Result<(), Failure> {
     let (settings, mut report) = files::read(&check.files, true);
-    if let Some(settings) = &settings
-        && let Err(more) = worker::prepare(settings)
-    {
+    let mut rights = Vec::new();
+    if let Some(settings) = &settings {
+        let prepared = worker::prepare(settings);
+        rights = prepared.as_ref().map(Prepared::rights).unwrap_or_default();
+        let more = prepared.map_or_else(|errors| errors, |prepared| prepared.remarks);
         report.extend(more.problems().into_iter().cloned());
     }
     if report.has_errors() {
         return Err(Failure::settings(&report));
     }
     let mut text = report.to_string();
-    for connector in settings.iter().flat_map(|settings| &settings.connectors) {
+    let connectors = settings.iter().flat_map(|settings| &settings.connectors);
+    for (connector, (_, rights)) in connectors.zip(rights) {
         writeln!(
             text,
             "ok: connector `{}` copies from {} to {}",
@@ -30,6 +34,7 @@ pub(crate) fn check(check: &Check) -> Result<(), Failure> {
             connector.destination.bootstrap.join(",")
         )
         .expect("a string takes whatever is written");
+        text.extend(rights.iter().map(|right| format!("    needs {right}\n")));
     }
     answer(&text).context("cannot write to the output").map_err(|error| Failure::start(&error))
 }

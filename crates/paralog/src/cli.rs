@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use worker::progress::Chosen;
 
 const ABOUT: &str = "Copies Kafka topics from one cluster to another, each record exactly once.";
@@ -25,6 +25,9 @@ Examples:
   Take over from Confluent Replicator, with its own files:
     paralog run connect-standalone.properties quickstart-replicator.properties
 
+  Read what that would create and change, and why, before anything is touched:
+    paralog plan connect-standalone.properties quickstart-replicator.properties
+
   Look for mistakes in such files without connecting to anything:
     paralog check connect-standalone.properties quickstart-replicator.properties
 
@@ -32,7 +35,7 @@ Examples:
     paralog offsets export connect-standalone.properties quickstart-replicator.properties
 
 Exit codes: 0 done, 1 wrong arguments, 2 wrong settings, 3 cannot start (a cluster, or the offsets
-file or topic, is out of reach), 4 stopped before everything was copied.";
+file or topic, is out of reach), 4 stopped before everything was copied, or planned something to do.";
 
 const RUN_USAGE: &str = "\
 paralog run [OPTIONS] WORKER.properties CONNECTOR.properties...
@@ -54,6 +57,24 @@ Examples:
   paralog run --source old:9092 --destination new:9092 --topics orders --until-caught-up
   paralog run --source old:9092 --destination new:9092 --topics 'shop\\..*' \\
       --rename '${topic}.replica' --set src.consumer.isolation.level=read_committed";
+
+const PLAN_USAGE: &str = "\
+paralog plan [OPTIONS] WORKER.properties CONNECTOR.properties...
+       paralog plan [OPTIONS] --source HOST:PORT --destination HOST:PORT --topics LIST-OR-REGEX";
+
+const PLAN_HELP: &str = "\
+It takes what `paralog run` takes, looks at both clusters once, and tells for each connector what `run` would create, \
+grow and set there and why, what is blocked and by what, which topics are copied, and why others are not. The \
+destination is asked to judge each change, so that what it would refuse is told as well. Nothing is changed; the stored \
+progress is neither locked nor taken.
+
+Examples:
+  paralog plan connect-standalone.properties quickstart-replicator.properties
+  paralog plan --source old:9092 --destination new:9092 --topics 'shop\\..*' -o json
+
+Exit codes: 0 nothing to do, 1 wrong arguments, 2 wrong settings, 3 a cluster or the stored progress is out of reach, \
+4 something is to be done: a change, or a topic that was asked for is blocked or not copied before somebody acts. Topics \
+that are left out for good (the blacklist, internal ones, copies themselves) and warnings do not count.";
 
 const DEMO_HELP: &str = "\
 It needs nothing but this program: the clusters listen on loopback, on ports that the system chooses unless you do, \
@@ -92,6 +113,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Copy topics until stopped, or until caught up
     Run(Run),
+    /// Say what `run` would do at the destination and why, without doing it
+    Plan(Plan),
     /// Look for mistakes in property files, without connecting
     Check(Check),
     /// Keep, read or change how far a connector is, while it does not run
@@ -113,6 +136,30 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) logs: Logs,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = PLAN_USAGE, after_help = PLAN_HELP)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) connectors: Connectors,
+
+    /// How the plan is told
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+
+    /// Tell in the text, too, what the users of the clusters must be allowed to do
+    #[arg(long)]
+    pub(crate) rights: bool,
+}
+
+/// How something is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For a person to read
+    Text,
+    /// For a program: one document
+    Json,
 }
 
 /// What to copy from where to where: by files, or without.
@@ -323,7 +370,7 @@ mod tests {
     fn run(line: &str) -> Run {
         match parse(line).unwrap().command {
             Command::Run(run) => run,
-            Command::Check(_) | Command::Offsets(_) | Command::Demo(_) => panic!("{line}"),
+            Command::Plan(_) | Command::Check(_) | Command::Offsets(_) | Command::Demo(_) => panic!("{line}"),
         }
     }
 
@@ -374,6 +421,9 @@ mod tests {
             ("paralog run w.properties --source a:1 --destination b:1 --topics t", "cannot be used with"),
             ("paralog run w.properties c.properties --set a=b", "cannot be used with"),
             ("paralog run --source a:1 --destination b:1 --topics t --set ab", "expected KEY=VALUE"),
+            ("paralog plan", "paralog plan [OPTIONS] WORKER.properties CONNECTOR.properties"),
+            ("paralog plan w.properties c.properties -o yaml", "[possible values: text, json]"),
+            ("paralog plan w.properties c.properties --until-caught-up", "unexpected argument"),
             ("paralog check", "FILES"),
             ("paralog offsets import w.properties c.properties", "--from <FILE>"),
             ("paralog offsets alter w.properties c.properties --topic t", "--to-offset <N>|--to-earliest"),

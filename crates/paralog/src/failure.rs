@@ -49,6 +49,16 @@ impl Failure {
         Failure { code: Failure::INCOMPLETE, text: format!("error: {error:#}\n") }
     }
 
+    /// Everything there was to say is said, and it is not that nothing is left to do.
+    pub(crate) fn pending() -> Failure {
+        Failure { code: Failure::INCOMPLETE, text: String::new() }
+    }
+
+    /// Several failures as one: everything they say, and the code of the first.
+    pub(crate) fn all(failures: impl IntoIterator<Item = Failure>) -> Option<Failure> {
+        failures.into_iter().reduce(|first, next| Failure { text: first.text + &next.text, ..first })
+    }
+
     /// A run that did not come up, or did not do all it was asked to.
     pub(crate) fn run(error: &RunError) -> Failure {
         let code = if error.is_at_start() { Failure::START } else { Failure::INCOMPLETE };

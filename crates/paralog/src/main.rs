@@ -1,7 +1,7 @@
 //! The program `paralog`: reads the command line and says how it went.
 //!
 //! Exit codes: 0 done, 1 wrong arguments, 2 wrong settings, 3 cannot start, 4 stopped before everything was
-//! copied.
+//! copied, or planned something that is still to be done.
 
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ mod files;
 mod limits;
 mod logs;
 mod offsets;
+mod plan;
 mod progress;
 mod run;
 mod screen;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     limits::raise_open_files();
     let result = match cli.command {
         Command::Run(run) => run::run(&run),
+        Command::Plan(asked) => plan::plan(&asked),
         Command::Check(check) => check::check(&check),
         Command::Offsets(offsets) => offsets::offsets(&offsets),
         Command::Demo(demo) => demo::demo(&demo),

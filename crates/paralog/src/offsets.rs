@@ -75,16 +75,7 @@ fn run_to_end<T>(work: impl Future<Output = Result<T, ProgressError>>) -> Result
 }
 
 fn prepared(connectors: &Connectors) -> Result<worker::Prepared, Failure> {
-    let (settings, report) = run::settings(connectors)?;
-    match settings.as_ref().map(worker::prepare) {
-        Some(Ok(prepared)) => Ok(prepared),
-        Some(Err(more)) => {
-            let mut all = report;
-            all.extend(more.problems().into_iter().cloned());
-            Err(Failure::settings(&all))
-        }
-        None => Err(Failure::settings(&report)),
-    }
+    run::prepared(connectors).map(|(prepared, _)| prepared)
 }
 
 fn print(prepared: &worker::Prepared, mut lines: Vec<String>) -> Result<(), Failure> {

@@ -89,6 +89,7 @@ impl View {
         self.news = total(status, |topic| topic.records) != total(&self.status, |topic| topic.records)
             || total(status, |topic| topic.lag_records.unwrap_or(0)) > 0
             || stopped(status) != stopped(&self.status)
+            || gone_topics(status) != gone_topics(&self.status)
             || first_trouble(status) != first_trouble(&self.status);
         self.status = status.clone();
         self.at = Some(now);
@@ -105,11 +106,12 @@ impl View {
         let stopped_partitions = stopped(&self.status);
         let mb_per_s = format_args!("{:.1}", self.rate() / 1e6).to_string();
         let trouble = first_trouble(&self.status);
+        let gone_topics = Some(gone_topics(&self.status)).filter(|count| *count > 0);
         if self.until_caught_up {
             let percent = percent(self.share());
-            info!(%percent, records, %mb_per_s, lag_records, topics, stopped_partitions, trouble, "copying");
+            info!(%percent, records, %mb_per_s, lag_records, topics, stopped_partitions, gone_topics, trouble, "copying");
         } else {
-            info!(records, %mb_per_s, lag_records, topics, stopped_partitions, trouble, "copying");
+            info!(records, %mb_per_s, lag_records, topics, stopped_partitions, gone_topics, trouble, "copying");
         }
     }
 
@@ -123,6 +125,7 @@ impl View {
             if let Some(trouble) = &flow.trouble {
                 lines.push(format!("{}: {trouble}", flow.name));
             }
+            lines.extend(gone(flow));
         }
         let mut shown: Vec<((String, String), &TopicStatus)> = topics(&self.status).collect();
         let all = shown.len();
@@ -174,6 +177,19 @@ impl View {
     }
 }
 
+/// The topics that vanished from the source, a few by name.
+fn gone(flow: &FlowStatus) -> Option<String> {
+    const NAMED_MAX: usize = 3;
+    let named: Vec<String> = flow.gone.iter().take(NAMED_MAX).map(|topic| format!("`{topic}`")).collect();
+    let more = match flow.gone.len().checked_sub(NAMED_MAX) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" and {more} more"),
+    };
+    let named = named.join(", ");
+    let (name, is_any) = (&flow.name, !flow.gone.is_empty());
+    is_any.then(|| format!("{name}: not at the source any more, though copied: {named}{more}"))
+}
+
 fn topics(status: &WorkerStatus) -> impl Iterator<Item = ((String, String), &TopicStatus)> {
     let of = |flow: &FlowStatus, topic: &TopicStatus| (flow.name.clone(), topic.source.to_string());
     status.flows.iter().flat_map(move |flow| flow.topics.iter().map(move |topic| (of(flow, topic), topic)))
@@ -185,6 +201,10 @@ fn total(status: &WorkerStatus, of: impl Fn(&TopicStatus) -> u64) -> u64 {
 
 fn stopped(status: &WorkerStatus) -> usize {
     topics(status).map(|(_, topic)| topic.stopped_partitions).sum()
+}
+
+fn gone_topics(status: &WorkerStatus) -> usize {
+    status.flows.iter().map(|flow| flow.gone.len()).sum()
 }
 
 /// What keeps the copy, or the first part of it that stands, from going on: a topic's own reason says more than
@@ -283,8 +303,15 @@ mod tests {
     }
 
     fn status(topics: Vec<TopicStatus>) -> WorkerStatus {
-        let flow =
-            FlowStatus { name: "f".into(), topics, trouble: None, not_copied: Vec::new(), is_settled: true };
+        let flow = FlowStatus {
+            name: "f".into(),
+            topics,
+            trouble: None,
+            not_copied: Vec::new(),
+            gone: Vec::new(),
+            warnings: Vec::new(),
+            is_settled: true,
+        };
         WorkerStatus { flows: vec![flow] }
     }
 
@@ -344,6 +371,16 @@ mod tests {
         );
         assert!(lines[1].starts_with("t19"));
         assert_eq!(lines[12], "and 8 more topics");
+    }
+
+    #[test]
+    fn topics_that_vanished_are_named_and_news() {
+        let still = status(vec![topic("orders", 5, 0)]);
+        let mut vanished = still.clone();
+        vanished.flows[0].gone = ["a", "b", "c", "d"].map(Into::into).into();
+        let view = view(false, &[still, vanished]);
+        assert!(view.has_news());
+        assert_eq!(view.lines()[0], "f: not at the source any more, though copied: `a`, `b`, `c` and 1 more");
     }
 
     #[test]

@@ -33,16 +33,7 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
     };
     let screen = Screen::new();
     logs::start(&run.logs, &screen);
-    let (settings, report) = settings(&run.connectors)?;
-    let prepared = match settings.as_ref().map(worker::prepare) {
-        Some(Ok(prepared)) => prepared,
-        Some(Err(more)) => {
-            let mut all = report;
-            all.extend(more.problems().into_iter().cloned());
-            return Err(Failure::settings(&all));
-        }
-        None => return Err(Failure::settings(&report)),
-    };
+    let (prepared, report) = prepared(&run.connectors)?;
     for problem in report.problems() {
         log(problem);
     }
@@ -52,8 +43,24 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
     result
 }
 
+/// The connectors asked for, ready to be started, and what there is to say about them.
+pub(crate) fn prepared(run: &Connectors) -> Result<(Prepared, Report), Failure> {
+    let (settings, mut report) = settings(run)?;
+    let prepared = settings.as_ref().map(worker::prepare);
+    let remarks = match &prepared {
+        Some(Ok(prepared)) => &prepared.remarks,
+        Some(Err(errors)) => errors,
+        None => return Err(Failure::settings(&report)),
+    };
+    report.extend(remarks.problems().into_iter().cloned());
+    match prepared {
+        Some(Ok(prepared)) => Ok((prepared, report)),
+        _ => Err(Failure::settings(&report)),
+    }
+}
+
 /// The settings of the connectors asked for, and what there is to say about them.
-pub(crate) fn settings(run: &Connectors) -> Result<(Option<Settings>, Report), Failure> {
+fn settings(run: &Connectors) -> Result<(Option<Settings>, Report), Failure> {
     let direct = &run.direct;
     if let (Some(source), Some(destination), Some(topics)) =
         (&direct.source, &direct.destination, &direct.topics)

@@ -91,7 +91,16 @@ fn direct<'a>(source: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn wrong_arguments_end_with_1() {
     let folder = folder(WORKER, CONNECTOR);
-    for arguments in [&[][..], &["run"], &["rum"], &["run", "w.properties"], &["run", "--source", "a:1"]] {
+    for arguments in [
+        &[][..],
+        &["run"],
+        &["rum"],
+        &["run", "w.properties"],
+        &["run", "--source", "a:1"],
+        &["plan"],
+        &["plan", "w.properties"],
+        &["plan", "w.properties", "c.properties", "-o", "yaml"],
+    ] {
         let ended = paralog(folder.path(), arguments);
         assert_eq!(ended.code, Some(1), "{arguments:?}: {}", ended.err);
         assert!(!ended.err.is_empty() && ended.out.is_empty(), "{arguments:?}");
@@ -108,7 +117,7 @@ fn wrong_settings_end_with_2_and_all_of_them_are_told() {
         .replace("topic.whitelist=test-topic", "topic.regex=(");
     let worker = WORKER.replace("10000", "soon");
     let folder = folder(&worker, &connector);
-    for command in ["run", "check"] {
+    for command in ["run", "plan", "check"] {
         let ended = paralog(folder.path(), &[command, "w.properties", "c.properties"]);
         assert_eq!(ended.code, Some(2), "{}", ended.err);
         for expected in ["w.properties:5: ", "c.properties:3: ", "tasks.max"] {
@@ -125,7 +134,7 @@ fn what_only_the_topic_settings_can_judge_is_told_with_its_place() {
         let connector =
             CONNECTOR.replace("topic.whitelist=test-topic", wrong).replace("${topic}.replica", "one");
         let folder = folder(WORKER, &connector);
-        for command in ["run", "check"] {
+        for command in ["run", "plan", "check"] {
             let ended = paralog(folder.path(), &[command, "w.properties", "c.properties"]);
             assert_eq!(ended.code, Some(2), "{}", ended.err);
             assert!(ended.err.contains(expected), "{expected}: {}", ended.err);
@@ -157,6 +166,12 @@ fn good_files_are_good_without_any_cluster() {
         "{}",
         ended.out
     );
+    for expected in [
+        "    needs READ on topics `test-topic` at the source  (records are read)\n",
+        "    needs CREATE on topics `test-topic.replica` at the destination  (copies that are missing are created; before Kafka 2.0 on the cluster)\n",
+    ] {
+        assert!(ended.out.contains(expected), "{}", ended.out);
+    }
     // Their order does not matter here.
     assert_eq!(paralog(folder.path(), &["check", "c.properties", "w.properties"]).code, Some(0));
 }
@@ -170,6 +185,42 @@ fn an_address_where_nobody_listens_ends_with_3_within_seconds() {
     assert!(ended.err.contains(expected) && ended.err.contains("Connection refused"), "{}", ended.err);
     assert!(ended.err.contains("hint: check that the broker runs"), "{}", ended.err);
     assert!(ended.after < Duration::from_secs(20), "{:?}", ended.after);
+}
+
+#[test]
+fn a_plan_without_its_clusters_ends_with_3_and_is_a_document_all_the_same() {
+    let folder = folder(WORKER, CONNECTOR);
+    let ended = paralog(folder.path(), &["plan", "w.properties", "c.properties", "-o", "json"]);
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
+    let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&document["paralog"], &document["pending"]), (&1.into(), &false.into()));
+    let told = document["connectors"][0]["error"].as_str().unwrap();
+    let expected = "cluster of connector `replicator-source` at 127.0.0.1:1: ";
+    assert!(
+        told.contains(expected) && ended.err.contains(&format!("error: {told}")),
+        "{told}: {}",
+        ended.err
+    );
+    assert!(ended.err.contains("hint: check that the broker runs"), "{}", ended.err);
+    assert_eq!(document["connectors"][0]["rights"][0]["operation"], "READ");
+    assert!(!folder.path().join("connect.offsets").exists());
+}
+
+#[test]
+fn topics_of_the_whitelist_that_are_never_copied_are_told_and_forbid_no_start() {
+    let connector = CONNECTOR.replace("=test-topic", "=test-topic,__consumer_offsets,a b");
+    let folder = folder(WORKER, &connector);
+    let ended = paralog(folder.path(), &["check", "w.properties", "c.properties"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for expected in [
+        "warning: c.properties:7: `topic.whitelist` names `__consumer_offsets`, which is internal to Kafka and never copied",
+        "warning: c.properties:7: `topic.whitelist` names `a b`, which no topic can be called",
+    ] {
+        assert!(ended.out.contains(expected), "{expected}: {}", ended.out);
+    }
+    // As far as the clusters, where nobody listens.
+    let ended = paralog(folder.path(), &["run", "w.properties", "c.properties"]);
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
 }
 
 #[test]

@@ -6,86 +6,91 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::TopicName;
 
 use crate::candidates::{Candidates, NotCopied, NotCopiedReason};
+use crate::diff::Intent;
+use crate::flows::{Ends, conflict};
 use crate::naming::{Naming, check_name};
 use crate::selection::{Selection, Verdict, is_internal_name};
 use crate::settings::quoted;
 
 /// Takes the pairs out of `candidates` that must not be copied, and notes why.
-///
-/// `same_cluster`: source and destination are one cluster. Loops over several flows are not visible here.
-pub(crate) fn refuse(
-    candidates: &mut Candidates,
-    selection: &Selection,
-    naming: &Naming,
-    same_cluster: bool,
-) {
+pub(crate) fn refuse(candidates: &mut Candidates, intent: &Intent, ends: Ends<'_>) {
     let mut sources: BTreeMap<&TopicName, Vec<&TopicName>> = BTreeMap::new();
     for (source, destination) in &candidates.pairs {
         sources.entry(destination).or_default().push(source);
     }
-    let refused: Vec<NotCopied> = candidates
-        .pairs
-        .iter()
-        .filter_map(|(source, destination)| {
-            let why = if let Err(error) = check_name(destination.as_str()) {
-                NotCopiedReason::IllegalName(error)
-            } else if is_internal_name(destination) {
-                NotCopiedReason::InternalName(destination.clone())
-            } else if same_cluster && source == destination {
-                NotCopiedReason::Itself
-            } else if same_cluster && let Some(original) = original(source, selection, naming) {
-                NotCopiedReason::CopyOf(original)
-            } else {
-                let others: Vec<TopicName> =
-                    sources[destination].iter().filter(|other| **other != source).copied().cloned().collect();
-                if others.is_empty() {
-                    return None;
-                }
-                NotCopiedReason::SharedName { destination: destination.clone(), others }
-            };
-            Some(NotCopied { source: source.clone(), why })
-        })
-        .collect();
-    for NotCopied { source, .. } in &refused {
-        candidates.pairs.remove(source);
-    }
-    candidates.not_copied.extend(refused);
-    candidates.not_copied.sort_by(|one, other| one.source.cmp(&other.source));
+    let same_cluster = ends.are_one();
+    let refused = candidates.pairs.iter().filter_map(|(source, destination)| {
+        let why = if let Err(error) = check_name(destination.as_str()) {
+            NotCopiedReason::IllegalName(error)
+        } else if is_internal_name(destination) {
+            NotCopiedReason::InternalName(destination.clone())
+        } else if same_cluster && source == destination {
+            NotCopiedReason::Itself
+        } else if same_cluster && let Some(original) = original(source, intent) {
+            NotCopiedReason::CopyOf(original)
+        } else if let Some(why) = conflict(source, destination, ends, &intent.neighbours) {
+            why
+        } else {
+            let others: Vec<TopicName> =
+                sources[destination].iter().filter(|other| **other != source).copied().cloned().collect();
+            if others.is_empty() {
+                return None;
+            }
+            NotCopiedReason::SharedName { destination: destination.clone(), others }
+        };
+        Some(NotCopied { source: source.clone(), why })
+    });
+    let refused = refused.collect();
+    candidates.refuse(refused);
 }
 
 /// The selected topic whose copy has the name `copy`; it need not exist any more.
-fn original(copy: &TopicName, selection: &Selection, naming: &Naming) -> Option<TopicName> {
-    let original = naming.source(copy)?;
-    (original != *copy && selection.verdict(&original, false) == Verdict::Selected).then_some(original)
+fn original(copy: &TopicName, intent: &Intent) -> Option<TopicName> {
+    let original = intent.naming.source(copy)?;
+    (original != *copy && intent.selection.verdict(&original, false) == Verdict::Selected).then_some(original)
 }
 
-/// What is wrong with selection and naming whatever the clusters hold; a sentence each, for `check` without
-/// connecting. Empty if nothing is.
-pub fn check_settings(selection: &Selection, naming: &Naming) -> Vec<String> {
+/// Something that is wrong with a connector's settings, whatever the clusters hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingProblem {
+    /// The property it is about.
+    pub property: &'static str,
+    /// What is wrong, one sentence.
+    pub text: String,
+    /// Nothing can be copied before it is mended; else only what it names is not.
+    pub forbids_start: bool,
+}
+
+/// What is wrong with selection and naming whatever the clusters hold, for `check` without connecting. Names of
+/// `topic.whitelist` that are no topic's, or the cluster's own, are told where that list is read.
+pub fn check_settings(selection: &Selection, naming: &Naming) -> Vec<SettingProblem> {
+    const RENAME: &str = "topic.rename.format";
     let mut problems = Vec::new();
+    let mut tell = |property, forbids_start, text: String| {
+        problems.push(SettingProblem { property, text, forbids_start });
+    };
     if selection.is_empty() {
-        problems.push("no topic is selected: set topic.whitelist or topic.regex".to_owned());
+        let text = "no topic is selected: set topic.whitelist or topic.regex".to_owned();
+        tell("topic.whitelist", true, text);
     }
-    let wanted: BTreeSet<&TopicName> = selection.whitelist.difference(&selection.blacklist).collect();
+    let wanted: BTreeSet<&TopicName> = selection
+        .whitelist
+        .difference(&selection.blacklist)
+        .filter(|name| check_name(name.as_str()).is_ok() && !is_internal_name(name))
+        .collect();
     if naming.is_fixed() && wanted.len() > 1 {
         let names: Vec<TopicName> = wanted.iter().copied().cloned().collect();
-        problems.push(format!(
-            "topic.rename.format `{naming}` gives one name to {}; put ${{topic}} into it",
-            quoted(&names)
-        ));
+        let names = quoted(&names);
+        let text =
+            format!("topic.rename.format `{naming}` gives one name to {names}; put ${{topic}} into it");
+        tell(RENAME, true, text);
     }
     if naming.is_fixed() && is_internal_name(&naming.destination(&TopicName::from(""))) {
-        problems.push(format!("topic.rename.format `{naming}` names a topic of the cluster itself"));
+        tell(RENAME, true, format!("topic.rename.format `{naming}` names a topic of the cluster itself"));
     }
     for name in wanted {
-        let destination = naming.destination(name);
-        if let Err(error) = check_name(name.as_str()) {
-            problems.push(format!("topic.whitelist: {error}"));
-        } else if let Err(error) = check_name(destination.as_str()) {
-            problems.push(format!("topic.rename.format `{naming}` for `{name}`: {error}"));
-        } else if is_internal_name(name) {
-            problems
-                .push(format!("topic.whitelist: `{name}` belongs to the cluster itself and is never copied"));
+        if let Err(error) = check_name(naming.destination(name).as_str()) {
+            tell(RENAME, false, format!("topic.rename.format `{naming}` for `{name}`: {error}"));
         }
     }
     problems
@@ -96,13 +101,19 @@ mod tests {
     use super::*;
     use crate::pattern::Pattern;
 
+    /// What forbids the start is marked with `!`.
     fn check(whitelist: &[&str], regex: Option<&str>, format: &str, expected: &[&str]) {
         let selection = Selection {
             whitelist: whitelist.iter().map(|name| TopicName::from(*name)).collect(),
             blacklist: ["out".into()].into(),
             regex: regex.map(|regex| Pattern::new(regex).unwrap()),
         };
-        assert_eq!(check_settings(&selection, &Naming::new(format).unwrap()), expected);
+        let problems = check_settings(&selection, &Naming::new(format).unwrap());
+        let told = problems.iter().map(|problem| match problem.forbids_start {
+            true => format!("! {}", problem.text),
+            false => problem.text.clone(),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -110,27 +121,25 @@ mod tests {
         check(&["a", "b"], None, "${topic}.replica", &[]);
         check(&["a", "out"], None, "one", &[]);
         check(&[], Some("a.*"), "one", &[]);
-        check(&["out"], None, "${topic}", &["no topic is selected: set topic.whitelist or topic.regex"]);
+        check(&["out"], None, "${topic}", &["! no topic is selected: set topic.whitelist or topic.regex"]);
         check(
             &["a", "b"],
             None,
             "one",
-            &["topic.rename.format `one` gives one name to `a`, `b`; put ${topic} into it"],
+            &["! topic.rename.format `one` gives one name to `a`, `b`; put ${topic} into it"],
         );
-        check(
-            &["a b", "__consumer_offsets"],
-            None,
-            "x${topic}",
-            &[
-                "topic.whitelist: `__consumer_offsets` belongs to the cluster itself and is never copied",
-                "topic.whitelist: topic name `a b` contains ` `; letters, digits, `.`, `_` and `-` are allowed",
-            ],
+        check(&["a b", "__consumer_offsets", "a"], None, "one", &[]);
+        let long = "x".repeat(245);
+        let told = format!(
+            "topic.rename.format `${{topic}}.copy` for `{long}`: topic name `{long}.copy` has 250 characters, at \
+             most 249 are allowed"
         );
+        check(&["a", &long], None, "${topic}.copy", &[&told]);
         check(
             &["a"],
             None,
             "__consumer_offsets",
-            &["topic.rename.format `__consumer_offsets` names a topic of the cluster itself"],
+            &["! topic.rename.format `__consumer_offsets` names a topic of the cluster itself"],
         );
     }
 }

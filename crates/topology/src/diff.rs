@@ -7,6 +7,7 @@ use model::{PartitionId, RewriteRule, Route, TimestampRule, TopicName, TopicPart
 use crate::candidates::Candidates;
 use crate::check::refuse;
 use crate::desired::{Desired, TopicPolicy, desired};
+use crate::flows::{Ends, Neighbour};
 use crate::naming::{Naming, collides};
 use crate::plan::{Action, BlockReason, Blocked, Change, Held, HeldBack, Plan, Step, Warning};
 use crate::selection::Selection;
@@ -25,6 +26,8 @@ pub struct Intent {
     pub naming: Naming,
     /// How their copies are made and kept.
     pub topics: TopicPolicy,
+    /// The other flows of the same worker.
+    pub neighbours: Vec<Neighbour>,
 }
 
 /// What makes `destination` fit `source`: a pure function, the same for the same snapshots.
@@ -39,8 +42,8 @@ pub fn plan(
     held: &HeldBack,
 ) -> Plan {
     let mut candidates = candidates.clone();
-    let same_cluster = source.cluster_id.is_some() && source.cluster_id == destination.cluster_id;
-    refuse(&mut candidates, &intent.selection, &intent.naming, same_cluster);
+    let ends = Ends { source: source.cluster_id.as_deref(), destination: destination.cluster_id.as_deref() };
+    refuse(&mut candidates, intent, ends);
 
     let mut diff =
         Diff { destination, policy: &intent.topics, held, plan: Plan::default(), created: BTreeSet::new() };
@@ -55,6 +58,8 @@ pub fn plan(
     }
     let mut plan = diff.plan;
     plan.not_copied = candidates.not_copied;
+    plan.unselected = candidates.unselected;
+    plan.warnings.extend(candidates.warnings);
     plan.steps.sort_by(|one, other| one.topic.cmp(&other.topic));
     plan.blocked.sort_by(|one, other| one.destination.cmp(&other.destination));
     plan.warnings.sort();
@@ -169,6 +174,14 @@ impl Diff<'_> {
     /// The partitions the copy will have, and the step that gets it there.
     fn partitions(&mut self, pair: &Pair<'_>, copy: &Topic, desired: &Desired) -> i32 {
         let (from, to) = (copy.partitions, desired.partitions);
+        if from > to {
+            let text = format!(
+                "it has {from} partitions, `{}` has {to}: the others get no records, and producers of its own \
+                 put keys elsewhere than the copy does",
+                pair.source
+            );
+            self.warn(pair, text);
+        }
         if from >= to {
             return from;
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! source   ─▶ Snapshot ─▶ Candidates ─┐ (which topics, under which names)
 //!                  │                  ▼
-//!                  └──────────────▶ plan ─▶ Plan { steps, blocked, not_copied, warnings, routes }
+//!                  └──────────────▶ plan ─▶ Plan { steps, blocked, not_copied, …, routes }
 //! destination ─▶ Snapshot ────────────▲
 //! ```
 //!
@@ -15,11 +15,14 @@ mod candidates;
 mod check;
 mod desired;
 mod diff;
+mod flows;
 mod java_property;
 mod java_regex;
 mod naming;
 mod pattern;
 mod plan;
+mod plan_json;
+pub mod rights;
 mod selection;
 mod setting_names;
 pub mod settings;
@@ -28,10 +31,11 @@ pub mod snapshot;
 mod sync;
 mod wanted;
 
-pub use candidates::{Candidates, NotCopied, NotCopiedReason};
-pub use check::check_settings;
+pub use candidates::{Candidates, NotCopied, NotCopiedReason, Unselected};
+pub use check::{SettingProblem, check_settings};
 pub use desired::TopicPolicy;
 pub use diff::{Intent, plan};
+pub use flows::{Neighbour, Rival, leave_to_rivals, rivals};
 pub use naming::{NAME_CHARS_MAX, NameError, Naming, NamingError, check_name, collides};
 pub use pattern::{Pattern, PatternError, TooCostly};
 pub use plan::{Action, BlockReason, Blocked, Change, Difference, Held, HeldBack, Plan, Step, Warning};

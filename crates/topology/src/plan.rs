@@ -6,8 +6,8 @@ use std::fmt;
 
 use model::{Route, TopicName};
 
-use crate::candidates::NotCopied;
-use crate::settings::{Chosen, LeftOut};
+use crate::candidates::{NotCopied, Unselected};
+use crate::settings::{Chosen, LeftOut, quoted};
 
 /// The steps towards what is wanted, and the state once they are done.
 ///
@@ -20,6 +20,8 @@ pub struct Plan {
     pub blocked: Vec<Blocked>,
     /// Source topics that were asked for and are not copied. Sorted by topic.
     pub not_copied: Vec<NotCopied>,
+    /// Source topics that nobody asked for, as far as the source was asked about them.
+    pub unselected: Unselected,
     /// What is copied with a flaw, what the steps will delete, or what could not be learnt. Sorted by topic.
     pub warnings: Vec<Warning>,
     /// Settings in which copies stay different from their sources on purpose. Sorted by topic.
@@ -163,6 +165,16 @@ pub enum Held {
 /// What is held back, each with what the destination said.
 pub type HeldBack = BTreeMap<Held, String>;
 
+impl Plan {
+    /// Whether there is something to do: a change to make, or something that was asked for and cannot be
+    /// copied before somebody does something. Warnings do not count, nor what is left out for good.
+    pub fn is_pending(&self) -> bool {
+        !self.steps.is_empty()
+            || !self.blocked.is_empty()
+            || self.not_copied.iter().any(|not| not.why.is_open())
+    }
+}
+
 impl Step {
     /// What to hold back after the destination refused this step with `message`; `about_settings`: it said
     /// that a setting is not acceptable.
@@ -302,6 +314,29 @@ impl fmt::Display for Difference {
     }
 }
 
+impl fmt::Display for Unselected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// A list of thousands is not read; the JSON has them all.
+        const NAMED_MAX: usize = 5;
+        for (why, topics) in [
+            ("not selected", &self.not_asked),
+            ("left out by topic.blacklist", &self.blacklisted),
+            ("the source's own", &self.internal),
+        ] {
+            if topics.is_empty() {
+                continue;
+            }
+            let named = quoted(&topics[..topics.len().min(NAMED_MAX)]);
+            let more = match topics.len().checked_sub(NAMED_MAX) {
+                None | Some(0) => String::new(),
+                Some(more) => format!(" and {more} more"),
+            };
+            writeln!(f, "{why}: {} ({named}{more})", Count(topics.len() as u64, "topic"))?;
+        }
+        Ok(())
+    }
+}
+
 /// `1 partition`, `2 partitions`.
 pub(crate) struct Count<N>(pub(crate) N, pub(crate) &'static str);
 
@@ -368,6 +403,7 @@ impl fmt::Display for Plan {
             writeln!(f, "not copied `{source}`: {why}")?;
             writeln!(f, "    hint: {}", why.hint())?;
         }
+        write!(f, "{}", self.unselected)?;
         for warning in &self.warnings {
             writeln!(f, "warning {warning}")?;
         }

@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use model::TimestampRule;
 use pipeline::{ExistingRecords, Isolation};
 use properties::{
-    ClusterSettings, ConnectorSettings, Problem, Report, Settings, TimestampType, WorkerSettings,
+    ClusterSettings, ConnectorSettings, OffsetStorage, Problem, Report, Settings, TimestampType,
+    WorkerSettings,
 };
-use topology::{Naming, Pattern, Selection, SettingNames, TopicPolicy, check_settings};
+use topology::rights::{Claims, Right, rights};
+use topology::{Naming, Pattern, Selection, SettingNames, SettingProblem, TopicPolicy, check_settings};
 
 use crate::start_up::End;
 
@@ -31,6 +33,35 @@ pub(crate) struct Connector {
 pub struct Prepared {
     pub(crate) worker: WorkerSettings,
     pub(crate) connectors: Vec<Connector>,
+    /// What there is to say about them that forbids no start.
+    pub remarks: Report,
+}
+
+impl Prepared {
+    /// What each connector's users must be allowed to do, by the connector's name, as far as that is told by the
+    /// settings alone.
+    pub fn rights(&self) -> Vec<(String, Vec<Right>)> {
+        let of = |connector: &Connector| (connector.name.clone(), connector.rights(&self.worker, None));
+        self.connectors.iter().map(of).collect()
+    }
+}
+
+impl Connector {
+    /// What its users must be allowed to do. `since_2_8`: the destination is of 2.8 or newer, if that is known.
+    pub(crate) fn rights(&self, worker: &WorkerSettings, since_2_8: Option<bool>) -> Vec<Right> {
+        rights(&Claims {
+            selection: &self.control.selection,
+            naming: &self.control.naming,
+            topics: &self.control.topics,
+            group: self.pipeline.start_group.as_deref(),
+            commits: self.pipeline.source_group.is_some(),
+            progress_topic: match &worker.offset_storage {
+                OffsetStorage::File(_) => None,
+                OffsetStorage::Topic(settings) => Some(settings.topic.as_str()),
+            },
+            destination_since_2_8: since_2_8,
+        })
+    }
 }
 
 /// Writing the offsets file must not wait for the transcoding of a large batch.
@@ -57,7 +88,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, Report> {
     if report.has_errors() {
         return Err(report);
     }
-    Ok(Prepared { worker: settings.worker.clone(), connectors })
+    Ok(Prepared { worker: settings.worker.clone(), connectors, remarks: report })
 }
 
 fn prepare_one(
@@ -90,12 +121,14 @@ fn prepare_one(
         regex,
     };
     let problems = check_settings(&selection, &naming);
-    for problem in &problems {
-        // Each begins with the property it is about.
-        let property = problem.split([' ', ':']).next().unwrap_or_default();
-        refuse(property, problem.clone());
+    for SettingProblem { property, text, forbids_start } in &problems {
+        let place = connector.place(property);
+        report.push(match forbids_start {
+            true => Problem::error(place, text),
+            false => Problem::warning(place, text),
+        });
     }
-    if !problems.is_empty() {
+    if problems.iter().any(|problem| problem.forbids_start) {
         return None;
     }
     let end = |side: &'static str, property: &'static str, cluster: &ClusterSettings| End {
@@ -148,6 +181,7 @@ fn control_options(connector: &ConnectorSettings, selection: Selection, naming: 
         poll_interval: topics.poll_interval,
         config_sync_interval: topics.config_sync_interval,
         create_backoff: topics.create_backoff,
+        others: Vec::new(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Connectors and their life: settings to planes, what they remember, start to stop.
 //!
-//! [`prepare`] turns settings into options, [`run`] runs them. Everything about protocol and batches is
-//! below, everything about the command line above.
+//! [`prepare`] turns settings into options, [`plan`] says what would be done with them, [`run`] does it.
+//! Everything about protocol and batches is below, everything about the command line above.
 #![allow(clippy::disallowed_methods, reason = "this crate acts: it reads the clock")]
 
 mod connector;
+mod plan;
 pub mod progress;
+mod reached;
 mod run;
 mod start_up;
 mod status;
@@ -13,6 +15,7 @@ pub mod stores;
 
 pub use client::OutOfFiles;
 pub use connector::{Prepared, blocking_threads_max, prepare};
+pub use plan::{Planned, document, plan};
 pub use run::{Outcome, RunError, run};
 pub use start_up::{End, ReachError, chain};
 pub use status::{FlowStatus, TopicStatus, WorkerStatus};

@@ -13,17 +13,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Cluster;
-use control::{Control, ControlStatus};
+use control::{Control, ControlStatus, ObserveError};
 use model::Routes;
 use pipeline::{Pipeline, PipelineError, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
-use topology::NotCopiedReason;
 use tracing::{info, warn};
 
 use crate::connector::{Connector, Prepared};
-use crate::start_up::{ReachError, chain, reach};
+use crate::reached::{Reached, others};
+use crate::start_up::{ReachError, chain};
 use crate::status::{FlowView, Routed, Verdict, WorkerStatus};
 use crate::stores::Storage;
 
@@ -47,7 +46,16 @@ pub enum RunError {
     Offsets(StoreError),
     /// A cluster cannot be used. Nothing was started.
     #[error(transparent)]
-    Reach(ReachError),
+    Reach(Box<ReachError>),
+    /// A cluster that was reached cannot be asked for what is to be planned.
+    #[error("cannot plan connector `{connector}`")]
+    Unobserved {
+        /// Its name.
+        connector: String,
+        /// Why.
+        #[source]
+        source: ObserveError,
+    },
     /// A connector's data plane did not come up. Nothing was copied.
     #[error("cannot start connector `{connector}`")]
     Pipeline {
@@ -102,6 +110,7 @@ impl RunError {
         match self {
             RunError::Offsets(_)
             | RunError::Reach(_)
+            | RunError::Unobserved { .. }
             | RunError::Pipeline { .. }
             | RunError::OtherDestination { .. }
             | RunError::Itself { .. } => true,
@@ -126,7 +135,7 @@ impl RunError {
             RunError::Stop { .. } => Some(String::from(
                 "nothing is lost: the next start looks at the destination and goes on at the exact record",
             )),
-            RunError::Offsets(_) | RunError::Pipeline { .. } => None,
+            RunError::Offsets(_) | RunError::Unobserved { .. } | RunError::Pipeline { .. } => None,
         }
     }
 }
@@ -181,11 +190,18 @@ pub async fn run(
 async fn start(connectors: &[Connector], storage: &Storage) -> Result<Vec<Flow>, RunError> {
     let mut reached = Vec::new();
     for connector in connectors {
-        reached.push(reach_both(connector, storage).await?);
+        let clusters = Reached::reach(connector).await?;
+        // Before topics are created there.
+        let stored = storage.look(&connector.name).await.map_err(RunError::Offsets)?;
+        clusters.check(connector, stored.producer.as_ref())?;
+        reached.push((connector, clusters));
     }
     let mut flows = Vec::new();
-    for (connector, (source, destination)) in connectors.iter().zip(reached) {
-        let control = Control::start(source.clone(), destination.clone(), connector.control.clone());
+    for (index, (connector, clusters)) in reached.iter().enumerate() {
+        let (source, destination) = (clusters.source.clone(), clusters.destination.clone());
+        let mut options = connector.control.clone();
+        options.others = others(&reached, index);
+        let control = Control::start(source.clone(), destination.clone(), options);
         let routes = control.routes();
         let store = storage.store(&connector.name);
         let pipeline =
@@ -204,44 +220,6 @@ async fn start(connectors: &[Connector], storage: &Storage) -> Result<Vec<Flow>,
         }
     }
     Ok(flows)
-}
-
-async fn reach_both(connector: &Connector, storage: &Storage) -> Result<(Cluster, Cluster), RunError> {
-    let source = Cluster::new(connector.source.clone());
-    let destination = Cluster::new(connector.destination.clone());
-    let (at_source, at_destination) = tokio::try_join!(
-        reach(&source, &connector.source_end),
-        reach(&destination, &connector.destination_end)
-    )
-    .map_err(RunError::Reach)?;
-    info!(
-        connector = connector.name,
-        source = connector.source_end.bootstrap,
-        source_cluster = at_source.cluster_id.as_deref().unwrap_or("unknown"),
-        source_brokers = at_source.brokers.len(),
-        destination = connector.destination_end.bootstrap,
-        destination_cluster = at_destination.cluster_id.as_deref().unwrap_or("unknown"),
-        destination_brokers = at_destination.brokers.len(),
-        "clusters reached"
-    );
-    // Before topics are created there.
-    let stored = storage.look(&connector.name).await.map_err(RunError::Offsets)?.producer;
-    if let (Some(stored), Some(present)) =
-        (stored.and_then(|producer| producer.destination_cluster_id), &at_destination.cluster_id)
-        && stored != *present
-    {
-        let (connector, present) = (connector.name.clone(), present.clone());
-        return Err(RunError::OtherDestination { connector, stored, present });
-    }
-    if let (Some(one), Some(other)) = (at_source.cluster_id, at_destination.cluster_id)
-        && one == other
-    {
-        if connector.control.naming.is_unchanged() {
-            return Err(RunError::Itself { connector: connector.name.clone(), cluster_id: one });
-        }
-        info!(connector = connector.name, cluster = one, "source and destination are the same cluster");
-    }
-    Ok((source, destination))
 }
 
 /// Looks at the connectors from time to time. Returns when there is a verdict, if one is asked for.
@@ -320,10 +298,7 @@ fn routed(control: &ControlStatus, routes: &Routes) -> Routed {
     let trouble = |cluster: &str, error: &Option<String>| {
         error.as_ref().map(|error| format!("the {cluster} cluster cannot be asked for its topics: {error}"))
     };
-    let missing = control.not_copied.iter().filter(|not| {
-        // Named twice: left out because somebody wants it to be.
-        not.why != NotCopiedReason::Blacklisted
-    });
+    let missing = control.not_copied.iter().filter(|not| not.why.is_open());
     let missing = missing.map(|not| format!("topic `{}`: {} ({})", not.source, not.why, not.why.hint()));
     let blocked = control.blocked.iter().map(|blocked| {
         let from = match blocked.partitions_from {
@@ -339,5 +314,7 @@ fn routed(control: &ControlStatus, routes: &Routes) -> Routed {
         trouble: trouble("source", &control.source_error)
             .or(trouble("destination", &control.destination_error)),
         not_copied: missing.chain(blocked).collect(),
+        gone: control.gone.clone(),
+        warnings: control.warnings.iter().map(ToString::to_string).collect(),
     }
 }

@@ -26,6 +26,10 @@ pub struct FlowStatus {
     pub trouble: Option<String>,
     /// Topics that are asked for and not copied, each with the reason.
     pub not_copied: Vec<String>,
+    /// Topics that were copied since the start and are not at the source any more. Their copies stay.
+    pub gone: Vec<TopicName>,
+    /// What is copied with a flaw, or could not be learnt.
+    pub warnings: Vec<String>,
     /// Both clusters were observed, and every lane of the routes in force knows what there is to copy.
     pub is_settled: bool,
 }
@@ -131,6 +135,10 @@ pub(crate) struct Routed {
     pub(crate) trouble: Option<String>,
     /// Topics that are asked for and not copied, with the reasons.
     pub(crate) not_copied: Vec<String>,
+    /// Topics that vanished from the source.
+    pub(crate) gone: Vec<TopicName>,
+    /// What is copied with a flaw.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl FlowView {
@@ -188,6 +196,8 @@ impl FlowView {
             topics: topics.into_values().collect(),
             trouble: pipeline.trouble.as_ref().map(ToString::to_string).or_else(|| routed.trouble.clone()),
             not_copied: routed.not_copied.clone(),
+            gone: routed.gone.clone(),
+            warnings: routed.warnings.clone(),
             is_settled: self.is_settled,
         }
     }

@@ -214,7 +214,12 @@ fn read_selection(file: &File<'_>, report: &mut Report) -> SelectionSettings {
 fn is_internal(topic: &str) -> bool {
     matches!(
         topic,
-        "__consumer_offsets" | "__transaction_state" | "__share_group_state" | "__cluster_metadata"
+        "__cluster_metadata"
+            | "__consumer_offsets"
+            | "__consumer_timestamps"
+            | "__remote_log_metadata"
+            | "__share_group_state"
+            | "__transaction_state"
     )
 }
 

@@ -3,9 +3,11 @@
 // Clusters and files are waited for against the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod plan;
 #[path = "../prepared/mod.rs"]
 mod prepared;
 mod progress;
+mod rights;
 mod topic;
 
 use std::path::{Path, PathBuf};

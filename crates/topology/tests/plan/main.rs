@@ -1,5 +1,7 @@
 //! Plans as text, and the invariants that every plan keeps.
 
+mod selected;
+
 use std::collections::BTreeMap;
 
 use model::{TimestampRule, TopicId, TopicName};
@@ -81,7 +83,7 @@ fn intent(whitelist: &[&str], format: &str) -> Intent {
             ..Selection::default()
         },
         naming: Naming::new(format).expect("a format"),
-        topics: TopicPolicy::default(),
+        ..Intent::default()
     }
 }
 
@@ -510,6 +512,20 @@ fn brokers_are_asked_for_their_defaults_only_where_something_is_set_on_one_side(
 }
 
 #[test]
+fn a_changed_setting_is_told_as_json_with_what_it_was() {
+    let wide = "message.timestamp.after.max.ms=9223372036854775807";
+    let (source, destination) = (with(source(), "t", "1 1"), destination());
+    let destination = with(destination, "t", &format!("1 1 compression.type=zstd {wide}"));
+    let plan = planned(&source, &destination, &intent(&["t"], "${topic}"), &HeldBack::new());
+    assert_eq!(
+        plan.json()["steps"][0]["changes"].to_string(),
+        "[{\"key\":\"compression.type\",\"from\":\"zstd\",\"to\":\"producer\",\
+         \"why\":\"batches keep the codec and the bytes they have at the source\"}]"
+    );
+    assert_eq!(plan.json()["steps"][0]["action"], "set_config");
+}
+
+#[test]
 fn topics_that_cannot_be_created_are_blocked_and_the_others_go_on() {
     let mut source = with(source(), "big", "1 3");
     source = with(source, "refused", "1 1");
@@ -543,6 +559,7 @@ blocked `refused` -> `refused`: the destination refused: POLICY_VIOLATION (44): 
     hint: change what the destination refuses, or create the topic there yourself; it is tried again every topic.create.backoff.ms
 blocked `secret` -> `secret`: the destination does not tell about it: TOPIC_AUTHORIZATION_FAILED (29)
     hint: give the destination's user DESCRIBE on the topic
+warning `fine`: it has 3 partitions, `fine` has 1: the others get no records, and producers of its own put keys elsewhere than the copy does
 copying 1 partition of 1 topic
     `fine` -> `fine`  (1 partition)
 ",
@@ -559,6 +576,7 @@ copying 1 partition of 1 topic
         "
 blocked `big` -> `big`: it is not at the destination, and topic.auto.create=false; it should have 1 partition
     hint: create it, or set topic.auto.create=true
+not selected: 5 topics (`a.b`, `fine`, `hidden`, `refused`, `secret`)
 copying 0 partitions of 0 topics
 ",
     );
@@ -593,81 +611,6 @@ blocked `t` -> `t`: it has 2 partitions at the destination and 4 at the source, 
 copying 0 partitions of 0 topics
 ",
     );
-}
-
-#[test]
-fn what_must_not_be_copied_is_refused_with_the_reason() {
-    let mut source = with(source(), "a", "1 1");
-    source = with(source, "b", "1 1");
-    source.troubled.insert("c".into(), "TOPIC_AUTHORIZATION_FAILED (29)".into());
-    source = with(source, "__consumer_offsets", "50 1");
-    let mut both_ways = intent(&["a", "b", "c", "d", "e", "__consumer_offsets"], "copy");
-    both_ways.selection.blacklist.insert("e".into());
-    check(
-        &source,
-        &destination(),
-        &both_ways,
-        "
-not copied `__consumer_offsets`: it belongs to the source cluster itself
-    hint: groups and transactions are not copied as topics; take it out
-not copied `a`: its copy would be `copy`, like that of `b`
-    hint: put ${topic} into topic.rename.format, so that each topic keeps a copy of its own
-not copied `b`: its copy would be `copy`, like that of `a`
-    hint: put ${topic} into topic.rename.format, so that each topic keeps a copy of its own
-not copied `c`: the source does not tell about it: TOPIC_AUTHORIZATION_FAILED (29)
-    hint: give the source's user DESCRIBE on it
-not copied `d`: it is in topic.whitelist and not at the source
-    hint: create it, give the source's user DESCRIBE on it, or take it out of topic.whitelist; it is looked for on every topic.poll.interval.ms
-not copied `e`: it is in topic.whitelist and in topic.blacklist
-    hint: topic.blacklist wins; take it out of one of the two
-copying 0 partitions of 0 topics
-",
-    );
-}
-
-#[test]
-fn within_one_cluster_neither_topics_to_themselves_nor_copies_are_copied() {
-    let wide = "message.timestamp.after.max.ms=9223372036854775807";
-    let mut cluster = with(cluster("one", 1, BROKER_4), "a", "1 1");
-    cluster = with(cluster, "a.replica", &format!("1 1 {wide}"));
-    cluster = with(cluster, "a.replica.replica", "1 1");
-    let mut intent = intent(&[], "${topic}.replica");
-    intent.selection.regex = Some(Pattern::new("a.*").unwrap());
-    check(
-        &cluster,
-        &cluster,
-        &intent,
-        "
-not copied `a.replica`: source and destination are one cluster, where it is the copy of `a`
-    hint: exclude copies in topic.regex, or name it in topic.blacklist
-not copied `a.replica.replica`: source and destination are one cluster, where it is the copy of `a.replica`
-    hint: exclude copies in topic.regex, or name it in topic.blacklist
-copying 1 partition of 1 topic
-    `a` -> `a.replica`  (1 partition)
-",
-    );
-    intent.naming = Naming::unchanged();
-    intent.selection.regex = Some(Pattern::new("a").unwrap());
-    check(
-        &cluster,
-        &cluster,
-        &intent,
-        "
-not copied `a`: source and destination are one cluster, it would be copied to itself
-    hint: give copies another name with topic.rename.format
-copying 0 partitions of 0 topics
-",
-    );
-}
-
-#[test]
-fn a_name_too_long_for_kafka_is_refused() {
-    let long = "x".repeat(245);
-    let source = with(source(), &long, "1 1");
-    let plan = planned(&source, &destination(), &intent(&[&long], "${topic}.replica"), &HeldBack::new());
-    assert_eq!(plan.routes, []);
-    let why = plan.not_copied[0].why.to_string();
-    assert!(why.ends_with("has 253 characters, at most 249 are allowed"), "{why}");
 }
 
 #[test]
