@@ -1,6 +1,7 @@
 //! A folder for one test's files, and the program run on them.
 
 use real_kafka::Process;
+use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -175,16 +176,30 @@ impl Desk {
         Outcome { code: status.code(), output: fs::read_to_string(process.log()).unwrap() }
     }
 
-    /// Runs `paralog run … --until-caught-up` on this connector file, which must succeed.
+    /// Runs `paralog run … --until-caught-up` on these connector files.
+    pub(crate) fn run_until_caught_up(&self, connectors: &[&Path]) -> Outcome {
+        let worker = self.worker();
+        let mut arguments = vec!["run".as_ref(), worker.as_os_str(), "--until-caught-up".as_ref()];
+        arguments.extend(connectors.iter().map(|connector| connector.as_os_str()));
+        self.run_to_end(&arguments)
+    }
+
+    /// The same on one, which must succeed.
     pub(crate) fn catch_up(&self, connector: &Path) -> String {
-        let outcome = self.run_to_end(&[
-            "run".as_ref(),
-            self.worker().as_os_str(),
-            connector.as_os_str(),
-            "--until-caught-up".as_ref(),
-        ]);
+        let outcome = self.run_until_caught_up(&[connector]);
         assert_eq!(outcome.code, Some(0), "{}", outcome.output);
         outcome.output
+    }
+
+    /// Runs `paralog plan … -o json` on this connector file, and gives the exit code and the document.
+    pub(crate) fn plan(&self, connector: &Path) -> (Option<i32>, Value) {
+        let worker = self.worker();
+        let arguments =
+            ["plan".as_ref(), "-o".as_ref(), "json".as_ref(), worker.as_os_str(), connector.as_os_str()];
+        let outcome = self.run_to_end(&arguments);
+        // What there is to say about the settings comes first.
+        let start = outcome.output.find("{\n").unwrap_or_else(|| panic!("{}", outcome.output));
+        (outcome.code, serde_json::from_str(&outcome.output[start..]).unwrap())
     }
 }
 

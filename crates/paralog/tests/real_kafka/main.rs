@@ -7,8 +7,28 @@
 // Tests wait for other processes and read clocks, against deadlines.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
+/// Makes a test of each function, once for each version of the source that the acceptance list is about.
+macro_rules! from_each_source {
+    ($($row:ident),+ $(,)?) => {
+        from_each_source!(from_2_8_2, "2.8.2", $($row),+);
+        from_each_source!(from_4_3_1, "4.3.1", $($row),+);
+    };
+    ($module:ident, $version:literal, $($row:ident),+) => {
+        mod $module {
+            $(
+                #[test]
+                #[cfg_attr(not(feature = "real-kafka"), ignore = "needs real Kafka: cargo xtask test")]
+                fn $row() {
+                    super::$row($version);
+                }
+            )+
+        }
+    };
+}
+
 mod aged;
 mod cost;
+mod creation;
 mod desk;
 mod faithful;
 mod faults;
@@ -18,6 +38,7 @@ mod offset_topic;
 mod pair;
 mod quick_start;
 mod restart;
+mod selection;
 mod sync;
 mod topics;
 mod transactions;

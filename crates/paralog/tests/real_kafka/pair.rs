@@ -12,9 +12,10 @@ pub(crate) struct Side {
     pub(crate) bootstrap: String,
     pub(crate) kafka: Distribution,
     cluster: Mutex<Cluster>,
+    helper: Mutex<Option<Session>>,
 }
 
-/// Two clusters of one broker each.
+/// Two clusters, of as many brokers each.
 pub(crate) struct Pair {
     pub(crate) source: Side,
     pub(crate) destination: Side,
@@ -45,12 +46,18 @@ impl Side {
     pub(crate) fn start(version: &str, config: &Config) -> Side {
         let kafka = Distribution::resolve(version).unwrap();
         let cluster = Cluster::start(&kafka, config).unwrap();
-        Side { bootstrap: cluster.bootstrap(), kafka, cluster: Mutex::new(cluster) }
+        Side { bootstrap: cluster.bootstrap(), kafka, cluster: Mutex::new(cluster), helper: Mutex::default() }
     }
 
     /// A helper JVM of this side's version. Each test has its own: calls take their time.
     pub(crate) fn session(&self) -> Session {
         self.kafka.session().unwrap()
+    }
+
+    /// Does something short with the helper JVM that all tests of this cluster share: one costs a second of CPU.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Session) -> T) -> T {
+        let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
+        work(helper.get_or_insert_with(|| self.session()))
     }
 
     pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
@@ -74,15 +81,20 @@ impl Pair {
 
     /// Two clusters of one broker each, the same ones for all tests that hold them now: use topics of your own.
     pub(crate) fn shared(source: &str, destination: &str) -> Hold {
+        Pair::shared_of(1, source, destination)
+    }
+
+    /// The same of so many brokers each.
+    pub(crate) fn shared_of(brokers: u16, source: &str, destination: &str) -> Hold {
         static PAIRS: Mutex<BTreeMap<String, Weak<Pair>>> = Mutex::new(BTreeMap::new());
         let mut pairs = PAIRS.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = pairs.entry(format!("{source} {destination}")).or_default();
+        let held = pairs.entry(format!("{brokers} {source} {destination}")).or_default();
         if let Some(pair) = held.upgrade() {
             return Hold(pair);
         }
         // The source compacts as soon as it can, the destination not at all: a copy is to be looked at first.
-        let compacting = Config::brokers(1).with("log.cleaner.backoff.ms", "200");
-        let keeping = Config::brokers(1).with("log.cleaner.backoff.ms", "3600000");
+        let compacting = Config::brokers(brokers).with("log.cleaner.backoff.ms", "200");
+        let keeping = Config::brokers(brokers).with("log.cleaner.backoff.ms", "3600000");
         // It refuses one value of one setting.
         let keeping = keeping.with("alter.config.policy.class.name", "realkafka.RefusePolicy");
         let pair = Arc::new(Pair::both((source, &compacting), (destination, &keeping)));
