@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use client::{ErrorCode, FetchReply, Fetched};
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Routes, TopicPartition};
-use offsets::{Producer, SelectionId, Stored, StoredLane};
+use offsets::{Fingerprint, Producer, SelectionId, Stored, StoredLane};
+use record_batch::{Batch, BatchBuilder, Codec};
 
 use super::Engine;
 use crate::budget::Budget;
@@ -12,11 +15,11 @@ use crate::events::{Action, ConnectionId, Event, Leader, Now, SourceEvidence};
 use crate::lane::{first_checkpoint_for_tests, route_for_tests};
 use crate::options::Options;
 use crate::place::{Evidence, ProducerEvidence};
-use crate::trouble::Trouble;
+use crate::trouble::{Side, Trouble};
 
 const BROKER: BrokerId = BrokerId(1);
 
-/// An engine of one lane whose clusters answer at once, and nothing is ever read.
+/// An engine of one lane whose clusters answer at once, but for what is read and sent.
 struct Run {
     engine: Engine,
     started: Instant,
@@ -24,6 +27,10 @@ struct Run {
     destination: Evidence,
     /// What was stored, in its order.
     saved: Vec<Stored>,
+    /// The brokers and offsets of the fetches that were asked for, which wait for their answers.
+    fetches: Vec<(BrokerId, Offset)>,
+    /// Produce requests that were sent.
+    sent: usize,
 }
 
 impl Run {
@@ -51,7 +58,8 @@ impl Run {
         let options = Options::new("flow");
         let budget = Budget::new(options.buffer_bytes_max);
         let engine = Engine::new(options, budget, stored, None, now);
-        let mut run = Run { engine, started, source, destination, saved: Vec::new() };
+        let mut run =
+            Run { engine, started, source, destination, saved: Vec::new(), fetches: Vec::new(), sent: 0 };
         let routes = Routes { generation: 1, routes: vec![route_for_tests(orders(), orders())] };
         run.tell(0, Event::Routes(Arc::new(routes)));
         run
@@ -89,8 +97,34 @@ impl Run {
                 self.saved.push(changes);
                 Event::Saved(Ok(()))
             }
+            Action::Fetch { broker, wanted, .. } => {
+                self.fetches.push((broker, wanted[0].offset));
+                return None;
+            }
+            Action::Send { .. } => {
+                self.sent += 1;
+                return None;
+            }
             _ => return None,
         })
+    }
+
+    /// `broker` answers its fetch with `records`.
+    fn give(&mut self, broker: BrokerId, records: Bytes) {
+        let fetched = Fetched {
+            partition: orders(),
+            error: ErrorCode::NONE,
+            high_watermark: Some(Offset(self.source.1)),
+            last_stable_offset: None,
+            log_start_offset: Some(Offset(self.source.0)),
+            aborted: Vec::new(),
+            preferred_replica: None,
+            diverging: None,
+            records,
+        };
+        let bytes = fetched.records.len();
+        let reply = Ok(FetchReply { throttle: Duration::ZERO, bytes, partitions: vec![fetched] });
+        self.tell(1, Event::Fetched { broker, reply });
     }
 
     /// What is stored of the lane, if anything was.
@@ -149,6 +183,38 @@ fn a_memory_that_stays_ahead_of_an_emptied_log_is_a_hole_in_the_end() {
     run.tell(51, Event::Timer);
     let hole = Trouble::DestinationHole { expected: Offset(20), latest: Offset(8) };
     assert_eq!(run.trouble(), Some(hole));
+}
+
+#[test]
+fn what_another_leader_was_asked_for_proves_first_that_it_fits() {
+    let copied = batch(4);
+    let header = Batch::read(copied.clone()).unwrap().header;
+    let mut position = first_checkpoint_for_tests();
+    (position.next_source, position.sequence, position.destination_end) = (Offset(5), 5, Offset(5));
+    position.fingerprint = Some(Fingerprint {
+        base_offset: header.base_offset,
+        last_offset: header.last_offset(),
+        crc: header.crc,
+    });
+    let mut run = Run::of(StoredLane::Ours(position), true, (0, 30), shown(4, 5));
+    run.give(BROKER, copied.clone());
+    assert_eq!(run.fetches, [(BROKER, Offset(4)), (BROKER, Offset(5))]);
+
+    // The source moves while a fetch is under way: what comes of that is not taken.
+    let next = BrokerId(2);
+    let leader = Leader { broker: next, epoch: LeaderEpoch(1) };
+    run.tell(1, Event::Leaders { side: Side::Source, answer: Ok(vec![(orders(), leader)]) });
+    run.give(BROKER, batch(5));
+    assert_eq!((run.sent, run.fetches[2]), (0, (next, Offset(4))));
+    run.give(next, [copied, batch(5)].concat().into());
+    assert_eq!(run.sent, 1);
+}
+
+/// One record at `offset`.
+fn batch(offset: i64) -> Bytes {
+    let mut batch = BatchBuilder::new(Codec::None).base_offset(Offset(offset)).leader_epoch(LeaderEpoch(0));
+    batch.append(0, None, Some(b"value"), &[]);
+    batch.build()
 }
 
 #[test]
