@@ -334,8 +334,7 @@ impl Engine {
             self.doubt(id, Some(Trouble::NoLeader(Side::Destination)), false);
             return;
         };
-        // What was shown on a connection that broke since (a tail takes a while) may be over.
-        if leader.broker != broker || self.connections.get(&broker) != Some(&connection) {
+        if leader.broker != broker {
             self.doubt(id, None, false);
             return;
         }
