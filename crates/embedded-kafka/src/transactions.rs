@@ -246,10 +246,11 @@ impl State {
             self.end_transaction(now_ms, transactional_id, false);
             return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
         }
-        if comes_again {
+        // The last epoch is only there to fence.
+        if comes_again && present.1 <= EPOCH_MAX {
             return Ok(present);
         }
-        if expected.is_some_and(|expected| expected != present) {
+        if !comes_again && expected.is_some_and(|expected| expected != present) {
             return Err(fenced);
         }
         let next = match present {

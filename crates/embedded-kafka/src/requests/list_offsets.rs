@@ -84,14 +84,10 @@ fn find(
         EARLIEST => (-1, log_start),
         EARLIEST_LOCAL if ask.version >= 8 => (-1, log_start),
         LATEST_TIERED if ask.version >= 9 => NOTHING,
-        MAX_TIMESTAMP if ask.version >= 7 => latest_record(partition, room),
-        at if at >= 0 => first_record_at(partition, at, end_offset, room),
+        MAX_TIMESTAMP if ask.version >= 7 => if_read(latest_record(partition, room), room)?,
+        at if at >= 0 => if_read(first_record_at(partition, at, end_offset, room), room)?,
         _ => return Err(ErrorCode::UNSUPPORTED_VERSION),
     };
-    // Kafka has no such bound, and so no code for it, and this one tells a client not to try again.
-    if room.is_used_up() {
-        return Err(ErrorCode::POLICY_VIOLATION);
-    }
     let epoch = match found {
         _ if ask.version < 4 => -1,
         NOTHING => -1,
@@ -101,6 +97,12 @@ fn find(
         (_, offset) => partition.epoch_at(offset),
     };
     Ok((found, epoch))
+}
+
+/// What was found, unless the room ended before everything was read. Kafka has no such bound, and so no code for it, and
+/// this one tells a client not to try again.
+fn if_read(found: Found, room: &PlainRoom) -> Result<Found, ErrorCode> {
+    if room.is_used_up() { Err(ErrorCode::POLICY_VIOLATION) } else { Ok(found) }
 }
 
 /// Whether the asker's idea of the leader epoch is the broker's.
