@@ -1,5 +1,6 @@
 //! What one client may ask for, so that it does not take the memory or the time of all.
 
+use bytes::Bytes;
 use std::time::Duration;
 
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
@@ -116,16 +117,21 @@ async fn a_batch_that_becomes_huge_is_refused_and_the_next_one_taken() {
     assert_eq!(client.offer(batch(1)).await.0, ErrorCode::NONE);
 }
 
-#[tokio::test]
-async fn batches_that_become_huge_together_are_refused_from_some_on() {
-    let (cluster, mut client) = single(Profile::V4_3).await;
-    cluster.add_partitions("t", 40);
+/// A batch of a few kilobytes that becomes so large.
+fn forty_eight_mebibytes() -> Bytes {
     let mut builder = BatchBuilder::new(Codec::Zstd);
     let value = vec![0; 4 << 20];
     for _ in 0..12 {
         builder.append(NOW_MS, Some(b"k"), Some(&value), &[]);
     }
-    let large = builder.build();
+    builder.build()
+}
+
+#[tokio::test]
+async fn batches_that_become_huge_together_are_refused_from_some_on() {
+    let (cluster, mut client) = single(Profile::V4_3).await;
+    cluster.add_partitions("t", 40);
+    let large = forty_eight_mebibytes();
     let batches: Vec<_> = (0..40).map(|partition| ("t", partition, large.clone())).collect();
     let told = client.produce_all(&produce_request(None, &batches)).await;
     let taken = told.iter().filter(|told| told.error_code == 0).count();
@@ -322,13 +328,8 @@ async fn the_names_in_acls_count_with_what_is_kept() {
 async fn offsets_by_time_are_found_in_so_many_bytes_and_no_more() {
     let (cluster, mut client) = single(Profile::V4_3).await;
     cluster.add_partitions("t", 40);
-    let mut builder = BatchBuilder::new(Codec::Zstd);
-    let value = vec![0; 4 << 20];
-    for _ in 0..12 {
-        builder.append(NOW_MS, Some(b"k"), Some(&value), &[]);
-    }
-    // 48 MiB, and there are 512.
-    let large = builder.build();
+    // And there are 512.
+    let large = forty_eight_mebibytes();
     for partition in 0..40 {
         cluster.append("t", partition, large.clone()).unwrap();
     }
