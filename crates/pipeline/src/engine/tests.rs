@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use client::{ErrorCode, FetchReply, Fetched};
+use client::{ErrorCode, FetchReply, Fetched, ProduceReply, Produced};
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Routes, TopicPartition};
 use offsets::{Fingerprint, Producer, SelectionId, Stored, StoredLane};
 use record_batch::{Batch, BatchBuilder, Codec};
 
 use super::Engine;
 use crate::budget::Budget;
-use crate::events::{Action, ConnectionId, Event, Leader, Now, SourceEvidence};
+use crate::events::{Action, ConnectionId, Event, Leader, Now, RequestId, SourceEvidence};
 use crate::lane::{first_checkpoint_for_tests, route_for_tests};
 use crate::options::Options;
 use crate::place::{Evidence, ProducerEvidence};
@@ -29,8 +29,8 @@ struct Run {
     saved: Vec<Stored>,
     /// The brokers and offsets of the fetches that were asked for, which wait for their answers.
     fetches: Vec<(BrokerId, Offset)>,
-    /// Produce requests that were sent.
-    sent: usize,
+    /// To whom produce requests were sent.
+    sent: Vec<(BrokerId, RequestId)>,
 }
 
 impl Run {
@@ -58,8 +58,15 @@ impl Run {
         let options = Options::new("flow");
         let budget = Budget::new(options.buffer_bytes_max);
         let engine = Engine::new(options, budget, stored, None, now);
-        let mut run =
-            Run { engine, started, source, destination, saved: Vec::new(), fetches: Vec::new(), sent: 0 };
+        let mut run = Run {
+            engine,
+            started,
+            source,
+            destination,
+            saved: Vec::new(),
+            fetches: Vec::new(),
+            sent: Vec::new(),
+        };
         let routes = Routes { generation: 1, routes: vec![route_for_tests(orders(), orders())] };
         run.tell(0, Event::Routes(Arc::new(routes)));
         run
@@ -101,8 +108,8 @@ impl Run {
                 self.fetches.push((broker, wanted[0].offset));
                 return None;
             }
-            Action::Send { .. } => {
-                self.sent += 1;
+            Action::Send { broker, request, .. } => {
+                self.sent.push((broker, request));
                 return None;
             }
             _ => return None,
@@ -205,9 +212,37 @@ fn what_another_leader_was_asked_for_proves_first_that_it_fits() {
     let leader = Leader { broker: next, epoch: LeaderEpoch(1) };
     run.tell(1, Event::Leaders { side: Side::Source, answer: Ok(vec![(orders(), leader)]) });
     run.give(BROKER, batch(5));
-    assert_eq!((run.sent, run.fetches[2]), (0, (next, Offset(4))));
+    assert_eq!((run.sent.len(), run.fetches[2]), (0, (next, Offset(4))));
     run.give(next, [copied, batch(5)].concat().into());
-    assert_eq!(run.sent, 1);
+    assert_eq!(run.sent.len(), 1);
+}
+
+#[test]
+fn a_lane_does_not_wait_for_a_leader_that_has_moved() {
+    let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let mut run = Run::of(StoredLane::Ours(first_checkpoint_for_tests()), true, (0, 30), nothing);
+    run.give(BROKER, batch(0));
+    let (_, request) = run.sent[0];
+    let produced = Produced {
+        partition: orders(),
+        error: ErrorCode::NONE,
+        base_offset: Some(Offset(0)),
+        log_append_time_ms: None,
+        log_start_offset: None,
+        message: None,
+    };
+    // It throttles, so that what comes next has to wait.
+    let reply = ProduceReply { throttle: Duration::from_secs(1000), partitions: vec![produced] };
+    run.tell(1, Event::Produced { request, reply: Ok(reply) });
+    run.give(BROKER, batch(1));
+    assert_eq!(run.sent.len(), 1);
+    run.destination = shown(0, 1);
+    let next = BrokerId(2);
+    let leader = Leader { broker: next, epoch: LeaderEpoch(1) };
+    run.tell(1, Event::Leaders { side: Side::Destination, answer: Ok(vec![(orders(), leader)]) });
+    run.give(BROKER, batch(1));
+    run.give(BROKER, [batch(0), batch(1)].concat().into());
+    assert_eq!(run.sent.iter().map(|(broker, _)| *broker).collect::<Vec<_>>(), [BROKER, next]);
 }
 
 /// One record at `offset`.
