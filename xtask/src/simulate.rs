@@ -30,7 +30,7 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 50] = [
+const MUTATIONS: [Mutation; 53] = [
     mutation(
         "where others write, counts are believed without a look at the tail",
         "engine/opening.rs",
@@ -330,6 +330,24 @@ const MUTATIONS: [Mutation; 50] = [
         "lane/reading.rs",
         "(Entry::Batch(batch), Isolation::ReadCommitted) => aborted.observe(batch),",
         "(Entry::Batch(_), Isolation::ReadCommitted) => false,",
+    ),
+    mutation(
+        "a broker that hangs is waited for, although others lead",
+        "engine/silence.rs",
+        "if self.now.instant >= request.sent_at + SILENT {",
+        "if false {",
+    ),
+    mutation(
+        "who has not heard of a new leader brings the former one back",
+        "engine/silence.rs",
+        "one.epoch != LeaderEpoch::UNKNOWN && one.epoch < other.epoch",
+        "one.epoch == LeaderEpoch(-2) && one.epoch < other.epoch",
+    ),
+    mutation(
+        "a lane that looks elsewhere still waits for its turn at who led before",
+        "engine/opening.rs",
+        "self.look_destination.values_mut().for_each(|waiting| _ = waiting.remove(&id));",
+        "",
     ),
 ];
 

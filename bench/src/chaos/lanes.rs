@@ -1,8 +1,8 @@
 //! When did a lane move again, and when could it have? Decided from samples alone.
 //!
 //! A lane is one partition and its copy. It *moves* when the end of the copy's log rises. It *could move* while
-//! the source's leader tells an end beyond what is copied, and the copy's leader would append (enough replicas
-//! in sync) and is not waiting for its own followers. So the brokers' own recovery is not held against the copier:
+//! the source's leader tells an end beyond what is copied, the copy's leader would append (enough replicas
+//! in sync) and is not waiting for its own followers, and the brokers name these two as leaders. So the brokers' own recovery is not held against the copier:
 //! only the time between *could move* and *moved*.
 
 /// What was seen of a lane at one time.
@@ -16,6 +16,8 @@ pub(crate) struct Sample {
     pub(crate) copy: Option<CopyEnd>,
     /// The copy's leader would append.
     pub(crate) appends: bool,
+    /// Every broker that answers names both leaders: clients go by what they are told.
+    pub(crate) named: bool,
 }
 
 /// The end of a copy, as its leader has it.
@@ -97,7 +99,7 @@ fn could_move(sample: &Sample, before: Option<CopyEnd>, source_at_move: Option<i
     // Appended but not replicated: the leader waits for its followers, and the copier rightly for the leader.
     let replicates = copy.high_watermark == copy.log_end
         || before.is_some_and(|before| copy.high_watermark > before.high_watermark);
-    wanted && replicates && sample.appends
+    wanted && replicates && sample.appends && sample.named
 }
 
 #[cfg(test)]
@@ -115,9 +117,24 @@ mod tests {
                 source_end: said(source),
                 copy: said(mark).map(|high_watermark| CopyEnd { epoch: 0, high_watermark, log_end: end }),
                 appends,
+                named: true,
             })
             .collect();
         assert_eq!(recovery(&samples, end_ms, true), expected);
+    }
+
+    #[test]
+    fn a_leader_that_clients_are_not_told_of_cannot_be_written_to() {
+        let sample = |at_ms, named| Sample {
+            at_ms,
+            source_end: Some(10),
+            copy: Some(CopyEnd { epoch: 0, high_watermark: 5, log_end: 5 }),
+            appends: true,
+            named,
+        };
+        let samples =
+            [(100, false), (200, false), (300, true), (400, true)].map(|(at, named)| sample(at, named));
+        assert_eq!(recovery(&samples, 0, true), Recovery { moved_ms: None, idle_ms: 100 });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A thread a broker asks it for the ends of all partitions and keeps its latest word; one more thread puts the
 //! freshest words of the highest leader epoch together, a sample a lane. Brokers that are dead or paused stop only
-//! their own thread.
+//! their own thread. A leader counts once every broker that answers names it: clients are told by those.
 
 use crate::chaos::{
     ask::{Connection, View},
@@ -27,6 +27,12 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// A word older than this says nothing of now.
 const FRESH: Duration = Duration::from_millis(300);
 
+/// The same of whom a broker names as leader, which is asked for half as often.
+const NAMED_LATELY: Duration = Duration::from_millis(500);
+
+/// What metadata says where there is no leader.
+const NOBODY: i32 = -1;
+
 /// What is watched.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
@@ -49,9 +55,14 @@ struct Word {
     appends: bool,
 }
 
+/// Whom a broker named as a lane's leader, and when.
+type Named = Option<(Instant, i32)>;
+
 #[derive(Debug)]
 struct Shared {
     ended: AtomicBool,
+    /// By side, lane and broker.
+    named: Mutex<[Vec<Vec<Named>>; 2]>,
     /// By side, lane and broker.
     words: Mutex<[Vec<Vec<Option<Word>>>; 2]>,
     /// By lane.
@@ -69,8 +80,10 @@ impl Watch {
     pub(crate) fn begin(watched: &Watched) -> Watch {
         let lanes: usize = watched.source.iter().map(|(_, partitions)| *partitions as usize).sum();
         let no_word = |ports: &[u16]| vec![vec![None; ports.len()]; lanes];
+        let nobody = |ports: &[u16]| vec![vec![None; ports.len()]; lanes];
         let shared = Arc::new(Shared {
             ended: AtomicBool::new(false),
+            named: Mutex::new([nobody(&watched.source_ports), nobody(&watched.destination_ports)]),
             words: Mutex::new([no_word(&watched.source_ports), no_word(&watched.destination_ports)]),
             samples: Mutex::new(vec![Vec::new(); lanes]),
         });
@@ -135,9 +148,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn listen(shared: &Shared, side: Which, broker: usize, port: u16, topics: &[(String, u32)]) {
     let mut connection = None;
+    let mut names_too = false;
     while !shared.ended.load(Ordering::Acquire) {
         let asked = Instant::now();
-        if hear(shared, side, broker, &mut connection, port, topics).is_err() {
+        names_too = !names_too;
+        if hear(shared, side, broker, &mut connection, port, topics, names_too).is_err() {
             connection = None;
         }
         thread::sleep(PERIOD.saturating_sub(asked.elapsed()));
@@ -151,6 +166,7 @@ fn hear(
     connection: &mut Option<Connection>,
     port: u16,
     topics: &[(String, u32)],
+    names_too: bool,
 ) -> io::Result<()> {
     if connection.is_none() {
         *connection = Some(Connection::open(port, PATIENCE)?);
@@ -164,11 +180,17 @@ fn hear(
             (Some(connection.ends(topics, View::Log)?), Some(connection.try_append(topics)?))
         }
     };
+    let placements = if names_too { Some(connection.placements(topics)?) } else { None };
     let at = Instant::now();
-    let mut words = lock(&shared.words);
     let lanes =
         topics.iter().flat_map(|(topic, partitions)| (0..*partitions).map(move |p| (topic.clone(), p)));
+    let mut words = lock(&shared.words);
+    let mut named = lock(&shared.named);
     for (lane, key) in lanes.enumerate() {
+        if let Some(placements) = &placements {
+            named[side as usize][lane][broker] =
+                Some((at, placements.get(&key).map_or(NOBODY, |placement| placement.leader)));
+        }
         let word = marks.get(&key).and_then(|end| end.ok()).map(|(mark, epoch)| {
             let log_end =
                 log_ends.as_ref().and_then(|ends| ends.get(&key)?.ok()).map_or(mark, |(end, _)| end);
@@ -183,23 +205,32 @@ fn hear(
 impl Shared {
     fn sample(&self, elapsed: Duration) {
         let words = lock(&self.words);
-        let leader = |side: Which, lane: usize| -> Option<Word> {
-            let fresh = words[side as usize][lane].iter().flatten().filter(|word| word.at.elapsed() <= FRESH);
+        let named = lock(&self.named);
+        // And whether every broker that answers names it.
+        let leader = |side: Which, lane: usize| -> Option<(Word, bool)> {
+            let words = words[side as usize][lane].iter().zip(0..);
+            let fresh = words
+                .filter_map(|(word, broker)| Some(((*word)?, broker)))
+                .filter(|(word, _)| word.at.elapsed() <= FRESH);
             // A leader that does not know yet that it is none has the lower epoch.
-            fresh.copied().max_by_key(|word| word.epoch)
+            let (word, broker) = fresh.max_by_key(|(word, _)| word.epoch)?;
+            let mut named = named[side as usize][lane].iter().flatten();
+            Some((word, named.all(|&(at, name)| at.elapsed() > NAMED_LATELY || name == broker)))
         };
         let mut samples = lock(&self.samples);
         for (lane, samples) in samples.iter_mut().enumerate() {
+            let source = leader(Which::Source, lane);
             let copy = leader(Which::Destination, lane);
             samples.push(Sample {
                 at_ms: elapsed.as_millis() as u64,
-                source_end: leader(Which::Source, lane).map(|word| word.mark),
-                copy: copy.map(|word| CopyEnd {
+                source_end: source.map(|(word, _)| word.mark),
+                copy: copy.map(|(word, _)| CopyEnd {
                     epoch: word.epoch,
                     high_watermark: word.mark,
                     log_end: word.log_end,
                 }),
-                appends: copy.is_some_and(|word| word.appends),
+                appends: copy.is_some_and(|(word, _)| word.appends),
+                named: [source, copy].into_iter().flatten().all(|(_, named)| named),
             });
         }
     }

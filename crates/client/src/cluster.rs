@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::{BrokerId, ClusterName};
 use protocol::{ApiKey, ApiVersions, Request};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::buffers::BufferPool;
 use crate::handshake::greet;
@@ -24,6 +24,10 @@ use crate::{Address, CallError, Connection, Opener, Options};
 /// restarts is back, or replaced as leader, by then or not soon.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
+/// Where anyone may answer, another broker is asked as well after so long without an answer: one that hangs keeps its
+/// connections open.
+const ASK_ANOTHER_AFTER: Duration = Duration::from_millis(500);
+
 /// A cheap handle of one cluster; clones share connections and knowledge.
 #[derive(Clone)]
 pub struct Cluster(Arc<Inner>);
@@ -34,7 +38,7 @@ struct Inner {
     pool: BufferPool,
     known: Mutex<Known>,
     shared: Mutex<HashMap<Arc<Address>, Arc<Slot>>>,
-    /// Counted up, so that not everybody begins with the same broker, nor again with one that hangs.
+    /// Counted up, so that not everybody asks the same broker, nor again one that hangs or has not heard the news.
     turn: AtomicUsize,
 }
 
@@ -52,6 +56,8 @@ struct Slot {
     made: tokio::sync::Mutex<Made>,
     /// The broker wants no request before.
     quiet_until: Mutex<Option<Instant>>,
+    /// It did not answer lately when others could have been asked: they come first.
+    silent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +74,26 @@ pub(crate) enum To {
     Anyone,
     /// This one.
     Broker(BrokerId),
+}
+
+/// The addresses that one call has tried, its second voice included.
+#[derive(Debug, Default)]
+struct Tried {
+    addresses: Mutex<Vec<Arc<Address>>>,
+    /// They are somebody, and say nothing: the bootstrap list may only name them once more.
+    hang: AtomicBool,
+}
+
+impl Tried {
+    /// Notes an address; false if it was noted before.
+    fn note(&self, address: &Arc<Address>) -> bool {
+        let mut tried = lock(&self.addresses);
+        let new = !tried.contains(address);
+        if new {
+            tried.push(Arc::clone(address));
+        }
+        new
+    }
 }
 
 /// May a call whose outcome is unknown be made again?
@@ -180,10 +206,15 @@ impl Cluster {
         let deadline = Instant::now() + self.0.options.request_timeout;
         let mut pauses = PAUSES.into_iter();
         loop {
-            // A broker that hangs must not cost the whole time where another can answer.
             let elsewhere = to == To::Anyone && repeat == Repeat::Harmless;
-            let patience = if elsewhere { self.0.options.connect_timeout } else { Duration::MAX };
-            let error = match self.attempt(to, needs, &request, &throttle_ms, deadline, patience).await {
+            let attempt = match elsewhere {
+                true => self.attempt_twice(needs, &request, &throttle_ms, deadline).await,
+                false => {
+                    let tried = Tried::default();
+                    self.attempt((to, &tried), needs, &request, &throttle_ms, (deadline, Duration::MAX)).await
+                }
+            };
+            let error = match attempt {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -203,17 +234,58 @@ impl Cluster {
         }
     }
 
-    async fn attempt<R: Request>(
+    /// Asks anyone, and after a while without an answer somebody else as well: the first answer counts.
+    async fn attempt_twice<R: Request>(
         &self,
-        to: To,
         needs: &'static str,
         request: &impl Fn(i16) -> R,
         throttle_ms: &impl Fn(&R::Response) -> i32,
         deadline: Instant,
-        patience: Duration,
+    ) -> Result<Answer<R::Response>, CallError> {
+        let tried = Tried::default();
+        // A broker that hangs must not cost the whole time where another can answer.
+        let times = (deadline, self.0.options.connect_timeout);
+        let attempt = || self.attempt((To::Anyone, &tried), needs, request, throttle_ms, times);
+        let mut first = std::pin::pin!(attempt());
+        if let Ok(result) = timeout(ASK_ANOTHER_AFTER, first.as_mut()).await {
+            return result;
+        }
+        self.note_silent(&tried);
+        let mut second = std::pin::pin!(attempt());
+        tokio::select! {
+            result = first.as_mut() => match result {
+                Ok(answer) => Ok(answer),
+                Err(error) => second.await.map_err(|_| error),
+            },
+            result = second.as_mut() => match result {
+                Ok(answer) => Ok(answer),
+                // There may be nobody else.
+                Err(_) => first.await,
+            },
+        }
+    }
+
+    fn note_silent(&self, tried: &Tried) {
+        tried.hang.store(true, Ordering::Relaxed);
+        let shared = lock(&self.0.shared);
+        for slot in lock(&tried.addresses).iter().filter_map(|address| shared.get(address)) {
+            slot.silent.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn attempt<R: Request>(
+        &self,
+        (to, tried): (To, &Tried),
+        needs: &'static str,
+        request: &impl Fn(i16) -> R,
+        throttle_ms: &impl Fn(&R::Response) -> i32,
+        (deadline, patience): (Instant, Duration),
     ) -> Result<Answer<R::Response>, CallError> {
         let api = ApiKey::try_from(R::KEY).expect("the generated messages and their keys belong together");
-        let (connection, slot) = self.shared(to, deadline).await?;
+        let (connection, slot) = match to {
+            To::Broker(_) => self.shared(to, deadline).await?,
+            To::Anyone => self.shared_anywhere(deadline, tried).await?,
+        };
         let quiet_until = *lock(&slot.quiet_until);
         if let Some(quiet_until) = quiet_until {
             sleep_until(quiet_until.min(deadline)).await;
@@ -225,6 +297,7 @@ impl Cluster {
         let frame = protocol::encode_request(api, version, id, connection.client_id(), &body);
         let reply = connection.send(api, id, frame.map(|frame| vec![frame]), left);
         let frame = reply.await?;
+        slot.silent.store(false, Ordering::Relaxed);
         let body: R::Response = protocol::decode_response(api, version, frame)
             .map_err(|source| connection.malformed(api, source))?;
         let throttle = Duration::from_millis(u64::try_from(throttle_ms(&body)).unwrap_or(0));
@@ -241,29 +314,48 @@ impl Cluster {
                 let address = Box::pin(self.address_of(broker)).await?;
                 self.shared_at(&address).await
             }
-            To::Anyone => self.shared_anywhere(deadline).await,
+            To::Anyone => self.shared_anywhere(deadline, &Tried::default()).await,
         }
     }
 
-    /// The first that can be had of: a connection that is open, the brokers known, the bootstrap list.
-    async fn shared_anywhere(&self, deadline: Instant) -> Result<(Connection, Arc<Slot>), CallError> {
-        let slots: Vec<Arc<Slot>> = lock(&self.0.shared).values().cloned().collect();
-        for slot in slots {
+    /// The first that can be had, of those not `tried`, of: a connection that is open (to brokers that answered lately
+    /// first), the brokers known, the bootstrap list.
+    async fn shared_anywhere(
+        &self,
+        deadline: Instant,
+        tried: &Tried,
+    ) -> Result<(Connection, Arc<Slot>), CallError> {
+        let mut slots: Vec<(Arc<Address>, Arc<Slot>)> = lock(&self.0.shared)
+            .iter()
+            .map(|(address, slot)| (Arc::clone(address), Arc::clone(slot)))
+            .collect();
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        if !slots.is_empty() {
+            let first = turn % slots.len();
+            slots.rotate_left(first);
+        }
+        slots.sort_by_cached_key(|(_, slot)| slot.silent.load(Ordering::Relaxed));
+        for (address, slot) in slots {
             // One that is being made is not open.
             let open = slot.made.try_lock().ok().and_then(|made| made.connection.clone());
-            if let Some(connection) = open.filter(|connection| !connection.is_dead()) {
+            if let Some(connection) = open.filter(|connection| !connection.is_dead())
+                && tried.note(&address)
+            {
                 return Ok((connection, slot));
             }
         }
         let mut known: Vec<Arc<Address>> = self.known().brokers.values().cloned().collect();
         if !known.is_empty() {
-            let turn = self.0.turn.fetch_add(1, Ordering::Relaxed) % known.len();
-            known.rotate_left(turn);
+            let first = turn % known.len();
+            known.rotate_left(first);
         }
         let mut attempts = Vec::new();
-        let bootstrap = self.0.options.bootstrap.iter().map(|text| Address::parse(text).map(Arc::new));
+        let no_others = tried.hang.load(Ordering::Relaxed) && !known.is_empty();
+        let bootstrap = self.0.options.bootstrap.iter().filter(|_| !no_others);
+        let bootstrap = bootstrap.map(|text| Address::parse(text).map(Arc::new));
         for address in known.into_iter().map(Ok).chain(bootstrap) {
             let attempt = match address {
+                Ok(address) if !tried.note(&address) => continue,
                 Ok(address) => self.shared_at(&address).await,
                 Err(error) => Err(error),
             };

@@ -111,7 +111,7 @@ impl Pipeline {
             next_connection: 0,
             messages,
             group_refused: Arc::default(),
-            turns: Arc::new(Semaphore::new(TAILS_AT_ONCE)),
+            turns: HashMap::new(),
         };
         let (lease, leases) = mpsc::unbounded_channel();
         let task = tokio::spawn(driver.run(inbox, routes, leases, stopped, status_sender));
@@ -159,8 +159,9 @@ struct Driver {
     messages: mpsc::UnboundedSender<Message>,
     /// The source group's commits fail, and that was said.
     group_refused: Arc<std::sync::atomic::AtomicBool>,
-    /// For reading the destination's tails: each takes a connection, and a thousand lanes may want to.
-    turns: Arc<Semaphore>,
+    /// For reading the tails of a destination broker: each takes a connection, and a thousand lanes may want to. Those
+    /// of a broker that hangs hold up no other.
+    turns: HashMap<BrokerId, Arc<Semaphore>>,
 }
 
 impl Driver {
@@ -229,6 +230,11 @@ impl Driver {
         }
     }
 
+    fn turns(&mut self, broker: BrokerId) -> Arc<Semaphore> {
+        let turns = self.turns.entry(broker).or_insert_with(|| Arc::new(Semaphore::new(TAILS_AT_ONCE)));
+        Arc::clone(turns)
+    }
+
     /// Runs `work` beside the loop; its result comes back as a message.
     fn spawn(&self, work: impl Future<Output = Event> + Send + 'static) {
         let messages = self.messages.clone();
@@ -276,7 +282,7 @@ impl Driver {
             Action::LookAtDestination { broker, lanes } => self.look_at_destination(broker, lanes),
             Action::ReadTail { lane, broker, partition, from, evidence } => {
                 let Some(producer) = self.engine.producer_ids() else { return };
-                let (cluster, turns) = (self.destination.clone(), Arc::clone(&self.turns));
+                let (cluster, turns) = (self.destination.clone(), self.turns(broker));
                 self.spawn(async move {
                     let _turn = turns.acquire().await;
                     let tail = read_tail(&cluster, broker, &partition, producer, from, evidence.latest).await;
@@ -285,7 +291,7 @@ impl Driver {
             }
             Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
                 let Some(producer) = self.engine.producer_ids() else { return };
-                let (cluster, turns) = (self.destination.clone(), Arc::clone(&self.turns));
+                let (cluster, turns) = (self.destination.clone(), self.turns(broker));
                 self.spawn(async move {
                     let _turn = turns.acquire().await;
                     let range = (from, evidence.latest);
@@ -339,6 +345,11 @@ impl Driver {
                     _ => self.spawn(async move {
                         Event::Produced { request, reply: Err(SendError::NO_CONNECTION) }
                     }),
+                }
+            }
+            Action::Disconnect { broker, connection } => {
+                if let Some((_, writer)) = self.writers.get(&broker).filter(|(id, _)| *id == connection) {
+                    writer.close();
                 }
             }
             Action::Save { changes, not_after } => self.save(changes, not_after),

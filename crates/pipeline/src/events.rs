@@ -185,6 +185,11 @@ pub(crate) enum Action {
         /// What was decided is old after that, and another process may write: checked again when the bytes leave.
         not_after: Instant,
     },
+    /// Closes a connection for writing: what was sent on it gets no answer, and counts as perhaps written.
+    Disconnect {
+        broker: BrokerId,
+        connection: ConnectionId,
+    },
     Save {
         changes: Stored,
         /// Another process may write after that.

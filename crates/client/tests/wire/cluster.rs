@@ -85,6 +85,27 @@ async fn when_the_brokers_known_are_all_gone_the_bootstrap_list_is_asked_again()
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_one_broker_hangs_another_is_asked_and_first_from_then_on() {
+    let ports = Arc::new(Mutex::new(Vec::new()));
+    let answering = |hangs: bool| {
+        let ports = Arc::clone(&ports);
+        peer(move |request| match &request.body {
+            RequestKind::ApiVersions(_) => reply(&request, &versions(&[])),
+            _ if hangs => Say::Nothing,
+            _ => reply(&request, &metadata(&ports.lock().unwrap())),
+        })
+    };
+    let (hangs, answers) = (answering(true), answering(false));
+    *ports.lock().unwrap() = vec![(1, answers), (2, hangs)];
+    let cluster = cluster(answers);
+    let asked = Instant::now();
+    for _ in 0..6 {
+        assert_eq!(cluster.metadata(Wanted::None).await.unwrap().brokers.len(), 2);
+    }
+    assert_eq!(asked.elapsed(), Duration::from_millis(500), "one call waited for the one that hangs");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_wants_quiet_gets_it() {
     let port = broker(move |request| {
         reply(

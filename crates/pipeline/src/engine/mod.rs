@@ -8,6 +8,7 @@ mod commit;
 mod finding;
 mod opening;
 mod reading;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use model::{BrokerId, Offset, ProducerId, Routes, TopicName, TopicPartition};
 use offsets::{Producer, Stored, StoredLane};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::budget::{Budget, Charge};
 use crate::events::{Action, ConnectionId, Event, LaneId, LaneKey, Leader, Now, RequestId};
@@ -26,6 +27,8 @@ use crate::lane::{Lane, Opening, SendRules, State, selection_of};
 use crate::options::Options;
 use crate::status::{LaneState, LaneStatus, Status};
 use crate::trouble::{Side, Trouble};
+use opening::LOOK_AGAIN;
+use silence::{LISTEN_EVERY, between_asks};
 
 /// A request that is not answered for so long is told of, well before it is given up.
 const OVERDUE: Duration = Duration::from_secs(5);
@@ -49,6 +52,10 @@ enum Identity {
 #[derive(Debug, Default)]
 struct Leadership {
     leaders: HashMap<TopicPartition, Leader>,
+    /// Leaders of a new epoch, and when they were heard of, for as long as not everybody may have heard.
+    newer: HashMap<TopicPartition, (Leader, Instant)>,
+    /// How many answers in a row have changed nothing.
+    in_vain: u32,
     /// An answer is under way.
     asked: bool,
     /// Somebody found the present knowledge wrong or lacking.
@@ -153,6 +160,8 @@ pub(crate) struct Engine {
     /// When anything last happened here: the timer sees to it that this is not long ago.
     heard_at: Instant,
     heard_wall_ms: i64,
+    /// When it was last looked whether brokers are silent.
+    listened_at: Instant,
     /// When this process last ran again after it had stood still, or was started.
     returned_at: Instant,
 
@@ -229,6 +238,7 @@ impl Engine {
             lease_lost: false,
             heard_at: now.instant,
             heard_wall_ms: now.wall_ms,
+            listened_at: now.instant,
             returned_at: now.instant,
             timers: BTreeSet::new(),
             to_step: BTreeSet::new(),
@@ -300,7 +310,10 @@ impl Engine {
             .min()
             .map(|at| at + self.options.metadata_age_max);
         let save = self.save_due.filter(|_| self.saving.is_none());
-        let pulse = Some(self.heard_at + PULSE);
+        let pulse = match self.awaits_brokers() {
+            true => Some((self.listened_at + LISTEN_EVERY).max(self.now.instant)),
+            false => Some(self.heard_at + PULSE),
+        };
         [lanes, identity, fetches, sends, metadata, save, self.lease, pulse].into_iter().flatten().min()
     }
 
@@ -483,6 +496,7 @@ impl Engine {
         while let Some(id) = self.to_step.pop_first() {
             self.step(id);
         }
+        self.listen();
         self.refresh_leaders(Side::Source);
         self.refresh_leaders(Side::Destination);
         self.flush_looks();
@@ -605,7 +619,7 @@ impl Engine {
         match answer {
             Ok(leaders) => {
                 let leaders = leaders.into_iter().collect();
-                before = Some(std::mem::replace(&mut leadership.leaders, leaders));
+                before = Some(leadership.learn(leaders, instant));
                 leadership.failures = 0;
                 if leadership.trouble.take().is_some() {
                     info!(cluster = %side, "answers again");
@@ -635,16 +649,31 @@ impl Engine {
                 Side::Destination => (&self.destination, &lane.route.destination),
             };
             let present = leadership.leaders.get(partition).copied();
+            let former = before.as_ref().and_then(|before| before.get(partition).copied());
+            match present {
+                Some(Leader { broker, epoch }) if before.is_some() && former != present => {
+                    debug!(cluster = %side, %partition, %broker, %epoch, "has another leader");
+                }
+                None if former.is_some() => debug!(cluster = %side, %partition, "has no leader"),
+                _ => {}
+            }
             // What kept another leader from answering says nothing of this one, and the pauses grew meanwhile.
             let another_leader = present.is_some()
-                && before.as_ref().is_some_and(|before| before.get(partition).copied() != present)
+                && before.is_some()
+                && former != present
                 && lane.trouble.as_ref().is_some_and(|trouble| trouble.is_of_leader(side));
             if another_leader {
                 lane.attempts = 0;
             }
             match side {
                 Side::Source => {
-                    lane.preferred = None;
+                    if former != present {
+                        lane.preferred = None;
+                    }
+                    if lane.state == State::Opening(Opening::Source) && lane.asked_another(present) {
+                        lane.doubted(instant, false);
+                        lane.reopen(State::Opening(Opening::Ready));
+                    }
                     if present.is_some() && lane.source_leader != present && lane.is_reading() {
                         lane.verify_again();
                     }
@@ -659,6 +688,11 @@ impl Engine {
                     }
                 }
                 Side::Destination => {
+                    let looks = [Opening::Destination, Opening::Tail].map(State::Opening);
+                    if looks.contains(&lane.state) && lane.asked_another(present) {
+                        lane.doubted(instant, false);
+                        lane.reopen(State::Opening(Opening::Ready));
+                    }
                     if let Some((looked_at, _)) = lane.looked_at
                         && lane.is_reading()
                         && present.is_some_and(|present| present != looked_at)
@@ -681,6 +715,9 @@ impl Engine {
                 self.to_step.insert(id);
             }
         }
+        if side == Side::Destination {
+            self.leave_silent_brokers();
+        }
     }
 
     /// Asks for leaders where somebody wants to know, or what is known has grown old.
@@ -700,10 +737,9 @@ impl Engine {
         let leadership = self.side(side);
         leadership.asked = true;
         leadership.wanted = false;
-        // Leaders move within moments; asking faster than this only loads the broker.
         let pause = match (leadership.failures, leadership.last_answer) {
             (0, None) => Duration::ZERO,
-            (0, Some(at)) => (at + Duration::from_millis(100)).saturating_duration_since(instant),
+            (0, Some(at)) => (at + between_asks(topics.len())).saturating_duration_since(instant),
             (failures, _) => backoff_of(failures, backoff),
         };
         self.actions.push_back(Action::FindLeaders { side, topics, after: pause });
@@ -736,6 +772,8 @@ impl Engine {
         let passes = trouble.as_ref().is_none_or(Trouble::passes);
         let may_be_damage = matches!(trouble, Some(Trouble::BatchRefused { .. }));
         let pause = match (passes, lane.attempts) {
+            // Whoever is asked about leaders is asked about all at once.
+            (true, 1..) if matches!(trouble, Some(Trouble::NoLeader(_))) => LOOK_AGAIN,
             // On the way here, that is: then it is gone when the batch is fetched again.
             (false, 0) if may_be_damage => Duration::ZERO,
             (false, _) => self.options.recheck_interval,
@@ -743,6 +781,8 @@ impl Engine {
             (true, attempts) => backoff_of(attempts, options),
         };
         lane.attempts += 1;
+        debug!(source = %lane.route.source, attempts = lane.attempts, ?pause, unsettled,
+            reason = %trouble.as_ref().map_or_else(|| "has to look again".to_owned(), Trouble::to_string), "opens again");
         if pause.is_zero() {
             lane.reopen(State::Opening(Opening::Ready));
             self.to_step.insert(id);

@@ -121,8 +121,11 @@ impl Engine {
             return;
         }
         let (Some(source), Some(destination)) = (source, destination) else { return };
+        lane.asked = Some(if lane.source_checked { destination } else { source });
         if lane.source_checked {
             lane.state = State::Opening(Opening::Destination);
+            // It may still wait for its turn at a broker that led before.
+            self.look_destination.values_mut().for_each(|waiting| _ = waiting.remove(&id));
             self.look_destination.entry(destination.broker).or_default().insert(id);
         } else {
             lane.state = State::Opening(Opening::Source);
@@ -187,7 +190,7 @@ impl Engine {
                 Ok(evidence) => self.check_source(key.id, evidence),
                 Err(trouble) => {
                     self.source.wanted = true;
-                    self.doubt(key.id, Some(trouble), false);
+                    self.not_shown(key.id, trouble);
                 }
             }
         }
@@ -264,9 +267,20 @@ impl Engine {
                 Ok(evidence) => self.place_lane(key.id, broker, &evidence, None),
                 Err(trouble) => {
                     self.destination.wanted = true;
-                    self.doubt(key.id, Some(trouble), false);
+                    self.not_shown(key.id, trouble);
                 }
             }
+        }
+    }
+
+    /// A look showed nothing.
+    fn not_shown(&mut self, id: LaneId, trouble: Trouble) {
+        match trouble {
+            // A new leader says so until its followers have told how far they are (KIP-207), which is soon.
+            Trouble::Passing(_, _, ErrorCode::OFFSET_NOT_AVAILABLE) => {
+                self.look_again(id, trouble, LOOK_AGAIN);
+            }
+            _ => self.doubt(id, Some(trouble), false),
         }
     }
 
@@ -427,6 +441,7 @@ impl Engine {
                     return;
                 }
                 let end_may_lag = evidence.producer == ProducerEvidence::Unsupported && lane.begun;
+                debug!(source = %lane.route.source, offset = %lane.acked.next_source, sent = records, "position found");
                 lane.placed(
                     (records, foreign),
                     (evidence.log_start, evidence.latest),

@@ -17,6 +17,10 @@ use crate::trouble::{Side, Trouble};
 
 /// A long poll must not hold up a lane that gets room while it waits.
 const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
+/// Nor one that is about to read.
+const WAIT_WHILE_OTHERS_OPEN: Duration = Duration::from_millis(50);
+/// A lane that was tried more often is not about to.
+const ATTEMPTS_OF_A_MOMENT: u32 = 10;
 /// How long a follower chosen by the source is read before the leader is asked again (KIP-392).
 const PREFERRED_FOR: Duration = Duration::from_secs(300);
 /// The smallest fetch worth asking for.
@@ -34,7 +38,13 @@ impl Engine {
         }
         let mut brokers: BTreeMap<BrokerId, (Vec<(LaneId, usize)>, bool)> = BTreeMap::new();
         let mut leaderless = Vec::new();
+        let mut others_open: BTreeMap<BrokerId, Duration> = BTreeMap::new();
         for lane in self.lanes.values() {
+            if let Some((wait, leader)) = self.opens_within(lane).zip(lane.source_leader) {
+                let least = others_open.entry(leader.broker).or_insert(wait);
+                *least = wait.min(*least);
+                continue;
+            }
             if !lane.is_reading() || lane.fetch_not_before.is_some_and(|at| at > self.now.instant) {
                 continue;
             }
@@ -103,14 +113,33 @@ impl Engine {
                 lane.ask(bytes);
                 lanes.push((lane.key(), lane.route.source.clone(), lane.fetch_offset()));
             }
-            let wait_max =
-                if others_are_full { WAIT_WHILE_OTHERS_ARE_FULL } else { self.options.fetch_wait_max };
+            let wait_max = match others_are_full {
+                true => WAIT_WHILE_OTHERS_ARE_FULL,
+                false => others_open.get(&broker).copied().unwrap_or(self.options.fetch_wait_max),
+            };
+            let wait_max = wait_max.min(self.options.fetch_wait_max);
             let reserved = self.budget.charge(bytes_max);
             self.fetches.insert(
                 broker,
                 FetchUnderWay { lanes, asked_at: self.now.instant, bytes_max, wait_max, _reserved: reserved },
             );
             self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
+        }
+    }
+
+    /// For how long a fetch may wait at a broker that `lane` will read from once it is open, if that is soon: where it
+    /// has taken long already, it may take for ever.
+    fn opens_within(&self, lane: &Lane) -> Option<Duration> {
+        let lately = self.now.instant < lane.asked_at + UNSEEN && lane.attempts < ATTEMPTS_OF_A_MOMENT;
+        match lane.state {
+            State::Opening(Opening::Source | Opening::Destination | Opening::Tail) if lately => {
+                Some(WAIT_WHILE_OTHERS_OPEN)
+            }
+            State::Blocked { retry_at } if lately => {
+                let left = retry_at.saturating_duration_since(self.now.instant);
+                (left < self.options.fetch_wait_max).then_some(left.max(WAIT_WHILE_OTHERS_OPEN))
+            }
+            _ => None,
         }
     }
 
@@ -310,6 +339,7 @@ impl Engine {
         let instant = self.now.instant;
         let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) else { return };
         lane.verify_again();
+        debug!(source = %lane.route.source, reason = %trouble, attempts = lane.attempts, "not read");
         if lane_only {
             lane.attempts += 1;
             let at = instant + backoff_of(lane.attempts, bounds);

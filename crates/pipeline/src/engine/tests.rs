@@ -18,6 +18,7 @@ use crate::place::{Evidence, ProducerEvidence};
 use crate::trouble::{Side, Trouble};
 
 const BROKER: BrokerId = BrokerId(1);
+const LED: Leader = Leader { broker: BROKER, epoch: LeaderEpoch(0) };
 
 /// An engine of one lane whose clusters answer at once, but for what is read and sent.
 struct Run {
@@ -25,12 +26,16 @@ struct Run {
     started: Instant,
     source: (i64, i64),
     destination: Evidence,
+    /// Who leads the copy.
+    leader: Leader,
     /// What was stored, in its order.
     saved: Vec<Stored>,
     /// The brokers and offsets of the fetches that were asked for, which wait for their answers.
     fetches: Vec<(BrokerId, Offset)>,
     /// To whom produce requests were sent.
     sent: Vec<(BrokerId, RequestId)>,
+    /// Whose connections were given up.
+    left: Vec<BrokerId>,
 }
 
 impl Run {
@@ -63,9 +68,11 @@ impl Run {
             started,
             source,
             destination,
+            leader: LED,
             saved: Vec::new(),
             fetches: Vec::new(),
             sent: Vec::new(),
+            left: Vec::new(),
         };
         let routes = Routes { generation: 1, routes: vec![route_for_tests(orders(), orders())] };
         run.tell(0, Event::Routes(Arc::new(routes)));
@@ -84,9 +91,11 @@ impl Run {
     }
 
     fn answer(&mut self, action: Action) -> Option<Event> {
-        let leader = Leader { broker: BROKER, epoch: LeaderEpoch(0) };
         Some(match action {
-            Action::FindLeaders { side, .. } => Event::Leaders { side, answer: Ok(vec![(orders(), leader)]) },
+            Action::FindLeaders { side, .. } => {
+                let leader = if side == Side::Source { LED } else { self.leader };
+                Event::Leaders { side, answer: Ok(vec![(orders(), leader)]) }
+            }
             Action::LookAtSource { broker, lanes } => {
                 let (start, end) = (Offset(self.source.0), Offset(self.source.1));
                 let evidence = SourceEvidence { log_start: start, end, high_watermark: end, committed: None };
@@ -110,6 +119,10 @@ impl Run {
             }
             Action::Send { broker, request, .. } => {
                 self.sent.push((broker, request));
+                return None;
+            }
+            Action::Disconnect { broker, .. } => {
+                self.left.push(broker);
                 return None;
             }
             _ => return None,
@@ -243,6 +256,32 @@ fn a_lane_does_not_wait_for_a_leader_that_has_moved() {
     run.give(BROKER, batch(1));
     run.give(BROKER, [batch(0), batch(1)].concat().into());
     assert_eq!(run.sent.iter().map(|(broker, _)| *broker).collect::<Vec<_>>(), [BROKER, next]);
+}
+
+#[test]
+fn a_broker_that_hangs_is_left_once_another_leads() {
+    let empty = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let mut run = Run::new(None, true, (0, 20), empty);
+    run.give(BROKER, batch(0));
+    assert_eq!(run.sent.len(), 1);
+    run.tell(1, Event::Timer);
+    assert_eq!(run.left, []);
+    run.leader = Leader { broker: BrokerId(2), epoch: LeaderEpoch(1) };
+    run.tell(2, Event::Timer);
+    assert_eq!(run.left, [BROKER]);
+}
+
+#[test]
+fn who_has_not_heard_of_a_leader_does_not_bring_the_former_one_back() {
+    let mut run = Run::new(None, true, (0, 20), shown(0, 1));
+    let heard = |leader| Event::Leaders { side: Side::Destination, answer: Ok(vec![(orders(), leader)]) };
+    let next = Leader { broker: BrokerId(2), epoch: LeaderEpoch(1) };
+    let led_by = |run: &Run| run.engine.destination.leaders[&orders()];
+    for (after, told, expected) in [(1, next, next), (2, LED, next), (7, LED, LED)] {
+        run.leader = told;
+        run.tell(after, heard(told));
+        assert_eq!(led_by(&run), expected, "after {after} s");
+    }
 }
 
 /// One record at `offset`.

@@ -206,6 +206,8 @@ pub(crate) struct Lane {
     /// Where the log ends at least, by an acknowledgement that came from elsewhere than expected: everything before it
     /// was replicated, whatever a new leader shows.
     pub(crate) acknowledged_end: Offset,
+    /// The leader that an opening lane asks.
+    pub(crate) asked: Option<Leader>,
     /// When the last look was asked for: what it shows is at least as young, however late it comes.
     pub(crate) asked_at: Instant,
     /// The connection that was there before the last look.
@@ -414,6 +416,7 @@ impl Lane {
             resume_sequence: false,
             looked_at: None,
             acknowledged_end: Offset(0),
+            asked: None,
             asked_at: now,
             seen_on: None,
             last_contact: now,
@@ -433,6 +436,11 @@ impl Lane {
 
     pub(crate) fn key(&self) -> LaneKey {
         LaneKey { id: self.id, opening: self.opening }
+    }
+
+    /// Whether another one than `present` was asked, who need not answer any more.
+    pub(crate) fn asked_another(&self, present: Option<Leader>) -> bool {
+        present.is_some() && self.asked != present
     }
 
     pub(crate) fn is_reading(&self) -> bool {

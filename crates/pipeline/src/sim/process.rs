@@ -32,6 +32,8 @@ pub(super) struct Link {
 /// which connection.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
+    /// For which opening of which lane.
+    pub(super) asked: LaneKey,
     pub(super) at: Duration,
     pub(super) looked_at: Duration,
     pub(super) connection: ConnectionId,
@@ -112,7 +114,9 @@ impl Process {
                 for (key, _) in lanes {
                     let Some(at) = self.looks.iter().position(|(asked, ..)| asked == key) else { continue };
                     let (_, partition, known) = self.looks.swap_remove(at);
-                    if self.known.get(&partition).is_none_or(|before| before.looked_at <= known.looked_at) {
+                    // An answer to a question that was given up says nothing, however late it comes.
+                    let age = |known: &Known| (known.asked.id, known.asked.opening);
+                    if self.known.get(&partition).is_none_or(|before| age(before) <= age(&known)) {
                         self.known.insert(partition, known);
                     }
                 }

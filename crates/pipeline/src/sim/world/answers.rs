@@ -172,6 +172,8 @@ impl World {
                 }
             }
             Action::Send { request, .. } => Event::Produced { request, reply: Err(SendError::NO_CONNECTION) },
+            // Done when it was asked for.
+            Action::Disconnect { .. } => Event::Timer,
         }
     }
 
@@ -241,7 +243,7 @@ impl World {
             }
             let leads = partition.leader() == Some(broker.0);
             bounds.push(leads.then_some((Offset(start), Offset(end))));
-            let known = Known { at: self.elapsed, looked_at: self.elapsed, connection };
+            let known = Known { asked: *key, at: self.elapsed, looked_at: self.elapsed, connection };
             self.processes[index].looks.push((*key, to.clone(), known));
         }
         if self.faults_on && self.rng.chance(30) {

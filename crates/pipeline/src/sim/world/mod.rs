@@ -383,6 +383,7 @@ impl World {
                     self.check_saved(&changes);
                     self.processes[index].waiting.push(Action::Save { changes, not_after });
                 }
+                Action::Disconnect { connection, .. } => self.cut(index, connection, true),
                 other => self.processes[index].waiting.push(other),
             }
         }
@@ -469,6 +470,10 @@ impl World {
         match choices[self.rng.below(choices.len())] {
             (index, Some(link), _) => self.broker_takes(index, link),
             (index, None, at) if at < self.processes[index].waiting.len() => {
+                if self.is_asked_of_who_stands(&self.processes[index].waiting[at]) && self.rng.chance(80) {
+                    self.pass_time();
+                    return;
+                }
                 let action = self.processes[index].waiting.swap_remove(at);
                 let event = self.answer(index, action);
                 if self.faults_on && self.flavour.slow_answers && self.rng.chance(50) {
@@ -595,6 +600,15 @@ impl World {
 
     fn stands_still(&self, broker: i32) -> bool {
         self.standing.is_some_and(|standing| standing.broker == broker)
+    }
+
+    fn is_asked_of_who_stands(&self, action: &Action) -> bool {
+        match action {
+            Action::LookAtDestination { broker, .. }
+            | Action::ReadTail { broker, .. }
+            | Action::ReadContents { broker, .. } => self.stands_still(broker.0),
+            _ => false,
+        }
     }
 
     /// A broker that stands still is given up by those who wait for it; once it runs again, it handles what it had
