@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::{BrokerId, ClusterName};
-use protocol::{ApiKey, ApiVersions, Request};
+use protocol::{ApiKey, ApiVersions, DecodeError, Request};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::buffers::BufferPool;
@@ -27,6 +29,10 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis
 /// Where anyone may answer, another broker is asked as well after so long without an answer: one that hangs keeps its
 /// connections open.
 const ASK_ANOTHER_AFTER: Duration = Duration::from_millis(500);
+
+/// Larger answers are read on a blocking thread: one about thousands of topics takes milliseconds, and the thread of
+/// those who ask has records to carry.
+const READ_HERE_MAX: usize = 64 << 10;
 
 /// A cheap handle of one cluster; clones share connections and knowledge.
 #[derive(Clone)]
@@ -202,7 +208,10 @@ impl Cluster {
         needs: &'static str,
         request: impl Fn(i16) -> R,
         throttle_ms: impl Fn(&R::Response) -> i32,
-    ) -> Result<Answer<R::Response>, CallError> {
+    ) -> Result<Answer<R::Response>, CallError>
+    where
+        R::Response: Send + 'static,
+    {
         let deadline = Instant::now() + self.0.options.request_timeout;
         let mut pauses = PAUSES.into_iter();
         loop {
@@ -241,7 +250,10 @@ impl Cluster {
         request: &impl Fn(i16) -> R,
         throttle_ms: &impl Fn(&R::Response) -> i32,
         deadline: Instant,
-    ) -> Result<Answer<R::Response>, CallError> {
+    ) -> Result<Answer<R::Response>, CallError>
+    where
+        R::Response: Send + 'static,
+    {
         let tried = Tried::default();
         // A broker that hangs must not cost the whole time where another can answer.
         let times = (deadline, self.0.options.connect_timeout);
@@ -280,7 +292,10 @@ impl Cluster {
         request: &impl Fn(i16) -> R,
         throttle_ms: &impl Fn(&R::Response) -> i32,
         (deadline, patience): (Instant, Duration),
-    ) -> Result<Answer<R::Response>, CallError> {
+    ) -> Result<Answer<R::Response>, CallError>
+    where
+        R::Response: Send + 'static,
+    {
         let api = ApiKey::try_from(R::KEY).expect("the generated messages and their keys belong together");
         let (connection, slot) = match to {
             To::Broker(_) => self.shared(to, deadline).await?,
@@ -298,8 +313,8 @@ impl Cluster {
         let reply = connection.send(api, id, frame.map(|frame| vec![frame]), left);
         let frame = reply.await?;
         slot.silent.store(false, Ordering::Relaxed);
-        let body: R::Response = protocol::decode_response(api, version, frame)
-            .map_err(|source| connection.malformed(api, source))?;
+        let body =
+            read::<R>(api, version, frame).await.map_err(|source| connection.malformed(api, source))?;
         let throttle = Duration::from_millis(u64::try_from(throttle_ms(&body)).unwrap_or(0));
         if !throttle.is_zero() {
             *lock(&slot.quiet_until) = Some(Instant::now() + throttle);
@@ -443,6 +458,19 @@ impl Cluster {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+async fn read<R: Request>(api: ApiKey, version: i16, frame: Bytes) -> Result<R::Response, DecodeError>
+where
+    R::Response: Send + 'static,
+{
+    if frame.len() <= READ_HERE_MAX {
+        return protocol::decode_response(api, version, frame);
+    }
+    match spawn_blocking(move || protocol::decode_response(api, version, frame)).await {
+        Ok(read) => read,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

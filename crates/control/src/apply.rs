@@ -66,45 +66,33 @@ pub(crate) async fn apply(destination: &Cluster, steps: &[Step]) -> Vec<Applied>
 
 /// Asks the destination for `steps`, to carry them out or to say what it would say to them.
 pub(crate) async fn ask(destination: &Cluster, steps: &[Step], purpose: Purpose) -> Vec<Applied> {
-    let mut creations = Vec::new();
-    let mut growths = Vec::new();
-    let mut changes = Vec::new();
+    let (mut creations, mut growths, mut changes) = (Vec::new(), Vec::new(), Vec::new());
     for step in steps {
         match &step.action {
             Action::Create { partitions, replication_factor, settings, .. } => {
                 let configs =
                     settings.iter().map(|(key, chosen)| (key.clone(), chosen.value.clone())).collect();
-                creations.push(NewTopic {
-                    name: step.topic.clone(),
-                    partitions: *partitions,
-                    replication_factor: *replication_factor,
-                    configs,
-                });
+                let (name, partitions) = (step.topic.clone(), *partitions);
+                let replication_factor = *replication_factor;
+                creations.push((step, NewTopic { name, partitions, replication_factor, configs }));
             }
-            Action::Grow { to, .. } => growths.push((step.topic.clone(), *to)),
-            Action::SetConfig { changes: wanted } => changes.push(config_change(&step.topic, wanted)),
+            Action::Grow { to, .. } => growths.push((step, (step.topic.clone(), *to))),
+            Action::SetConfig { changes: wanted } => changes.push((step, config_change(&step.topic, wanted))),
         }
     }
-    let is = |kind: fn(&Action) -> bool| steps.iter().filter(move |step| kind(&step.action));
     let mut applied = Vec::new();
-    for chunk in creations.chunks(CHANGED_AT_ONCE) {
-        let names = chunk.iter().map(|topic| &topic.name).collect::<Vec<_>>();
-        let answers = destination.create_topics(chunk, purpose).await;
-        let steps = is(|action| matches!(action, Action::Create { .. }));
-        applied.extend(match_up(steps, &names, answers));
+    for (steps, topics) in requests(creations) {
+        let answers = destination.create_topics(&topics, purpose).await;
+        applied.extend(match_up(&steps, answers));
     }
-    for chunk in growths.chunks(CHANGED_AT_ONCE) {
-        let names = chunk.iter().map(|(topic, _)| topic).collect::<Vec<_>>();
-        let answers = destination.create_partitions(chunk, purpose).await;
-        let steps = is(|action| matches!(action, Action::Grow { .. }));
-        applied.extend(match_up(steps, &names, answers));
+    for (steps, topics) in requests(growths) {
+        let answers = destination.create_partitions(&topics, purpose).await;
+        applied.extend(match_up(&steps, answers));
     }
     let mut refused = Vec::new();
-    for chunk in changes.chunks(CHANGED_AT_ONCE) {
-        let names = chunk.iter().map(|change| &change.topic).collect::<Vec<_>>();
-        let answers = destination.alter_topic_configs(chunk, purpose).await;
-        let steps = is(|action| matches!(action, Action::SetConfig { .. }));
-        for applied_step in match_up(steps, &names, answers) {
+    for (steps, changes) in requests(changes) {
+        let answers = destination.alter_topic_configs(&changes, purpose).await;
+        for applied_step in match_up(&steps, answers) {
             match one_by_one(&applied_step) {
                 Some(steps) => refused.extend(steps),
                 None => applied.push(applied_step),
@@ -115,6 +103,17 @@ pub(crate) async fn ask(destination: &Cluster, steps: &[Step], purpose: Purpose)
         applied.push(change_one(destination, step, purpose).await);
     }
     applied
+}
+
+/// The steps of one kind with what is asked for each, request by request.
+fn requests<T>(mut asked: Vec<(&Step, T)>) -> Vec<(Vec<&Step>, Vec<T>)> {
+    let mut requests = Vec::new();
+    while !asked.is_empty() {
+        let rest = asked.split_off(asked.len().min(CHANGED_AT_ONCE));
+        requests.push(asked.into_iter().unzip());
+        asked = rest;
+    }
+    requests
 }
 
 /// The request for `changes` of `topic`.
@@ -132,18 +131,14 @@ fn config_change(topic: &TopicName, changes: &BTreeMap<String, Change>) -> Topic
 /// What a request about several topics says of each.
 type Answers = Result<Vec<(TopicName, Result<(), Refusal>)>, CallError>;
 
-/// The answers of a request about `names`, each with the step it is about.
-fn match_up<'a>(
-    steps: impl Iterator<Item = &'a Step>,
-    names: &[&TopicName],
-    answers: Answers,
-) -> Vec<Applied> {
+/// The answers of a request for `steps`, one for each topic, each with the step it is about.
+fn match_up(steps: &[&Step], answers: Answers) -> Vec<Applied> {
     let mut results: BTreeMap<TopicName, Result<(), StepError>> = match answers {
         Ok(answers) => {
             answers.into_iter().map(|(name, answer)| (name, answer.map_err(StepError::Refused))).collect()
         }
         Err(error) => {
-            names.iter().map(|name| ((*name).clone(), Err(StepError::Call(error.clone())))).collect()
+            steps.iter().map(|step| (step.topic.clone(), Err(StepError::Call(error.clone())))).collect()
         }
     };
     let unanswered = || {
@@ -151,14 +146,14 @@ fn match_up<'a>(
         Err(StepError::Refused(Refusal { error: ErrorCode::UNKNOWN_SERVER_ERROR, message }))
     };
     steps
-        .filter(|step| names.contains(&&step.topic))
+        .iter()
         .map(|step| {
             let result = match results.remove(&step.topic).unwrap_or_else(unanswered) {
                 // An earlier try whose answer was lost, or somebody else, was first.
                 Err(StepError::Refused(Refusal { error: ErrorCode::TOPIC_ALREADY_EXISTS, .. })) => Ok(()),
                 result => result,
             };
-            Applied { step: step.clone(), result }
+            Applied { step: (*step).clone(), result }
         })
         .collect()
 }
@@ -188,8 +183,7 @@ async fn change_one(destination: &Cluster, step: Step, purpose: Purpose) -> Appl
         Action::Create { .. } | Action::Grow { .. } => config_change(&step.topic, &BTreeMap::new()),
     };
     let answers = destination.alter_topic_configs(&[change], purpose).await;
-    let name = step.topic.clone();
-    let mut applied = match_up(std::iter::once(&step), &[&name], answers);
+    let mut applied = match_up(&[&step], answers);
     applied.pop().expect("one step gives one outcome")
 }
 
@@ -241,13 +235,12 @@ mod tests {
 
     #[test]
     fn an_answer_finds_its_step_and_a_topic_that_is_there_is_a_topic_created() {
-        let steps = ["a", "b", "c", "d"].map(|topic| step(topic, &["k"]));
-        let names: Vec<&TopicName> = steps[..3].iter().map(|step| &step.topic).collect();
+        let steps = ["a", "b", "c"].map(|topic| step(topic, &["k"]));
         let answers = vec![
             ("b".into(), refusal(ErrorCode::POLICY_VIOLATION)),
             ("a".into(), refusal(ErrorCode::TOPIC_ALREADY_EXISTS)),
         ];
-        let applied = match_up(steps.iter(), &names, Ok(answers));
+        let applied = match_up(&steps.iter().collect::<Vec<_>>(), Ok(answers));
         let told: Vec<String> = applied
             .iter()
             .map(|applied| match &applied.result {
@@ -261,6 +254,16 @@ mod tests {
             "c UNKNOWN_SERVER_ERROR (-1): the answer leaves the topic out true",
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn each_step_is_in_one_request_however_many_there_are() {
+        let steps: Vec<Step> = (0..250).map(|number| step(&format!("t{number}"), &["k"])).collect();
+        let requests = requests(steps.iter().zip(0..).collect());
+        let sizes: Vec<usize> = requests.iter().map(|(steps, _)| steps.len()).collect();
+        assert_eq!(sizes, [100, 100, 50]);
+        let asked = requests.into_iter().flat_map(|(steps, asked)| steps.into_iter().zip(asked));
+        assert!(asked.eq(steps.iter().zip(0..)));
     }
 
     #[test]

@@ -8,20 +8,25 @@ use client::Cluster;
 use model::{Routes, TopicName};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
-use topology::{Action, Held, HeldBack, Intent, Plan, Step};
+use tokio::time::{Instant, sleep, sleep_until};
+use topology::{Action, BlockReason, Held, HeldBack, Intent, Plan, Step};
 use tracing::{debug, info};
 
 use crate::apply::{Applied, apply};
-use crate::observe::{Observation, ObserveError, Scope, chain, observe};
+use crate::observe::{Observation, ObserveError, Observer, Scope, blocking, chain};
+use crate::options::INTERVAL_MIN;
 use crate::publish::{Publisher, meanwhile};
 use crate::report::Reporter;
 use crate::rivals::Rivals;
 use crate::trial::after_refusals;
 use crate::{ControlStatus, Options};
 
-/// Observations in a row before steps that did not come about are held back.
+/// Observations in a row before a step that did not come about is held back.
 pub(crate) const ROUNDS_MAX: u32 = 8;
+
+/// Steps between two observations. Where thousands of topics are created, the first are copied while the others
+/// wait for their turn.
+const STEPS_AT_ONCE: usize = 500;
 
 /// Before a topic that was copied is believed to be gone, it is looked for again after this: a broker that
 /// has just started may not have heard of every topic yet.
@@ -46,10 +51,13 @@ impl Control {
         let publisher = Publisher::new();
         let routes = publisher.subscribe();
         let (status_sender, status) = watch::channel(Arc::default());
+        let intent = Arc::new(options.intent());
+        let rhythm = options.rhythm();
+        let observer = Observer::new(source, destination.clone(), Arc::clone(&intent), rhythm, Scope::Needed);
         let job = Job {
-            source,
+            observer,
             destination,
-            intent: Arc::new(options.intent()),
+            intent,
             options,
             publisher,
             status: status_sender,
@@ -57,6 +65,8 @@ impl Control {
             held: BTreeMap::new(),
             gone: BTreeSet::new(),
             rivals: Rivals::default(),
+            planned: None,
+            told: None,
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -105,7 +115,9 @@ pub async fn plan_once(
     options: &Options,
 ) -> Result<Plan, ObserveError> {
     let intent = Arc::new(options.intent());
-    let mut seen = observe(source, destination, &intent, Scope::AllNames).await?;
+    let (source, cluster, rhythm) = (source.clone(), destination.clone(), options.rhythm());
+    let mut observer = Observer::new(source, cluster, Arc::clone(&intent), rhythm, Scope::AllNames);
+    let mut seen = observer.observe(Instant::now()).await?;
     Rivals::default().leave(&mut seen, &options.others, &intent).await;
     let plan =
         |held: &HeldBack| topology::plan(&seen.source, &seen.destination, &seen.candidates, &intent, held);
@@ -120,8 +132,47 @@ enum Outcome {
     Failed(String),
 }
 
+/// What became of the steps of a turn, by topic.
+#[derive(Debug, Default)]
+struct Tried(BTreeMap<TopicName, Vec<Try>>);
+
+#[derive(Debug)]
+struct Try {
+    step: Step,
+    /// The last time.
+    outcome: Outcome,
+    /// The round in which it was tried first.
+    since: u32,
+}
+
+impl Tried {
+    fn of(&self, step: &Step) -> Option<&Try> {
+        self.0.get(&step.topic)?.iter().find(|tried| tried.step == *step)
+    }
+
+    fn is_done(&self, step: &Step) -> bool {
+        self.of(step).is_some_and(|tried| tried.outcome == Outcome::Done)
+    }
+
+    fn note(&mut self, step: Step, outcome: Outcome, round: u32) {
+        let of_topic = self.0.entry(step.topic.clone()).or_default();
+        match of_topic.iter_mut().find(|tried| tried.step == step) {
+            Some(tried) => tried.outcome = outcome,
+            None => of_topic.push(Try { step, outcome, since: round }),
+        }
+    }
+}
+
+/// A plan and all that it was made of, besides the intent.
+#[derive(Debug)]
+struct Planned {
+    seen: Observation,
+    held: HeldBack,
+    plan: Arc<Plan>,
+}
+
 struct Job {
-    source: Cluster,
+    observer: Observer,
     destination: Cluster,
     options: Options,
     intent: Arc<Intent>,
@@ -134,73 +185,111 @@ struct Job {
     gone: BTreeSet<TopicName>,
     /// What other flows are known to write.
     rivals: Rivals,
+    /// The last plan that was made.
+    planned: Option<Planned>,
+    /// The plan that was told of last.
+    told: Option<Arc<Plan>>,
 }
 
 impl Job {
     async fn run(mut self) {
         loop {
-            let pause = match self.observe_and_apply().await {
-                Ok(plan) => self.note_plan(&plan),
-                Err(error) => self.note_error(&error),
+            let start = Instant::now();
+            let next = match self.observe_and_apply(start).await {
+                Ok(plan) => {
+                    self.note_plan(&plan);
+                    self.next_after(start, &plan)
+                }
+                Err(error) => Instant::now() + self.note_error(&error),
             };
-            sleep(pause).await;
+            sleep_until(next.max(Instant::now() + INTERVAL_MIN)).await;
         }
+    }
+
+    /// When to look again, after a turn that began at `start` and ended with `plan`.
+    fn next_after(&self, start: Instant, plan: &Plan) -> Instant {
+        let mut next = start + self.options.interval();
+        // What was refused has its own time.
+        let may_pass = |why: &BlockReason| why.may_pass() && !matches!(why, BlockReason::Refused(_));
+        if plan.blocked.iter().any(|blocked| may_pass(&blocked.why)) {
+            next = next.min(start + self.options.hold());
+        }
+        let held = self.held.values().map(|(_, until)| *until).min();
+        let settings = self.observer.next().filter(|_| self.options.topics.config_sync);
+        [held, settings].into_iter().flatten().fold(next, Instant::min)
     }
 
     /// One observation, repeated until nothing is left to do that can be done now. Returns the last plan,
     /// which has no steps, and whose routes are published.
-    async fn observe_and_apply(&mut self) -> Result<Plan, ObserveError> {
-        // What became of the steps that were tried, each as it was tried last.
-        let mut tried: Vec<(Step, Outcome)> = Vec::new();
+    async fn observe_and_apply(&mut self, start: Instant) -> Result<Arc<Plan>, ObserveError> {
+        let mut tried = Tried::default();
         let mut round = 0;
         loop {
             round += 1;
-            let seen = self.observe().await?;
-            let plan = self.plan(&seen);
-            self.note_gone(&seen);
-            let plan = match plan.steps.is_empty() || round < ROUNDS_MAX {
-                true => plan,
-                false => {
-                    self.give_up(&plan.steps, &tried);
-                    self.plan(&seen)
-                }
-            };
+            let seen = self.observe(start).await?;
+            if !self.is_as_planned(&seen) {
+                self.note_gone(&seen);
+            }
+            let mut plan = self.plan(&seen).await;
+            if self.give_up(&plan.steps, &tried, round) {
+                plan = self.plan(&seen).await;
+            }
             if plan.steps.is_empty() {
-                self.publish(plan.routes.clone());
+                self.publish(&plan.routes);
                 return Ok(plan);
             }
-            self.publish(meanwhile(&plan, &self.publisher.published()));
+            self.publish(&meanwhile(&plan, &self.publisher.published()));
+            self.observer.forget(plan.steps.iter().map(|step| &step.topic));
             // A change that was made and does not show yet is on its way to the broker that was asked.
-            let is_done =
-                |step: &Step| tried.iter().any(|(other, how)| other == step && *how == Outcome::Done);
-            let (waited_for, steps): (Vec<Step>, Vec<Step>) = plan.steps.into_iter().partition(is_done);
+            let (waited_for, steps): (Vec<&Step>, Vec<&Step>) =
+                plan.steps.iter().partition(|step| tried.is_done(step));
+            let steps: Vec<Step> = steps.into_iter().take(STEPS_AT_ONCE).cloned().collect();
             let applied = apply(&self.destination, &steps).await;
-            let failed = self.note_applied(applied, &mut tried);
+            let failed = self.note_applied(applied, &mut tried, round);
             if failed || !waited_for.is_empty() {
-                sleep(ROUND_PAUSE * (1 << (round - 1).min(ROUNDS_MAX))).await;
+                let since = plan.steps.iter().filter_map(|step| tried.of(step)).map(|of_step| of_step.since);
+                let rounds = round - since.min().unwrap_or(round);
+                sleep(ROUND_PAUSE * (1 << rounds.min(ROUNDS_MAX))).await;
             }
         }
     }
 
-    fn plan(&mut self, seen: &Observation) -> Plan {
+    /// The plan for what is `seen`: the last one, if nothing that it is made of has changed. It is made on a
+    /// blocking thread, for ten thousand topics take a while.
+    async fn plan(&mut self, seen: &Observation) -> Arc<Plan> {
         let now = Instant::now();
         self.held.retain(|_, (_, until)| *until > now);
         let held: HeldBack =
             self.held.iter().map(|(held, (answer, _))| (held.clone(), answer.clone())).collect();
-        topology::plan(&seen.source, &seen.destination, &seen.candidates, &self.intent, &held)
+        let (last, seen, intent) = (self.planned.take(), seen.clone(), Arc::clone(&self.intent));
+        let work = move || match last.filter(|last| last.seen == seen && last.held == held) {
+            Some(last) => last,
+            None => {
+                let plan = topology::plan(&seen.source, &seen.destination, &seen.candidates, &intent, &held);
+                Planned { seen, held, plan: Arc::new(plan) }
+            }
+        };
+        let planned = self.planned.insert(blocking(work).await);
+        Arc::clone(&planned.plan)
     }
 
-    /// Holds back `steps`, which tries did not bring about, so that they are told of and hold up nothing.
-    fn give_up(&mut self, steps: &[Step], tried: &[(Step, Outcome)]) {
+    /// Holds back those of `steps` that tries did not bring about, so that they are told of and hold up nothing.
+    /// Says whether there are any.
+    fn give_up(&mut self, steps: &[Step], tried: &Tried, round: u32) -> bool {
+        let mut any = false;
         for step in steps {
-            let outcome = tried.iter().find(|(other, _)| other == step).map(|(_, outcome)| outcome);
-            let answer = match outcome {
-                Some(Outcome::Failed(answer)) => answer.clone(),
-                Some(Outcome::Done) => "accepted, and without effect".to_owned(),
-                None => "other changes did not come to an end before".to_owned(),
+            let Some(of_step) = tried.of(step).filter(|of_step| round > of_step.since + ROUNDS_MAX - 2)
+            else {
+                continue;
+            };
+            let answer = match &of_step.outcome {
+                Outcome::Failed(answer) => answer.clone(),
+                Outcome::Done => "accepted, and without effect".to_owned(),
             };
             self.hold(step, false, &answer);
+            any = true;
         }
+        any
     }
 
     fn hold(&mut self, step: &Step, about_settings: bool, answer: &str) {
@@ -211,8 +300,11 @@ impl Job {
     }
 
     /// Both clusters as they are; looks twice where something that is copied seems to be gone.
-    async fn observe(&mut self) -> Result<Observation, ObserveError> {
-        let seen = self.observe_once().await?;
+    async fn observe(&mut self, start: Instant) -> Result<Observation, ObserveError> {
+        let seen = self.observe_once(start).await?;
+        if self.is_as_planned(&seen) {
+            return Ok(seen);
+        }
         let published = self.publisher.published();
         let all_there = published.routes.iter().all(|route| {
             seen.candidates.pairs.contains_key(&route.source.topic)
@@ -222,11 +314,16 @@ impl Job {
             return Ok(seen);
         }
         sleep(GONE_AGAIN_AFTER).await;
-        self.observe_once().await
+        self.observe_once(start).await
     }
 
-    async fn observe_once(&mut self) -> Result<Observation, ObserveError> {
-        let mut seen = observe(&self.source, &self.destination, &self.intent, Scope::Needed).await?;
+    /// Whether the last plan was made of the very same.
+    fn is_as_planned(&self, seen: &Observation) -> bool {
+        self.planned.as_ref().is_some_and(|planned| planned.seen.is(seen))
+    }
+
+    async fn observe_once(&mut self, start: Instant) -> Result<Observation, ObserveError> {
+        let mut seen = self.observer.observe(start).await?;
         self.rivals.leave(&mut seen, &self.options.others, &self.intent).await;
         Ok(seen)
     }
@@ -241,7 +338,7 @@ impl Job {
         self.gone.retain(|topic| !there(topic));
     }
 
-    fn publish(&self, routes: Vec<model::Route>) {
+    fn publish(&self, routes: &[model::Route]) {
         if self.publisher.publish(routes) {
             let routes = self.publisher.published();
             info!(generation = routes.generation, partitions = routes.routes.len(), "routes changed");
@@ -249,7 +346,7 @@ impl Job {
     }
 
     /// Remembers what became of the steps, and says whether some failed that may pass by themselves.
-    fn note_applied(&mut self, applied: Vec<Applied>, tried: &mut Vec<(Step, Outcome)>) -> bool {
+    fn note_applied(&mut self, applied: Vec<Applied>, tried: &mut Tried, round: u32) -> bool {
         let mut passing = false;
         for Applied { step, result } in applied {
             let outcome = match result {
@@ -267,27 +364,30 @@ impl Job {
                     Outcome::Failed(answer)
                 }
             };
-            tried.retain(|(other, _)| *other != step);
-            tried.push((step, outcome));
+            tried.note(step, outcome, round);
         }
         passing
     }
 
-    /// Tells of a finished observation, and says when the next is due.
-    fn note_plan(&mut self, plan: &Plan) -> Duration {
+    /// Tells of a finished observation.
+    fn note_plan(&mut self, plan: &Arc<Plan>) {
         let gone: Vec<TopicName> = self.gone.iter().cloned().collect();
         self.reporter.tell_cluster("source", None);
         self.reporter.tell_cluster("destination", None);
-        self.reporter.tell_plan(plan, &gone);
+        if !self.told.as_ref().is_some_and(|told| Arc::ptr_eq(told, plan)) {
+            self.reporter.tell_plan(plan, &gone);
+            self.told = Some(Arc::clone(plan));
+        }
         let routes = self.publisher.published();
-        let topics: BTreeSet<&TopicName> = routes.routes.iter().map(|route| &route.source.topic).collect();
+        // They are sorted by it.
+        let topics = routes.routes.chunk_by(|one, other| one.source.topic == other.source.topic).count();
         let status = ControlStatus {
             generation: routes.generation,
             observations: self.status.borrow().observations + 1,
             failures: 0,
             source_error: None,
             destination_error: None,
-            topics: topics.len(),
+            topics,
             partitions: routes.routes.len(),
             not_copied: plan.not_copied.clone(),
             blocked: plan.blocked.clone(),
@@ -295,8 +395,6 @@ impl Job {
             warnings: plan.warnings.clone(),
         };
         self.status.send_replace(Arc::new(status));
-        let waiting = !self.held.is_empty() || plan.blocked.iter().any(|blocked| blocked.why.may_pass());
-        self.options.interval(waiting)
     }
 
     /// Tells of an observation that failed, and says when the next is due.

@@ -10,8 +10,10 @@
 // An acting crate: it waits, against the clock.
 #![allow(clippy::disallowed_methods)]
 
+mod agenda;
 mod apply;
 mod job;
+mod known;
 mod observe;
 mod options;
 mod publish;

@@ -1,4 +1,7 @@
-//! Asks both clusters what there is, in as few calls as that takes.
+//! Asks both clusters what there is, in as few calls as that takes, and nothing that is not due ([`agenda`](crate::agenda)).
+//!
+//! What costs time with the number of topics is done on a blocking thread: the process has one thread for all
+//! else, and that one carries the records.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -6,18 +9,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{
-    ApiKey, CallError, Cluster, ConfigEntry, ConfigSource, ErrorCode, Metadata, Refusal, TopicMetadata,
-    Wanted,
-};
+use client::{ApiKey, CallError, Cluster, ConfigEntry, ErrorCode, Metadata, Refusal, Wanted};
 use model::TopicName;
-use tokio::time::{sleep, timeout};
-use topology::settings::WATCHED;
-use topology::snapshot::{Features, Settings, Snapshot, Topic, TopicSettings, topic_defaults};
+use tokio::time::{Instant, sleep, timeout};
+use topology::snapshot::{Snapshot, topic_defaults};
 use topology::{Candidates, Intent, defaults_matter};
 
-/// Topics in one request for settings: some 30 settings each make about 2 KB an answer.
-const DESCRIBED_AT_ONCE: usize = 500;
+use crate::agenda::{Defaults, Rhythm};
+use crate::known::{Found, Known, Told};
+
+/// Topics in one request for settings: some 30 settings each make about 2 KB an answer, which is read on the
+/// thread that carries the records.
+const DESCRIBED_AT_ONCE: usize = 200;
 
 /// How often, and how far apart, settings are asked for of a topic that metadata shows and the broker asked
 /// does not know yet.
@@ -30,12 +33,12 @@ const BROKER_SETTINGS_WITHIN: Duration = Duration::from_secs(5);
 /// The first version of Produce with which zstd may be sent (2.1, KIP-110).
 const PRODUCE_WITH_ZSTD: i16 = 7;
 
-/// Both clusters at about one moment.
-#[derive(Debug)]
+/// Both clusters at about one moment. Where nothing has changed, it holds the very values of the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Observation {
-    pub(crate) source: Snapshot,
-    pub(crate) destination: Snapshot,
-    pub(crate) candidates: Candidates,
+    pub(crate) source: Arc<Snapshot>,
+    pub(crate) destination: Arc<Snapshot>,
+    pub(crate) candidates: Arc<Candidates>,
 }
 
 /// Why there is no observation.
@@ -67,6 +70,15 @@ impl fmt::Display for ObserveError {
 
 impl Error for ObserveError {}
 
+impl Observation {
+    /// Whether it is the very same: nothing has changed, as far as a look can tell that costs nothing.
+    pub(crate) fn is(&self, other: &Observation) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+            && Arc::ptr_eq(&self.destination, &other.destination)
+            && Arc::ptr_eq(&self.candidates, &other.candidates)
+    }
+}
+
 /// An error with all its sources, as a person reads it.
 pub(crate) fn chain<E: Error>(error: &E) -> String {
     let mut text = error.to_string();
@@ -87,70 +99,239 @@ pub(crate) enum Scope {
     AllNames,
 }
 
-/// Looks at both clusters, each as far as `intent` is about it.
-pub(crate) async fn observe(
-    source: &Cluster,
-    destination: &Cluster,
-    intent: &Arc<Intent>,
+/// Looks at both clusters, again and again, each as far as the intent is about it.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    source: Side,
+    destination: Side,
+    intent: Arc<Intent>,
+    rhythm: Rhythm,
     scope: Scope,
-) -> Result<Observation, ObserveError> {
-    let names = intent.selection.names();
-    let wanted = names.as_deref().map_or(Wanted::All, Wanted::Topics);
-    let (found, zstd) = tokio::join!(topics(source, wanted, scope), reads_zstd(destination));
-    let (found, zstd) = match (found, zstd) {
-        (Ok(found), Ok(zstd)) => (found, zstd),
-        (found, zstd) => return Err(ObserveError { source: found.err(), destination: zstd.err() }),
-    };
-    let (mut source_seen, candidates) = select(found, intent).await;
+    selected: Option<Selected>,
+}
 
-    let sources: Vec<TopicName> = candidates.pairs.keys().cloned().collect();
-    let destinations = candidates.destinations();
-    let destination_seen = async {
-        let mut seen = topics(destination, Wanted::Topics(&destinations), scope).await?;
-        seen.features.zstd = zstd;
-        let is_there = |name: &&TopicName| seen.topics.contains_key(*name);
-        let there: Vec<TopicName> = destinations.iter().filter(is_there).cloned().collect();
-        read_settings(destination, &mut seen, &there).await?;
-        Ok::<Snapshot, Unobserved>(seen)
-    };
-    let (described, destination_seen) =
-        tokio::join!(read_settings(source, &mut source_seen, &sources), destination_seen);
-    match (described, destination_seen) {
-        (Ok(()), Ok(mut seen)) => {
-            if defaults_matter(&source_seen, &seen, &candidates, &intent.topics) {
-                read_broker_settings(destination, &mut seen).await;
+/// A cluster, and what is known of it.
+#[derive(Debug)]
+struct Side {
+    cluster: Cluster,
+    known: Known,
+}
+
+/// What the selection takes of the source, and the names of the copies.
+#[derive(Clone, Debug)]
+struct Selected {
+    /// The topics it was made of, each with whether the source calls it its own.
+    of: Arc<BTreeMap<TopicName, bool>>,
+    /// Those that the source does not tell about.
+    troubled: Arc<BTreeMap<TopicName, String>>,
+    candidates: Arc<Candidates>,
+    destinations: Arc<[TopicName]>,
+}
+
+impl Observer {
+    pub(crate) fn new(
+        source: Cluster,
+        destination: Cluster,
+        intent: Arc<Intent>,
+        rhythm: Rhythm,
+        scope: Scope,
+    ) -> Observer {
+        let side = |cluster| Side { cluster, known: Known::default() };
+        let (source, destination) = (side(source), side(destination));
+        Observer { source, destination, intent, rhythm, scope, selected: None }
+    }
+
+    /// Looks at both clusters. `now` is when the turn began that this round is one of: what is asked in a turn is
+    /// not due again in it.
+    pub(crate) async fn observe(&mut self, now: Instant) -> Result<Observation, ObserveError> {
+        let names = self.intent.selection.names();
+        let wanted = names.as_deref().map_or(Wanted::All, Wanted::Topics);
+        let (found, zstd) =
+            tokio::join!(self.source.metadata(wanted, self.scope), reads_zstd(&self.destination.cluster));
+        let (found, zstd) = match (found, zstd) {
+            (Ok(found), Ok(zstd)) => (found, zstd),
+            (found, zstd) => return Err(ObserveError { source: found.err(), destination: zstd.err() }),
+        };
+        let (originals, due, Selected { candidates, destinations: names, .. }) =
+            self.select(found, now).await;
+
+        let Observer { source, destination, rhythm, scope, .. } = self;
+        let (rhythm, scope) = (*rhythm, *scope);
+        let copies = async {
+            let found = destination.metadata(Wanted::Topics(&names), scope).await?;
+            let (found, due) = destination.find(found, Arc::clone(&names), rhythm, now).await;
+            destination.read_settings(&found.snapshot, due, now).await?;
+            Ok::<Found, Unobserved>(found)
+        };
+        let (told, copies) = tokio::join!(source.read_settings(&originals.snapshot, due, now), copies);
+        match (told, copies) {
+            (Ok(()), Ok(mut copies)) => {
+                copies.snapshot.features.zstd = zstd;
+                Ok(self.settle(originals, copies, candidates, now).await)
             }
-            Ok(Observation { source: source_seen, destination: seen, candidates })
+            (told, copies) => {
+                Err(ObserveError { source: told.err().map(Unobserved::from), destination: copies.err() })
+            }
         }
-        (described, seen) => {
-            Err(ObserveError { source: described.err().map(Unobserved::from), destination: seen.err() })
+    }
+
+    /// Forgets the settings of the destination's `topics`, which a step was about.
+    pub(crate) fn forget<'a>(&mut self, topics: impl Iterator<Item = &'a TopicName>) {
+        topics.for_each(|topic| self.destination.known.forget(topic));
+    }
+
+    /// When settings will have to be asked for again.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        [&self.source, &self.destination].iter().filter_map(|side| side.known.next(self.rhythm)).min()
+    }
+
+    /// What the source has, and the topics whose settings are due. Selecting costs a match for each topic of the
+    /// source, and a pattern may be slow.
+    async fn select(&mut self, found: Vec<Metadata>, now: Instant) -> (Found, Vec<TopicName>, Selected) {
+        let (mut known, last) = (std::mem::take(&mut self.source.known), self.selected.take());
+        let (intent, rhythm) = (Arc::clone(&self.intent), self.rhythm);
+        let work = move || {
+            let found = Found::read(found);
+            let selected = last.filter(|last| last.is_of(&found.snapshot)).unwrap_or_else(|| {
+                let selected = Selected::new(&found.snapshot, &intent);
+                known.keep(|name| selected.candidates.pairs.contains_key(name));
+                selected
+            });
+            let due = known.due(&found.snapshot, selected.candidates.pairs.keys(), rhythm, now);
+            (known, selected, found, due)
+        };
+        let (known, selected, found, due) = blocking(work).await;
+        self.source.known = known;
+        self.selected = Some(selected.clone());
+        (found, due, selected)
+    }
+
+    /// Puts together what was found and what is known, and asks for the brokers' defaults where they matter.
+    async fn settle(
+        &mut self,
+        mut originals: Found,
+        mut copies: Found,
+        candidates: Arc<Candidates>,
+        now: Instant,
+    ) -> Observation {
+        let (mut source, mut destination) =
+            (std::mem::take(&mut self.source.known), std::mem::take(&mut self.destination.known));
+        let (selected, intent) = (Arc::clone(&candidates), Arc::clone(&self.intent));
+        let work = move || {
+            source.fill(&mut originals.snapshot);
+            destination.fill(&mut copies.snapshot);
+            let matter = defaults_matter(&originals.snapshot, &copies.snapshot, &selected, &intent.topics);
+            source.settle(originals.snapshot, false);
+            (source, destination, copies, matter)
+        };
+        let (source, mut destination, copies, matter) = blocking(work).await;
+        if matter && destination.defaults_due(&copies, self.rhythm, now) {
+            destination.defaults_told(read_defaults(&self.destination.cluster, &copies, now).await);
+        }
+        let work = move || {
+            destination.settle(copies.snapshot, matter);
+            destination
+        };
+        self.source.known = source;
+        self.destination.known = blocking(work).await;
+        Observation {
+            source: Arc::clone(self.source.known.snapshot()),
+            destination: Arc::clone(self.destination.known.snapshot()),
+            candidates,
         }
     }
 }
 
-/// Selecting costs a match for each topic of the source, and a pattern may be slow: not on this thread.
-async fn select(snapshot: Snapshot, intent: &Arc<Intent>) -> (Snapshot, Candidates) {
-    let intent = Arc::clone(intent);
-    let select = move || {
-        let candidates = Candidates::of(&snapshot, &intent.selection, &intent.naming);
-        (snapshot, candidates)
-    };
-    match tokio::task::spawn_blocking(select).await {
-        Ok(selected) => selected,
+impl Selected {
+    fn new(source: &Snapshot, intent: &Intent) -> Selected {
+        let candidates = Candidates::of(source, &intent.selection, &intent.naming);
+        let of = source.topics.iter().map(|(name, topic)| (name.clone(), topic.internal)).collect();
+        Selected {
+            of: Arc::new(of),
+            troubled: Arc::new(source.troubled.clone()),
+            destinations: candidates.destinations().into(),
+            candidates: Arc::new(candidates),
+        }
+    }
+
+    /// Whether it is what the selection takes of `source`, too: nothing but names decides of that.
+    fn is_of(&self, source: &Snapshot) -> bool {
+        let topics = source.topics.iter().map(|(name, topic)| (name, &topic.internal));
+        self.of.iter().eq(topics) && *self.troubled == source.troubled
+    }
+}
+
+impl Side {
+    /// The topics `wanted`; whatever `scope`, why one of these is not told about is known.
+    async fn metadata(&self, wanted: Wanted<'_>, scope: Scope) -> Result<Vec<Metadata>, Unobserved> {
+        let mut found = vec![metadata(&self.cluster, wanted).await?];
+        if scope == Scope::AllNames && matches!(wanted, Wanted::Topics(_)) {
+            // A cluster leaves out of all topics those that it would not tell about.
+            found.push(metadata(&self.cluster, Wanted::All).await?);
+        }
+        Ok(found)
+    }
+
+    /// What `metadata` shows, and those of `names` whose settings are due.
+    async fn find(
+        &mut self,
+        metadata: Vec<Metadata>,
+        names: Arc<[TopicName]>,
+        rhythm: Rhythm,
+        now: Instant,
+    ) -> (Found, Vec<TopicName>) {
+        let known = std::mem::take(&mut self.known);
+        let work = move || {
+            let found = Found::read(metadata);
+            let due = known.due(&found.snapshot, names.iter(), rhythm, now);
+            (known, found, due)
+        };
+        let (known, found, due) = blocking(work).await;
+        self.known = known;
+        (found, due)
+    }
+
+    /// Asks for the settings of `topics`, which are in `found`.
+    async fn read_settings(
+        &mut self,
+        found: &Snapshot,
+        topics: Vec<TopicName>,
+        now: Instant,
+    ) -> Result<(), CallError> {
+        for topics in topics.chunks(DESCRIBED_AT_ONCE) {
+            let mut left = topics.to_vec();
+            for tries_left in (0..YOUNG_TOPIC_TRIES).rev() {
+                let answers = self.cluster.describe_topic_configs(&left).await?;
+                let (young, told): (Vec<_>, Vec<_>) =
+                    answers.into_iter().partition(|(_, answer)| tries_left > 0 && is_young(answer));
+                let read = move || -> Vec<(TopicName, Told)> {
+                    told.into_iter().map(|(name, answer)| (name, Told::read(answer))).collect()
+                };
+                for (name, told) in blocking(read).await {
+                    self.known.told(found, name, told, now);
+                }
+                if young.is_empty() {
+                    break;
+                }
+                left = young.into_iter().map(|(name, _)| name).collect();
+                sleep(YOUNG_TOPIC_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Metadata shows the topic, and the broker that was asked for its settings does not know it yet.
+fn is_young(answer: &Result<Vec<ConfigEntry>, Refusal>) -> bool {
+    answer.as_ref().is_err_and(|refusal| refusal.error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+}
+
+/// Does `work` on a blocking thread.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-/// The topics `wanted`; whatever `scope`, why one of these is not told about is known.
-async fn topics(cluster: &Cluster, wanted: Wanted<'_>, scope: Scope) -> Result<Snapshot, Unobserved> {
-    let mut found = snapshot(&metadata(cluster, wanted).await?);
-    if scope == Scope::AllNames && matches!(wanted, Wanted::Topics(_)) {
-        // A cluster leaves out of all topics those that it would not tell about.
-        for (name, topic) in snapshot(&metadata(cluster, Wanted::All).await?).topics {
-            found.topics.entry(name).or_insert(topic);
-        }
-    }
-    Ok(found)
 }
 
 async fn metadata(cluster: &Cluster, wanted: Wanted<'_>) -> Result<Metadata, Unobserved> {
@@ -161,95 +342,14 @@ async fn metadata(cluster: &Cluster, wanted: Wanted<'_>) -> Result<Metadata, Uno
     }
 }
 
+/// No request where there is a connection already: brokers tell their versions as it is made.
 async fn reads_zstd(cluster: &Cluster) -> Result<bool, Unobserved> {
     let versions = cluster.versions(None).await?;
     Ok(versions.listed(ApiKey::Produce).is_some_and(|(_, highest)| highest >= PRODUCE_WITH_ZSTD))
 }
 
-/// What metadata tells; settings are still to be asked for.
-fn snapshot(metadata: &Metadata) -> Snapshot {
-    let mut snapshot = Snapshot {
-        cluster_id: metadata.cluster_id.clone(),
-        brokers: metadata.brokers.len(),
-        features: Features { zstd: false, topic_defaults: None },
-        ..Snapshot::default()
-    };
-    for topic in &metadata.topics {
-        match topic.error {
-            None => {
-                snapshot.topics.insert(topic.name.clone(), read_topic(topic));
-            }
-            // Not there; and a name that cannot be is not there either.
-            Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::INVALID_TOPIC_EXCEPTION) => {}
-            Some(error) => {
-                snapshot.troubled.insert(topic.name.clone(), error.to_string());
-            }
-        }
-    }
-    snapshot
-}
-
-fn read_topic(topic: &TopicMetadata) -> Topic {
-    let replicas = topic.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
-    let partitions = topic.partitions.iter().map(|partition| partition.partition.0.saturating_add(1)).max();
-    Topic {
-        id: topic.id,
-        internal: topic.internal,
-        partitions: partitions.unwrap_or(0),
-        replication_factor: i16::try_from(replicas).unwrap_or(i16::MAX),
-        settings: Settings::NotAsked,
-    }
-}
-
-/// Asks for the settings of `topics`, which are in the snapshot, and puts them there.
-async fn read_settings(
-    cluster: &Cluster,
-    snapshot: &mut Snapshot,
-    topics: &[TopicName],
-) -> Result<(), CallError> {
-    for topics in topics.chunks(DESCRIBED_AT_ONCE) {
-        let mut left = topics.to_vec();
-        for tries_left in (0..YOUNG_TOPIC_TRIES).rev() {
-            let mut young = Vec::new();
-            for (name, answer) in cluster.describe_topic_configs(&left).await? {
-                let settings = match answer {
-                    Err(Refusal { error: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }) if tries_left > 0 => {
-                        young.push(name);
-                        continue;
-                    }
-                    Ok(entries) => Settings::Known(topic_settings(entries)),
-                    Err(refusal) => Settings::Unreadable(refusal.to_string()),
-                };
-                if let Some(topic) = snapshot.topics.get_mut(&name) {
-                    topic.settings = settings;
-                }
-            }
-            if young.is_empty() {
-                break;
-            }
-            left = young;
-            sleep(YOUNG_TOPIC_PAUSE).await;
-        }
-    }
-    Ok(())
-}
-
-fn topic_settings(entries: Vec<ConfigEntry>) -> TopicSettings {
-    let mut settings = TopicSettings::default();
-    for entry in entries {
-        let Some(value) = entry.value.filter(|_| !entry.sensitive) else { continue };
-        if WATCHED.contains(&entry.name.as_str()) {
-            settings.effective.insert(entry.name.clone(), value.clone());
-        }
-        if entry.source == ConfigSource::Topic {
-            settings.overrides.insert(entry.name, value);
-        }
-    }
-    settings
-}
-
-/// Learns from one broker what topics have without settings of their own; that it will not tell is a gap.
-async fn read_broker_settings(cluster: &Cluster, snapshot: &mut Snapshot) {
+/// Learns from one broker what topics have without settings of their own.
+async fn read_defaults(cluster: &Cluster, found: &Found, now: Instant) -> Defaults {
     let asked = timeout(BROKER_SETTINGS_WITHIN, async {
         let metadata = cluster.metadata(Wanted::None).await?;
         let broker = metadata.controller.or(metadata.brokers.first().map(|broker| broker.id));
@@ -258,88 +358,15 @@ async fn read_broker_settings(cluster: &Cluster, snapshot: &mut Snapshot) {
             None => Ok(Vec::new()),
         }
     });
-    let gap = match asked.await {
-        Ok(Ok(entries)) if entries.is_empty() => "no broker tells its settings".to_owned(),
+    let answer = match asked.await {
+        Ok(Ok(entries)) if entries.is_empty() => Err("no broker tells its settings".to_owned()),
         Ok(Ok(entries)) => {
             let values: BTreeMap<String, Option<String>> =
                 entries.into_iter().map(|entry| (entry.name, entry.value)).collect();
-            snapshot.features.topic_defaults = Some(topic_defaults(&values));
-            return;
+            Ok(topic_defaults(&values))
         }
-        Ok(Err(error)) => format!("the settings of brokers could not be read: {}", chain(&error)),
-        Err(_) => format!("no broker told its settings within {} s", BROKER_SETTINGS_WITHIN.as_secs()),
+        Ok(Err(error)) => Err(format!("the settings of brokers could not be read: {}", chain(&error))),
+        Err(_) => Err(format!("no broker told its settings within {} s", BROKER_SETTINGS_WITHIN.as_secs())),
     };
-    snapshot.gaps.push(format!("{gap}; topics get the settings that every version has"));
-}
-
-#[cfg(test)]
-mod tests {
-    use client::PartitionMetadata;
-    use model::{BrokerId, LeaderEpoch, PartitionId};
-
-    use super::*;
-
-    fn topic(name: &str, error: Option<ErrorCode>, replicas: &[usize]) -> TopicMetadata {
-        let partition = |(index, count): (usize, &usize)| PartitionMetadata {
-            partition: PartitionId(i32::try_from(index).unwrap()),
-            leader: None,
-            leader_epoch: LeaderEpoch::UNKNOWN,
-            replicas: (0..*count).map(|broker| BrokerId(i32::try_from(broker).unwrap())).collect(),
-            isr: Vec::new(),
-            error: Some(ErrorCode::LEADER_NOT_AVAILABLE),
-        };
-        TopicMetadata {
-            name: name.into(),
-            id: None,
-            internal: false,
-            error,
-            partitions: replicas.iter().enumerate().map(partition).collect(),
-        }
-    }
-
-    #[test]
-    fn a_topic_counts_as_missing_as_untold_or_as_there_even_without_leaders() {
-        let metadata = Metadata {
-            topics: vec![
-                topic("there", None, &[3, 4, 3]),
-                topic("missing", Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), &[]),
-                topic("illegal name", Some(ErrorCode::INVALID_TOPIC_EXCEPTION), &[]),
-                topic("secret", Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED), &[]),
-            ],
-            ..Metadata::default()
-        };
-        let snapshot = snapshot(&metadata);
-        let there = &snapshot.topics[&TopicName::from("there")];
-        assert_eq!((there.partitions, there.replication_factor), (3, 3));
-        assert_eq!(snapshot.topics.len(), 1);
-        let troubled: Vec<_> = snapshot.troubled.iter().map(|(name, why)| format!("{name}: {why}")).collect();
-        assert_eq!(troubled, ["secret: TOPIC_AUTHORIZATION_FAILED (29)"]);
-    }
-
-    #[test]
-    fn only_what_was_set_on_the_topic_is_an_override() {
-        let entry = |name: &str, value: Option<&str>, source, sensitive| ConfigEntry {
-            name: name.to_owned(),
-            value: value.map(str::to_owned),
-            source,
-            read_only: false,
-            sensitive,
-        };
-        let settings = topic_settings(vec![
-            entry("retention.ms", Some("5"), ConfigSource::Topic, false),
-            entry("vendor.key", Some("secret"), ConfigSource::Topic, true),
-            entry("flush.ms", None, ConfigSource::Topic, false),
-            entry("cleanup.policy", Some("delete"), ConfigSource::Default, false),
-            entry("max.message.bytes", Some("7"), ConfigSource::StaticBroker, false),
-            entry("preallocate", Some("false"), ConfigSource::AllBrokers, false),
-        ]);
-        let list = |map: &BTreeMap<String, String>| -> Vec<String> {
-            map.iter().map(|(key, value)| format!("{key}={value}")).collect()
-        };
-        assert_eq!(list(&settings.overrides), ["retention.ms=5"]);
-        assert_eq!(
-            list(&settings.effective),
-            ["cleanup.policy=delete", "max.message.bytes=7", "retention.ms=5"]
-        );
-    }
+    Defaults { brokers: found.brokers.clone(), asked: now, answer }
 }

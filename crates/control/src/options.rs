@@ -5,6 +5,8 @@ use std::time::Duration;
 use client::Cluster;
 use topology::{Intent, Naming, Neighbour, Selection, TopicPolicy};
 
+use crate::agenda::Rhythm;
+
 /// Which topics, under what names, treated how, looked at how often. The defaults are Replicator's.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -16,8 +18,8 @@ pub struct Options {
     pub topics: TopicPolicy,
     /// `topic.poll.interval.ms`: how often the source is looked at for new topics and partitions.
     pub poll_interval: Duration,
-    /// `topic.config.sync.interval.ms`: how often settings are compared, where they are kept in step. One
-    /// observation serves this and [`Options::poll_interval`], so the shorter of the two counts.
+    /// `topic.config.sync.interval.ms`: how often settings of topics that are known are asked for. What a new
+    /// topic has is asked for at once.
     pub config_sync_interval: Duration,
     /// `topic.create.backoff.ms`: how long something that the destination refused, or has too few brokers
     /// for, is left alone before it is tried again.
@@ -51,7 +53,7 @@ impl Default for Options {
 }
 
 /// Intervals of 0 are legal settings; observations are never closer than this.
-const INTERVAL_MIN: Duration = Duration::from_millis(200);
+pub(crate) const INTERVAL_MIN: Duration = Duration::from_millis(200);
 
 impl Options {
     pub(crate) fn intent(&self) -> Intent {
@@ -63,14 +65,17 @@ impl Options {
         }
     }
 
-    /// From one observation to the next. `waiting`: something is blocked or held back that may pass.
-    pub(crate) fn interval(&self, waiting: bool) -> Duration {
+    /// For how long answers about settings hold.
+    pub(crate) fn rhythm(&self) -> Rhythm {
+        let settings = self.config_sync_interval;
+        Rhythm { settings, refused: settings.min(self.create_backoff) }
+    }
+
+    /// From one observation to the next, where nothing is blocked or held back.
+    pub(crate) fn interval(&self) -> Duration {
         let mut interval = self.poll_interval;
         if self.topics.config_sync {
             interval = interval.min(self.config_sync_interval);
-        }
-        if waiting {
-            interval = interval.min(self.create_backoff);
         }
         interval.max(INTERVAL_MIN)
     }
@@ -85,7 +90,7 @@ impl Options {
     /// since a source that is back should be noticed before anybody asks, and never above the interval.
     pub(crate) fn retry_pause(&self, failures: u32) -> Duration {
         let doubled = Duration::from_secs(1 << failures.saturating_sub(1).min(5));
-        doubled.min(Duration::from_secs(30)).min(self.interval(false))
+        doubled.min(Duration::from_secs(30)).min(self.interval())
     }
 }
 
@@ -102,12 +107,12 @@ mod tests {
             create_backoff: s(10),
             ..Options::default()
         };
-        assert_eq!(options.interval(false), s(40));
-        assert_eq!(options.interval(true), s(10));
+        assert_eq!(options.interval(), s(40));
+        assert_eq!((options.rhythm().settings, options.rhythm().refused), (s(40), s(10)));
         options.topics.config_sync = false;
-        assert_eq!(options.interval(false), s(60));
+        assert_eq!(options.interval(), s(60));
         options.poll_interval = Duration::ZERO;
-        assert_eq!(options.interval(true), INTERVAL_MIN);
+        assert_eq!(options.interval(), INTERVAL_MIN);
     }
 
     #[test]

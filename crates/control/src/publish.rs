@@ -28,13 +28,14 @@ impl Publisher {
     }
 
     /// Publishes `routes`, sorted by source, if they are others than before, and says whether they are.
-    pub(crate) fn publish(&self, routes: Vec<Route>) -> bool {
+    pub(crate) fn publish(&self, routes: &[Route]) -> bool {
         debug_assert!(routes.is_sorted_by(|one, other| one.source < other.source));
         let last = self.published();
         if last.routes == routes {
             return false;
         }
-        self.sender.send_replace(Arc::new(Routes { generation: last.generation + 1, routes }));
+        let routes = Routes { generation: last.generation + 1, routes: routes.to_vec() };
+        self.sender.send_replace(Arc::new(routes));
         true
     }
 }
@@ -97,13 +98,13 @@ mod tests {
     fn a_generation_is_a_change() {
         let publisher = Publisher::new();
         let seen = publisher.subscribe();
-        assert!(!publisher.publish(Vec::new()));
+        assert!(!publisher.publish(&[]));
         assert_eq!(seen.borrow().generation, 0);
-        assert!(publisher.publish(vec![route("a", 0, 1)]));
-        assert!(!publisher.publish(vec![route("a", 0, 1)]));
+        assert!(publisher.publish(&[route("a", 0, 1)]));
+        assert!(!publisher.publish(&[route("a", 0, 1)]));
         assert_eq!(seen.borrow().generation, 1);
-        assert!(publisher.publish(vec![route("a", 0, 2)]));
-        assert!(publisher.publish(Vec::new()));
+        assert!(publisher.publish(&[route("a", 0, 2)]));
+        assert!(publisher.publish(&[]));
         assert_eq!(*seen.borrow().as_ref(), Routes { generation: 3, routes: Vec::new() });
     }
 

@@ -34,11 +34,11 @@ struct Said {
 }
 
 impl Reporter {
-    /// Tells of what changed since the last plan.
+    /// Tells of what changed since the last plan. `gone` is sorted.
     pub(crate) fn tell_plan(&mut self, plan: &Plan, gone: &[TopicName]) {
         let mut now = BTreeMap::new();
         // A topic that was copied and is gone says so, which is more than that it is missing.
-        for not in plan.not_copied.iter().filter(|not| !gone.contains(&not.source)) {
+        for not in plan.not_copied.iter().filter(|not| gone.binary_search(&not.source).is_err()) {
             let said = Said { what: not.why.to_string(), hint: not.why.hint() };
             now.insert(Matter::NotCopied(not.source.clone()), said);
         }
@@ -67,12 +67,18 @@ impl Reporter {
 
     /// Tells of a cluster that cannot be observed, or can be again.
     pub(crate) fn tell_cluster(&mut self, cluster: &'static str, error: Option<&str>) {
-        let mut now = self.said.clone();
-        match error {
-            None => now.remove(&Matter::Cluster(cluster)),
-            Some(error) => now.insert(Matter::Cluster(cluster), Said { what: error.to_owned(), hint: "" }),
+        let matter = Matter::Cluster(cluster);
+        let Some(error) = error else {
+            if self.said.remove(&matter).is_some() {
+                matter.tell_over();
+            }
+            return;
         };
-        self.tell(now);
+        let said = Said { what: error.to_owned(), hint: "" };
+        if self.said.get(&matter) != Some(&said) {
+            matter.tell(&said);
+            self.said.insert(matter, said);
+        }
     }
 
     fn tell(&mut self, now: BTreeMap<Matter, Said>) {

@@ -3,23 +3,40 @@
 //! Whether it has is asked there, about these topics only; where names are kept apart, nothing is asked.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use client::{CallError, ErrorCode, Wanted};
 use model::TopicName;
-use topology::{Intent, Rival, leave_to_rivals, rivals};
+use topology::{Candidates, Intent, Rival, leave_to_rivals, rivals};
 use tracing::debug;
 
 use crate::OtherFlow;
-use crate::observe::{Observation, chain};
+use crate::observe::{Observation, blocking, chain};
 
-/// What was found last, for as long as a source cannot be asked: whose topic it is must not change with that.
+/// What was found last.
 #[derive(Debug, Default)]
-pub(crate) struct Rivals(BTreeSet<Rival>);
+pub(crate) struct Rivals {
+    /// For as long as a source cannot be asked: whose topic it is must not change with that.
+    there: BTreeSet<Rival>,
+    possible: Option<Possible>,
+}
+
+/// What other flows may write, as far as names tell.
+#[derive(Debug)]
+struct Possible {
+    /// It was found for these.
+    candidates: Arc<Candidates>,
+    destination: Option<String>,
+    rivals: Arc<BTreeSet<Rival>>,
+}
 
 impl Rivals {
     /// Takes out of the observation's candidates what earlier flows write.
-    pub(crate) async fn leave(&mut self, seen: &mut Observation, others: &[OtherFlow], intent: &Intent) {
-        let possible = rivals(&seen.candidates, seen.destination.cluster_id.as_deref(), &intent.neighbours);
+    pub(crate) async fn leave(&mut self, seen: &mut Observation, others: &[OtherFlow], intent: &Arc<Intent>) {
+        if others.is_empty() {
+            return;
+        }
+        let possible = self.possible(seen, intent).await;
         let mut there = BTreeSet::new();
         for (index, other) in others.iter().enumerate() {
             let of_this: BTreeSet<&Rival> =
@@ -36,12 +53,32 @@ impl Rivals {
                         error = chain(&error),
                         "another flow's source cannot be asked"
                     );
-                    there.extend(of_this.into_iter().filter(|rival| self.0.contains(rival)).cloned());
+                    there.extend(of_this.into_iter().filter(|rival| self.there.contains(rival)).cloned());
                 }
             }
         }
-        leave_to_rivals(&mut seen.candidates, &there, &intent.neighbours);
-        self.0 = there;
+        if !there.is_empty() {
+            leave_to_rivals(Arc::make_mut(&mut seen.candidates), &there, &intent.neighbours);
+        }
+        self.there = there;
+    }
+
+    /// What other flows may write. It costs a match for each topic and flow: not on this thread, nor twice.
+    async fn possible(&mut self, seen: &Observation, intent: &Arc<Intent>) -> Arc<BTreeSet<Rival>> {
+        let destination = seen.destination.cluster_id.clone();
+        if let Some(last) = &self.possible
+            && Arc::ptr_eq(&last.candidates, &seen.candidates)
+            && last.destination == destination
+        {
+            return Arc::clone(&last.rivals);
+        }
+        let (candidates, intent) = (Arc::clone(&seen.candidates), Arc::clone(intent));
+        let work = move || {
+            let found = rivals(&candidates, destination.as_deref(), &intent.neighbours);
+            Possible { candidates, destination, rivals: Arc::new(found) }
+        };
+        let found = self.possible.insert(blocking(work).await);
+        Arc::clone(&found.rivals)
     }
 }
 

@@ -1,5 +1,8 @@
 //! The control plane against clusters in this process, in paused time.
 
+#[path = "embedded/observing.rs"]
+mod observing;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
@@ -57,6 +60,7 @@ async fn flow_between(whitelist: &[&str], source: Profile, destination: Profile)
             selection,
             naming: Naming::new("${topic}.replica").expect("a format"),
             poll_interval: Duration::from_secs(60),
+            config_sync_interval: Duration::from_secs(60),
             create_backoff: Duration::from_secs(10),
             ..Options::default()
         },

@@ -137,6 +137,8 @@ pub struct TopicSettings {
     /// Settings that do not, each a name or, with a `*` at its end, the beginning of names:
     /// `topic.config.sync.exclude`.
     pub config_sync_exclude: Vec<String>,
+    /// Settings about brokers that do all the same: `topic.config.sync.include`.
+    pub config_sync_include: Vec<String>,
     /// How often they are compared: `topic.config.sync.interval.ms`.
     pub config_sync_interval: Duration,
     /// Whose time records show: `topic.timestamp.type`.

@@ -271,6 +271,21 @@ fn settings_that_do_not_follow_are_named_or_begin_so() {
 }
 
 #[test]
+fn of_the_settings_about_brokers_two_may_be_chosen_to_follow() {
+    let connector = format!("{CONNECTOR}topic.config.sync.include=min.insync.replicas");
+    let (settings, report) = load(&parse("w", WORKER).0, &[parse("c", &connector).0]);
+    assert_eq!(report.to_string(), "");
+    let topics = &settings.expect("loads").connectors[0].topics;
+    assert_eq!(topics.config_sync_include, ["min.insync.replicas"]);
+    says(
+        WORKER,
+        &format!("{connector},retention.ms"),
+        "error: c:6: `topic.config.sync.include` names `retention.ms`, which is none of the settings to choose from\n\
+         hint: those are min.insync.replicas and unclean.leader.election.enable; others follow in any case, or never\n",
+    );
+}
+
+#[test]
 fn another_connector_and_another_products_file_are_refused_by_name() {
     says(
         WORKER,

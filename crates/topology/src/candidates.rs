@@ -72,8 +72,10 @@ pub enum NotCopiedReason {
     SharedName {
         /// That name.
         destination: TopicName,
-        /// The others.
+        /// The first of the others.
         others: Vec<TopicName>,
+        /// How many there are besides.
+        more: usize,
     },
     /// Another flow writes the destination topic.
     OtherFlow {
@@ -117,8 +119,12 @@ impl fmt::Display for NotCopiedReason {
             NotCopiedReason::InternalName(name) => {
                 write!(f, "its copy would be `{name}`, which belongs to the destination cluster itself")
             }
-            NotCopiedReason::SharedName { destination, others } => {
-                write!(f, "its copy would be `{destination}`, like that of {}", quoted(others))
+            NotCopiedReason::SharedName { destination, others, more } => {
+                write!(f, "its copy would be `{destination}`, like that of {}", quoted(others))?;
+                if *more > 0 {
+                    write!(f, " and {}", Count(*more as u64, "other"))?;
+                }
+                Ok(())
             }
             NotCopiedReason::OtherFlow { destination, flow } => {
                 write!(f, "its copy would be `{destination}`, which connector `{flow}` writes")

@@ -12,6 +12,9 @@ use crate::naming::{Naming, check_name};
 use crate::selection::{Selection, Verdict, is_internal_name};
 use crate::settings::quoted;
 
+/// Of topics that share a name, each names so many others: ten thousand would name a hundred million.
+const NAMED_AT_MOST: usize = 3;
+
 /// Takes the pairs out of `candidates` that must not be copied, and notes why.
 pub(crate) fn refuse(candidates: &mut Candidates, intent: &Intent, ends: Ends<'_>) {
     let mut sources: BTreeMap<&TopicName, Vec<&TopicName>> = BTreeMap::new();
@@ -31,12 +34,14 @@ pub(crate) fn refuse(candidates: &mut Candidates, intent: &Intent, ends: Ends<'_
         } else if let Some(why) = conflict(source, destination, ends, &intent.neighbours) {
             why
         } else {
-            let others: Vec<TopicName> =
-                sources[destination].iter().filter(|other| **other != source).copied().cloned().collect();
-            if others.is_empty() {
+            let more = sources[destination].len() - 1;
+            if more == 0 {
                 return None;
             }
-            NotCopiedReason::SharedName { destination: destination.clone(), others }
+            let others = sources[destination].iter().filter(|other| **other != source);
+            let others: Vec<TopicName> = others.take(NAMED_AT_MOST).copied().cloned().collect();
+            let more = more - others.len();
+            NotCopiedReason::SharedName { destination: destination.clone(), others, more }
         };
         Some(NotCopied { source: source.clone(), why })
     });

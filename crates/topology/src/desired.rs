@@ -3,7 +3,7 @@
 use model::TimestampRule;
 
 use crate::setting_names::SettingNames;
-use crate::settings::{Need, needs};
+use crate::settings::{Need, Travel, needs, travel};
 use crate::snapshot::Topic;
 
 /// What the settings say of destination topics.
@@ -23,6 +23,9 @@ pub struct TopicPolicy {
     /// `topic.config.sync.exclude`: settings that existing topics keep as they are all the same. New topics
     /// begin with the source's.
     pub config_sync_exclude: SettingNames,
+    /// `topic.config.sync.include`: settings that are about the destination's brokers and follow the source all
+    /// the same, on new topics too.
+    pub config_sync_include: SettingNames,
     /// `topic.timestamp.type`: whose time records show at the destination.
     pub timestamps: TimestampRule,
 }
@@ -36,8 +39,24 @@ impl Default for TopicPolicy {
             replication_factor: None,
             config_sync: true,
             config_sync_exclude: SettingNames::default(),
+            config_sync_include: SettingNames::default(),
             timestamps: TimestampRule::AsAtSource,
         }
+    }
+}
+
+impl TopicPolicy {
+    /// What becomes of the override `key` of a source topic.
+    pub(crate) fn travel(&self, key: &str) -> Travel {
+        match travel(key) {
+            Travel::Stays(_) if self.config_sync_include.contains(key) => Travel::Copied,
+            travel => travel,
+        }
+    }
+
+    /// Whether the setting `key` of an existing copy is to be as the source has it.
+    pub(crate) fn follows(&self, key: &str) -> bool {
+        self.travel(key) == Travel::Copied && !self.config_sync_exclude.contains(key)
     }
 }
 

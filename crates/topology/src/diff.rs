@@ -1,14 +1,15 @@
 //! Compares what should be with what is, topic by topic, and gathers the differences into a [`Plan`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use model::{PartitionId, RewriteRule, Route, TimestampRule, TopicName, TopicPartition};
 
 use crate::candidates::Candidates;
 use crate::check::refuse;
+use crate::collisions::MetricNames;
 use crate::desired::{Desired, TopicPolicy, desired};
 use crate::flows::{Ends, Neighbour};
-use crate::naming::{Naming, collides};
+use crate::naming::Naming;
 use crate::plan::{Action, BlockReason, Blocked, Change, Held, HeldBack, Plan, Step, Warning};
 use crate::selection::Selection;
 use crate::settings::{MAX_MESSAGE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, flaws, key};
@@ -45,8 +46,8 @@ pub fn plan(
     let ends = Ends { source: source.cluster_id.as_deref(), destination: destination.cluster_id.as_deref() };
     refuse(&mut candidates, intent, ends);
 
-    let mut diff =
-        Diff { destination, policy: &intent.topics, held, plan: Plan::default(), created: BTreeSet::new() };
+    let names = MetricNames::of(destination.topics.keys());
+    let mut diff = Diff { destination, policy: &intent.topics, held, plan: Plan::default(), names };
     diff.warn_of_gaps("source", source);
     diff.warn_of_gaps("destination", destination);
     for (source_name, destination_name) in &candidates.pairs {
@@ -79,8 +80,8 @@ struct Diff<'a> {
     policy: &'a TopicPolicy,
     held: &'a HeldBack,
     plan: Plan,
-    /// The topics that the plan creates so far.
-    created: BTreeSet<TopicName>,
+    /// The topics that are there, and those that the plan creates so far.
+    names: MetricNames,
 }
 
 impl Diff<'_> {
@@ -123,7 +124,6 @@ impl Diff<'_> {
     fn create(&mut self, pair: &Pair<'_>, source: &Topic, desired: &Desired) {
         let brokers = self.destination.brokers;
         let replicas = usize::try_from(desired.replication_factor).unwrap_or(0);
-        let mut others = self.destination.topics.keys().chain(&self.created);
         let why = if !self.policy.auto_create {
             BlockReason::NotThere { partitions: desired.partitions }
         } else if source.known().is_none() {
@@ -133,7 +133,7 @@ impl Diff<'_> {
             })
         } else if replicas > brokers {
             BlockReason::TooFewBrokers { replication_factor: desired.replication_factor, brokers }
-        } else if let Some(other) = others.find(|other| collides(other, pair.destination)) {
+        } else if let Some(other) = self.names.other_than(pair.destination) {
             BlockReason::Collides(other.clone())
         } else if let Some(answer) = self.held.get(&Held::Create(pair.destination.clone())) {
             BlockReason::Refused(answer.clone())
@@ -145,16 +145,16 @@ impl Diff<'_> {
 
     /// A copy that does not exist yet, and that nothing stands in the way of.
     fn create_now(&mut self, pair: &Pair<'_>, source: &Topic, desired: &Desired) {
-        let site = Site::of_new(&self.destination.features);
+        let site = Site::of_new(&self.destination.features, desired.replication_factor);
         let refused = |key: &str| self.refused_setting(pair, key);
-        let Wanted { settings, left_out } = wanted(source, &desired.needs, &site, refused);
+        let Wanted { settings, left_out } = wanted(source, &desired.needs, self.policy, &site, refused);
         let after = |key: &str| {
             let chosen = settings.get(key).map(|chosen| chosen.value.as_str());
             chosen.or_else(|| site.default_of(key))
         };
         let rule = self.rule(source, after);
         self.route(pair, source, None, source.partitions, rule);
-        self.created.insert(pair.destination.clone());
+        self.names.add(pair.destination);
         let &Desired { partitions, replication_factor, .. } = desired;
         let action = Action::Create { partitions, replication_factor, settings, left_out };
         self.step(pair, action, format!("`{}` has no copy yet", pair.source));

@@ -10,7 +10,7 @@
 //! All of it is told by names, renamed and back; what the other flows do at the moment is not known here.
 //! Which flow is the later one is a matter of the settings' order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::TopicName;
 
@@ -179,9 +179,12 @@ pub fn rivals(
 
 /// Takes out of `candidates` what the other flows of `rivals`, which are there, write.
 pub fn leave_to_rivals(candidates: &mut Candidates, rivals: &BTreeSet<Rival>, neighbours: &[Neighbour]) {
+    let mut first: BTreeMap<&TopicName, usize> = BTreeMap::new();
+    for rival in rivals {
+        first.entry(&rival.destination).or_insert(rival.neighbour);
+    }
     let refused = candidates.pairs.iter().filter_map(|(source, destination)| {
-        let rival = rivals.iter().find(|rival| rival.destination == *destination)?;
-        let flow = neighbours.get(rival.neighbour)?.name.clone();
+        let flow = neighbours.get(*first.get(destination)?)?.name.clone();
         let why = NotCopiedReason::OtherFlow { destination: destination.clone(), flow };
         Some(NotCopied { source: source.clone(), why })
     });

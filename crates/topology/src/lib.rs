@@ -13,6 +13,7 @@
 
 mod candidates;
 mod check;
+mod collisions;
 mod desired;
 mod diff;
 mod flows;
@@ -36,7 +37,7 @@ pub use check::{SettingProblem, check_settings};
 pub use desired::TopicPolicy;
 pub use diff::{Intent, plan};
 pub use flows::{Neighbour, Rival, leave_to_rivals, rivals};
-pub use naming::{NAME_CHARS_MAX, NameError, Naming, NamingError, check_name, collides};
+pub use naming::{NAME_CHARS_MAX, NameError, Naming, NamingError, check_name};
 pub use pattern::{Pattern, PatternError, TooCostly};
 pub use plan::{Action, BlockReason, Blocked, Change, Difference, Held, HeldBack, Plan, Step, Warning};
 pub use selection::{Selection, Verdict, is_internal_name};

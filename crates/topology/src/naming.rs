@@ -62,14 +62,6 @@ fn is_legal(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// Whether Kafka refuses to have both topics in a cluster, since their metrics would have one name.
-pub fn collides(one: &TopicName, other: &TopicName) -> bool {
-    let (one, other) = (one.as_str(), other.as_str());
-    one != other
-        && one.len() == other.len()
-        && one.bytes().zip(other.bytes()).all(|(a, b)| a == b || (b"._".contains(&a) && b"._".contains(&b)))
-}
-
 /// A parsed `topic.rename.format`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Naming {
@@ -259,16 +251,6 @@ mod tests {
         assert!(matches!(check_name("."), Err(NameError::Dots(_))));
         assert!(matches!(check_name("a b"), Err(NameError::Character { character: ' ', .. })));
         assert!(matches!(check_name("é"), Err(NameError::Character { character: 'é', .. })));
-    }
-
-    #[test]
-    fn names_that_differ_in_dots_and_underscores_only_collide() {
-        let collide = |one: &str, other: &str| collides(&one.into(), &other.into());
-        assert!(collide("a.b", "a_b"));
-        assert!(collide("a._", "a_."));
-        assert!(!collide("a.b", "a.b"));
-        assert!(!collide("a.b", "a-b"));
-        assert!(!collide("a.b", "a.bc"));
     }
 
     proptest! {

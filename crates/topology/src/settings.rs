@@ -13,6 +13,7 @@ pub mod key {
     pub const COMPRESSION_TYPE: &str = "compression.type";
     pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
     pub const MESSAGE_FORMAT: &str = "message.format.version";
+    pub const MIN_INSYNC: &str = "min.insync.replicas";
     pub const RETENTION_BYTES: &str = "retention.bytes";
     pub const RETENTION_MS: &str = "retention.ms";
     pub const SEGMENT_BYTES: &str = "segment.bytes";
@@ -63,7 +64,7 @@ pub(crate) const BROKER_DEFAULTS: [(&str, &str); 26] = [
     (key::TIMESTAMP_TYPE, "log.message.timestamp.type"),
     ("min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio"),
     ("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms"),
-    ("min.insync.replicas", "min.insync.replicas"),
+    (key::MIN_INSYNC, "min.insync.replicas"),
     ("preallocate", "log.preallocate"),
     (key::RETENTION_BYTES, "log.retention.bytes"),
     (key::RETENTION_MS, "log.retention.ms"),
@@ -85,7 +86,8 @@ pub(crate) enum Travel {
     Stays(&'static str),
 }
 
-/// What becomes of the override `key` of a source topic.
+/// What becomes of the override `key` of a source topic, unless the settings choose otherwise
+/// ([`TopicPolicy::travel`](crate::desired::TopicPolicy::travel)).
 ///
 /// Source: `TopicConfig.java` of Kafka 0.11 to 4.3. MirrorMaker 2 leaves out the same policies.
 pub(crate) fn travel(key: &str) -> Travel {
@@ -115,7 +117,7 @@ pub(crate) fn travel(key: &str) -> Travel {
         "compression.gzip.level" | "compression.lz4.level" | "compression.zstd.level" => {
             Travel::Stays("batches arrive compressed and stay as they are")
         }
-        "min.insync.replicas" | "unclean.leader.election.enable" => {
+        key::MIN_INSYNC | "unclean.leader.election.enable" => {
             Travel::Stays("the destination decides how safe its copies are")
         }
         "follower.replication.throttled.replicas" | "leader.replication.throttled.replicas" => {

@@ -10,17 +10,24 @@ pub(crate) struct Site<'a> {
     features: &'a Features,
     /// The copy's settings, if it exists.
     copy: Option<&'a TopicSettings>,
+    /// The replicas that each of its partitions has, or will have.
+    replicas: i16,
 }
 
 impl<'a> Site<'a> {
     /// For a copy that is still to be created.
-    pub(crate) fn of_new(features: &'a Features) -> Site<'a> {
-        Site { features, copy: None }
+    pub(crate) fn of_new(features: &'a Features, replicas: i16) -> Site<'a> {
+        Site { features, copy: None, replicas }
     }
 
     /// For a copy with these settings.
-    pub(crate) fn of_existing(features: &'a Features, copy: &'a TopicSettings) -> Site<'a> {
-        Site { features, copy: Some(copy) }
+    pub(crate) fn of_existing(features: &'a Features, copy: &'a TopicSettings, replicas: i16) -> Site<'a> {
+        Site { features, copy: Some(copy), replicas }
+    }
+
+    /// The replicas that each partition has, or will have.
+    pub(crate) fn replicas(&self) -> i16 {
+        self.replicas
     }
 
     /// Whether the copy is still to be created.
@@ -85,7 +92,7 @@ mod tests {
             overrides: map(&[("retention.ms", "5"), ("preallocate", "true")]),
             effective: map(&[("retention.ms", "5"), ("cleanup.policy", "delete")]),
         };
-        let (bare, full) = (Site::of_existing(&nothing, &copy), Site::of_existing(&told, &copy));
+        let (bare, full) = (Site::of_existing(&nothing, &copy, 1), Site::of_existing(&told, &copy, 1));
         for (key, knows, default, full_default) in [
             ("retention.ms", Some(true), None, Some("7")),
             ("cleanup.policy", Some(true), Some("delete"), Some("delete")),
@@ -102,10 +109,10 @@ mod tests {
     #[test]
     fn old_versions_take_small_segments() {
         let old = Features { zstd: false, topic_defaults: Some(map(&[(key::TIMESTAMP_DIFFERENCE, "1")])) };
-        assert_eq!(Site::of_new(&old).segment_bytes_min(), 1);
-        assert_eq!(Site::of_new(&Features::default()).segment_bytes_min(), 1 << 20);
+        assert_eq!(Site::of_new(&old, 1).segment_bytes_min(), 1);
+        assert_eq!(Site::of_new(&Features::default(), 1).segment_bytes_min(), 1 << 20);
         let copy =
             TopicSettings { effective: map(&[(key::TIMESTAMP_DIFFERENCE, "1")]), ..TopicSettings::default() };
-        assert_eq!(Site::of_existing(&Features::default(), &copy).segment_bytes_min(), 1);
+        assert_eq!(Site::of_existing(&Features::default(), &copy, 1).segment_bytes_min(), 1);
     }
 }

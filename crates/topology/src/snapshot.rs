@@ -1,6 +1,7 @@
 //! What one cluster looked like at one observation: plain, sorted, possibly partial, and saying so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::{TopicId, TopicName};
 
@@ -41,8 +42,8 @@ pub struct Topic {
 /// A topic's settings, as far as they were learnt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settings {
-    /// All of them.
-    Known(TopicSettings),
+    /// All of them. Topics are alike by the thousand, so that what is the same is kept once.
+    Known(Arc<TopicSettings>),
     /// The cluster refused to tell, and why.
     Unreadable(String),
     /// Nobody asked.
@@ -50,7 +51,7 @@ pub enum Settings {
 }
 
 /// A topic's settings: what was set on it, and what holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TopicSettings {
     /// What was set on the topic itself.
     pub overrides: BTreeMap<String, String>,

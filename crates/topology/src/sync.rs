@@ -8,7 +8,7 @@ use model::TopicName;
 use crate::candidates::Candidates;
 use crate::desired::TopicPolicy;
 use crate::plan::{Change, Difference};
-use crate::settings::{Bound, Chosen, Need, Travel, key, travel};
+use crate::settings::{Bound, Chosen, Need, Travel, key};
 use crate::site::Site;
 use crate::snapshot::{Features, Snapshot, Topic, TopicSettings};
 use crate::wanted::{UNKNOWN, Wanted, wanted};
@@ -56,8 +56,8 @@ impl<'a> Existing<'a> {
     pub(crate) fn sync(&self, refused: impl Fn(&str) -> Option<String>) -> Synced {
         let mut synced = Synced::default();
         let Some(own) = self.copy.known() else { return synced };
-        let site = Site::of_existing(self.features, own);
-        let wanted = wanted(self.source, self.needs, &site, |_| None);
+        let site = self.site(own);
+        let wanted = wanted(self.source, self.needs, self.policy, &site, |_| None);
         for key in self.keys(own, &wanted) {
             let Some(change) = self.change(key, wanted.settings.get(key), &site) else { continue };
             match self.hindrance(key, &refused) {
@@ -82,11 +82,19 @@ impl<'a> Existing<'a> {
     {
         match changes.get(key) {
             Some(Change { to: Some(value), .. }) => Some(value.as_str()),
-            Some(Change { to: None, .. }) => {
-                Site::of_existing(self.features, self.copy.known()?).default_of(key)
-            }
+            Some(Change { to: None, .. }) => self.site(self.copy.known()?).default_of(key),
             None => self.copy.effective(key),
         }
+    }
+
+    /// The destination, where the copy has these settings of its own.
+    fn site(&self, own: &'a TopicSettings) -> Site<'a> {
+        Site::of_existing(self.features, own, self.copy.replication_factor)
+    }
+
+    /// Whether the setting `key` is one that travels from the source as it stands.
+    fn is_copied(&self, key: &str) -> bool {
+        self.policy.travel(key) == Travel::Copied
     }
 
     /// The settings to look at: those that the copy should have, and those that it has and a source can decide of.
@@ -94,7 +102,7 @@ impl<'a> Existing<'a> {
         let mut keys: BTreeSet<&str> = wanted.settings.keys().map(String::as_str).collect();
         // A source that does not tell has not unset anything.
         if self.source.known().is_some() {
-            keys.extend(own.overrides.keys().map(String::as_str).filter(|key| travel(key) == Travel::Copied));
+            keys.extend(own.overrides.keys().map(String::as_str).filter(|key| self.is_copied(key)));
         }
         keys
     }
@@ -105,7 +113,7 @@ impl<'a> Existing<'a> {
         if from == to {
             return None;
         }
-        let is_followed = travel(key) == Travel::Copied && self.source.own(key) == to;
+        let is_followed = self.is_copied(key) && self.source.own(key) == to;
         let mut why = match chosen {
             Some(chosen) if is_followed => format!("the source has {}", chosen.value),
             Some(chosen) => chosen.why.clone(),
@@ -136,7 +144,7 @@ impl<'a> Existing<'a> {
             Hindrance::Refused(answer) => answer.as_str(),
             Hindrance::Off if suffers => "topic.config.sync=false leaves it",
             Hindrance::Excluded if suffers => "topic.config.sync.exclude leaves it",
-            Hindrance::Excluded if travel(key) == Travel::Copied => {
+            Hindrance::Excluded if self.is_copied(key) => {
                 synced.differences.extend(self.difference(key, EXCLUDED));
                 return;
             }
@@ -169,7 +177,7 @@ impl<'a> Existing<'a> {
 
     /// The source's overrides that would travel, did the destination know them.
     fn unknown(&self, wanted: &Wanted) -> impl Iterator<Item = Difference> {
-        let would_travel = wanted.left_out.iter().filter(|left_out| travel(&left_out.key) == Travel::Copied);
+        let would_travel = wanted.left_out.iter().filter(|left_out| self.is_copied(&left_out.key));
         would_travel.filter_map(|left_out| {
             let is_excluded = self.policy.config_sync_exclude.contains(&left_out.key);
             self.difference(&left_out.key, if is_excluded { EXCLUDED } else { UNKNOWN })
@@ -235,8 +243,7 @@ pub fn defaults_matter(
 fn is_set_on_one_side(source: &Topic, copy: &Topic, policy: &TopicPolicy) -> bool {
     let (Some(source), Some(copy)) = (source.known(), copy.known()) else { return false };
     let has_more = |one: &TopicSettings, other: &TopicSettings| {
-        let follows = |key: &str| travel(key) == Travel::Copied && !policy.config_sync_exclude.contains(key);
-        one.overrides.keys().any(|key| follows(key) && !other.overrides.contains_key(key))
+        one.overrides.keys().any(|key| policy.follows(key) && !other.overrides.contains_key(key))
     };
     has_more(source, copy) || has_more(copy, source)
 }

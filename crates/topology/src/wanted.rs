@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::settings::{Chosen, LeftOut, Need, Travel, keeps, key, travel};
+use crate::desired::TopicPolicy;
+use crate::settings::{Chosen, LeftOut, Need, Travel, keeps, key};
 use crate::site::Site;
 use crate::snapshot::Topic;
 
@@ -20,10 +21,11 @@ pub(crate) struct Wanted {
 pub(crate) fn wanted(
     source: &Topic,
     needs: &[Need],
+    policy: &TopicPolicy,
     site: &Site<'_>,
     refused: impl Fn(&str) -> Option<String>,
 ) -> Wanted {
-    let mut wanted = Wanted::as_at_source(source, site, &refused);
+    let mut wanted = Wanted::as_at_source(source, policy, site, &refused);
     for keep in keeps(source) {
         // Only overrides travel: where an existing copy has none, the destination's default stands, and that it
         // keeps less is a warning.
@@ -35,16 +37,22 @@ pub(crate) fn wanted(
         wanted.satisfy(need, source, site);
     }
     wanted.fit_segment(site);
+    wanted.fit_replicas(site);
     wanted
 }
 
 impl Wanted {
     /// The source's overrides, as far as they make sense at the destination.
-    fn as_at_source(source: &Topic, site: &Site<'_>, refused: impl Fn(&str) -> Option<String>) -> Wanted {
+    fn as_at_source(
+        source: &Topic,
+        policy: &TopicPolicy,
+        site: &Site<'_>,
+        refused: impl Fn(&str) -> Option<String>,
+    ) -> Wanted {
         let mut wanted = Wanted::default();
         let known = source.known();
         for (key, value) in known.iter().flat_map(|settings| &settings.overrides) {
-            let why = match travel(key) {
+            let why = match policy.travel(key) {
                 Travel::Ruled => continue,
                 Travel::Stays(why) => why.to_owned(),
                 Travel::Copied if site.knows(key) == Some(false) => UNKNOWN.to_owned(),
@@ -94,6 +102,17 @@ impl Wanted {
         {
             segment.why = format!("the destination's smallest; {} at the source", segment.value);
             segment.value = least.to_string();
+        }
+    }
+
+    /// Lowers `min.insync.replicas` to the replicas there are: with more, brokers take no batch at all.
+    fn fit_replicas(&mut self, site: &Site<'_>) {
+        let most = i64::from(site.replicas());
+        if let Some(least) = self.settings.get_mut(key::MIN_INSYNC)
+            && least.value.parse::<i64>().is_ok_and(|replicas| replicas > most)
+        {
+            least.why = format!("the copy has no more replicas; {} at the source", least.value);
+            least.value = most.to_string();
         }
     }
 }

@@ -157,7 +157,7 @@ fn every_reason_not_to_copy_has_a_word_and_says_whether_it_is_open() {
         NotCopiedReason::CopyOf("o".into()),
         NotCopiedReason::IllegalName(NameError::Empty),
         NotCopiedReason::InternalName("__consumer_offsets".into()),
-        NotCopiedReason::SharedName { destination: "d".into(), others: vec!["u".into()] },
+        NotCopiedReason::SharedName { destination: "d".into(), others: vec!["u".into()], more: 0 },
         NotCopiedReason::OtherFlow { destination: "d".into(), flow: flow() },
         NotCopiedReason::ComesBack { destination: "d".into(), flow: flow() },
         NotCopiedReason::CopyFromThere { original: "o".into(), flow: flow() },

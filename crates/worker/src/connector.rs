@@ -173,6 +173,7 @@ fn control_options(connector: &ConnectorSettings, selection: Selection, naming: 
             replication_factor: topics.replication_factor,
             config_sync: topics.config_sync,
             config_sync_exclude: SettingNames::new(&topics.config_sync_exclude),
+            config_sync_include: SettingNames::new(&topics.config_sync_include),
             timestamps: match topics.timestamp_type {
                 TimestampType::CreateTime => TimestampRule::AsAtSource,
                 TimestampType::LogAppendTime => TimestampRule::Append,

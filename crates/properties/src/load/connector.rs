@@ -294,6 +294,7 @@ fn read_topics(file: &File<'_>, report: &mut Report) -> TopicSettings {
             .filter(|factor| *factor > 0),
         config_sync: file.boolean_or_default("topic.config.sync"),
         config_sync_exclude: read_sync_exclude(file, report),
+        config_sync_include: read_sync_include(file, report),
         config_sync_interval: interval(file, "topic.config.sync.interval.ms", report),
         timestamp_type: match &*file.text_or_default("topic.timestamp.type") {
             "LogAppendTime" => TimestampType::LogAppendTime,
@@ -314,6 +315,23 @@ fn read_sync_exclude(file: &File<'_>, report: &mut Report) -> Vec<String> {
     if !names.is_empty() && !file.boolean_or_default("topic.config.sync") {
         let message = format!("`{SYNC_EXCLUDE}` has no effect while `topic.config.sync` is `false`");
         report.push(Problem::warning(file.place(SYNC_EXCLUDE), message));
+    }
+    names
+}
+
+const SYNC_INCLUDE: &str = "topic.config.sync.include";
+
+/// What may be named there: the destination decides of these, unless somebody chooses otherwise. Others follow in
+/// any case, or name brokers or storage of the source.
+const INCLUDABLE: [&str; 2] = ["min.insync.replicas", "unclean.leader.election.enable"];
+
+fn read_sync_include(file: &File<'_>, report: &mut Report) -> Vec<String> {
+    let names = file.list(SYNC_INCLUDE);
+    for name in names.iter().filter(|name| !INCLUDABLE.contains(&name.as_str())) {
+        let message =
+            format!("`{SYNC_INCLUDE}` names `{name}`, which is none of the settings to choose from");
+        let hint = format!("those are {}; others follow in any case, or never", INCLUDABLE.join(" and "));
+        report.push(Problem::error(file.place(SYNC_INCLUDE), message).with_hint(hint));
     }
     names
 }

@@ -65,6 +65,12 @@ const TOPIC_PROPERTIES: &[Property] = &[
         "",
         "settings that do not follow, once a topic is created: names, or with a `*` at the end beginnings of names (Paralog's own)",
     ),
+    used(
+        "topic.config.sync.include",
+        Kind::List,
+        "",
+        "settings that follow only where they are named here: `min.insync.replicas`, `unclean.leader.election.enable` (Paralog's own)",
+    ),
     used("topic.config.sync.interval.ms", Kind::millis(0), "120000", "how often they are compared"),
     used(
         "topic.timestamp.type",

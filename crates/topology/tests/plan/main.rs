@@ -3,6 +3,7 @@
 mod selected;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::{TimestampRule, TopicId, TopicName};
 use proptest::prelude::*;
@@ -53,7 +54,7 @@ fn settings(features: &Features, overrides: BTreeMap<String, String>) -> Setting
     let mut effective = features.topic_defaults.clone().unwrap_or_default();
     effective.extend(overrides.clone());
     effective.retain(|key, _| WATCHED.contains(&key.as_str()));
-    Settings::Known(TopicSettings { overrides, effective })
+    Settings::Known(Arc::new(TopicSettings { overrides, effective }))
 }
 
 /// Adds a topic, described as `partitions replication-factor overrides…`.
@@ -267,6 +268,39 @@ fn check_sync(at_source: &str, copy: &str, topics: TopicPolicy, expected: &str) 
 
 fn excluding(names: &[&str]) -> TopicPolicy {
     TopicPolicy { config_sync_exclude: SettingNames::new(names), ..TopicPolicy::default() }
+}
+
+#[test]
+fn min_insync_replicas_follows_where_it_is_chosen_as_far_as_the_copy_has_replicas() {
+    let include = SettingNames::new(["min.insync.replicas"]);
+    let chosen = TopicPolicy { config_sync_include: include, ..TopicPolicy::default() };
+    check_sync(
+        "min.insync.replicas=2 unclean.leader.election.enable=true",
+        "",
+        chosen.clone(),
+        "
+set on `t`: settings follow `t`
+    min.insync.replicas: broker's default -> 1  (the copy has no more replicas; 2 at the source; the default is 1)
+then copying 1 partition of 1 topic
+",
+    );
+    check_sync(
+        "",
+        "min.insync.replicas=1 unclean.leader.election.enable=true",
+        chosen.clone(),
+        "
+set on `t`: settings follow `t`
+    min.insync.replicas: 1 -> broker's default  (not set at the source; the default is 1)
+then copying 1 partition of 1 topic
+",
+    );
+    let source = with(source(), "t", "1 3 min.insync.replicas=2");
+    let intent = Intent { topics: chosen, ..intent(&["t"], "${topic}") };
+    let plan = planned(&source, &cluster("dst", 3, BROKER_4), &intent, &HeldBack::new());
+    let Action::Create { settings, replication_factor: 3, .. } = &plan.steps[0].action else {
+        panic!("{plan}")
+    };
+    assert_eq!(settings["min.insync.replicas"].value, "2");
 }
 
 #[test]
@@ -713,13 +747,14 @@ fn excluded() -> impl Strategy<Value = SettingNames> {
 }
 
 fn policy() -> impl Strategy<Value = TopicPolicy> {
-    (any::<[bool; 4]>(), prop::option::of(1..4i16), excluded()).prop_map(
+    (any::<[bool; 5]>(), prop::option::of(1..4i16), excluded()).prop_map(
         |(flags, replication_factor, config_sync_exclude)| TopicPolicy {
             auto_create: flags[0],
             preserve_partitions: flags[1],
             replication_factor,
             config_sync: flags[2],
             config_sync_exclude,
+            config_sync_include: SettingNames::new(["min.insync.replicas"].iter().filter(|_| flags[4])),
             timestamps: if flags[3] { TimestampRule::AsAtSource } else { TimestampRule::Append },
         },
     )
@@ -777,9 +812,17 @@ fn check_in_step(
         };
         assert_eq!(copy.own(key), expected, "{key} of {name}");
     }
-    for key in ["min.insync.replicas", "vendor.setting"] {
-        assert_eq!(copy.own(key), before.own(key), "{key} of {name}");
-    }
+    assert_eq!(copy.own("vendor.setting"), before.own("vendor.setting"), "{name}");
+    let key = "min.insync.replicas";
+    let may_follow = topics.config_sync_include.contains(key) && !topics.config_sync_exclude.contains(key);
+    let expected = match topics.config_sync && may_follow {
+        true => source.topics[name].own(key).map(|least| {
+            let least: i16 = least.parse().expect("a number");
+            least.min(copy.replication_factor).to_string()
+        }),
+        false => before.own(key).map(str::to_owned),
+    };
+    assert_eq!(copy.own(key).map(str::to_owned), expected, "{key} of {name}");
 }
 
 proptest! {

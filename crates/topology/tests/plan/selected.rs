@@ -34,6 +34,30 @@ copying 0 partitions of 0 topics
 }
 
 #[test]
+fn of_many_topics_that_share_a_name_a_few_are_named() {
+    let topics = ["a", "b", "c", "d", "e", "f"];
+    let source = topics.iter().fold(source(), |source, topic| with(source, topic, "1 1"));
+    let plan = planned(&source, &destination(), &intent(&topics, "copy"), &HeldBack::new());
+    let told: Vec<String> = plan.not_copied.iter().map(|not| not.why.to_string()).collect();
+    assert_eq!(told[0], "its copy would be `copy`, like that of `b`, `c`, `d` and 2 others");
+    assert_eq!(told[5], "its copy would be `copy`, like that of `a`, `b`, `c` and 2 others");
+}
+
+/// Every step a plan takes per topic must not look at every topic: in a debug build this would be minutes.
+#[test]
+fn ten_thousand_topics_are_planned_one_by_one() {
+    let names: Vec<String> = (0..10_000).map(|number| format!("shop.orders_{number:05}")).collect();
+    let mut source = source();
+    for name in &names {
+        source = with(source, name, "1 1");
+    }
+    let mut intent = intent(&[], "copy.${topic}");
+    intent.selection.regex = Some(Pattern::new("shop\\..*").expect("a pattern"));
+    let plan = planned(&source, &destination(), &intent, &HeldBack::new());
+    assert_eq!((plan.steps.len(), plan.routes.len(), plan.blocked.len()), (10_000, 10_000, 0));
+}
+
+#[test]
 fn within_one_cluster_neither_topics_to_themselves_nor_copies_are_copied() {
     let wide = "message.timestamp.after.max.ms=9223372036854775807";
     let mut cluster = with(cluster("one", 1, BROKER_4), "a", "1 1");
