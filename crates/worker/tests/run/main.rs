@@ -3,6 +3,9 @@
 // Clusters and files are waited for against the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod changes;
+#[path = "../changes/mod.rs"]
+mod changing;
 mod plan;
 #[path = "../prepared/mod.rs"]
 mod prepared;
