@@ -32,8 +32,11 @@ impl Flow {
     }
 }
 
-/// All routes that are published from now on, each time.
-fn published(running: &Running) -> (Arc<Mutex<Vec<Arc<Routes>>>>, JoinHandle<()>) {
+/// What was published, each time.
+type Published = Arc<Mutex<Vec<Arc<Routes>>>>;
+
+/// All routes that are published from now on.
+fn published(running: &Running) -> (Published, JoinHandle<()>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (mut routes, noted) = (running.routes.clone(), Arc::clone(&seen));
     let noting = tokio::spawn(async move {

@@ -1,16 +1,18 @@
-//! Rows C1, C4, C6, C8 and C9 of the acceptance list: what copies are like, and who makes them.
+//! Rows C1 and C4 to C9 of the acceptance list: what copies are like, and who makes them.
 
 use crate::{
     desk::{Desk, PATIENCE, stop_cleanly},
     pair::{Hold, Pair, Side, assert_same},
 };
-use real_kafka::{Error, Fill, Session, wait_until};
+use real_kafka::{Config, Error, Fill, Session, wait_until};
 use std::{fs, path::PathBuf};
 
 from_each_source!(
     c1_a_copy_has_the_partitions_and_replicas_of_its_source,
     c4_the_replication_factor_can_be_set,
+    c5_a_factor_beyond_the_brokers_waits_for_one_and_other_topics_do_not,
     c6_nothing_is_created_where_that_is_off_and_copying_starts_when_somebody_does,
+    c7_new_partitions_are_copied_from_their_first_record,
     c8_a_copy_with_fewer_partitions_is_given_the_others_first,
     c9_a_copy_with_more_partitions_keeps_the_sources_numbers,
 );
@@ -66,6 +68,56 @@ fn c4_the_replication_factor_can_be_set(version: &str) {
     assert_eq!((copy.partitions, copy.replicas), (1, 2));
 }
 
+fn c5_a_factor_beyond_the_brokers_waits_for_one_and_other_topics_do_not(version: &str) {
+    let pair = Pair::start((version, &Config::brokers(1)), ("4.3.1", &Config::brokers(3)));
+    let (source, destination) = (&pair.source, &pair.destination);
+    // Two of three are a majority, so that other topics can be created.
+    destination.cluster().stop(2).unwrap();
+    source.with(|session| {
+        for topic in ["c5-wide", "c5-narrow"] {
+            session.create_topic(&source.bootstrap, topic, 2, 1, &[]).unwrap();
+            session.fill(&source.bootstrap, topic, &Fill::varied(100, 2)).unwrap();
+        }
+    });
+    // Somebody has made the copy that does with fewer.
+    destination.with(|session| session.create_topic(&destination.bootstrap, "c5-narrow", 1, 1, &[])).unwrap();
+    let desk = Desk::new(&format!("c5-{version}"), &source.bootstrap, &destination.bootstrap);
+    // By polls alone nothing would begin within this test.
+    let lines = "topic.poll.interval.ms=3600000\ntopic.config.sync.interval.ms=3600000\n\
+                 topic.create.backoff.ms=1000\ndest.topic.replication.factor=3";
+    let connector = desk.connector("c5", "c5-.*", lines);
+    let process = desk.run(&connector);
+    let digest = |side: &Side, topic: &str| {
+        side.with(|session| session.digest(&side.bootstrap, topic, false)).unwrap()
+    };
+    let copied = |topic: &str, records| {
+        let arrived = destination
+            .with(|session| session.wait_for_records(&destination.bootstrap, topic, records, PATIENCE));
+        arrived.unwrap();
+        assert_same(&digest(source, topic), &digest(destination, topic));
+    };
+    let told = |words: &str| {
+        wait_until(words, PATIENCE, || Ok(process.log_says(words).then_some(()))).unwrap();
+    };
+    copied("c5-narrow", 100);
+    told("3 replicas are wanted, the destination has 2 brokers");
+    let (code, plan) = desk.plan(&connector);
+    assert_eq!(code, Some(4), "{plan:#}");
+    let blocked = &plan["connectors"][0]["blocked"][0];
+    assert_eq!(blocked["source"], "c5-wide", "{plan:#}");
+    assert_eq!(blocked["reason"], "too_few_brokers", "{plan:#}");
+
+    destination.cluster().start_again(2).unwrap();
+    copied("c5-wide", 100);
+    told("topic is not blocked any more");
+    // The other one went on meanwhile.
+    source
+        .with(|session| session.fill(&source.bootstrap, "c5-narrow", &Fill::varied(100, 2).first(100)))
+        .unwrap();
+    copied("c5-narrow", 200);
+    stop_cleanly(process);
+}
+
 fn c6_nothing_is_created_where_that_is_off_and_copying_starts_when_somebody_does(version: &str) {
     let row = Row::new("c6", version, 1, 1, 1);
     let process = row.desk.run(&row.connector("topic.auto.create=false"));
@@ -78,6 +130,23 @@ fn c6_nothing_is_created_where_that_is_off_and_copying_starts_when_somebody_does
     row.copy(|session, at, topic| session.create_topic(at, topic, 1, 1, &[]));
     row.copy(|session, at, topic| session.wait_for_records(at, topic, 100, PATIENCE));
     row.assert_copied();
+    stop_cleanly(process);
+}
+
+fn c7_new_partitions_are_copied_from_their_first_record(version: &str) {
+    let row = Row::new("c7", version, 1, 1, 1);
+    let process = row.desk.run(&row.connector(""));
+    row.copy(|session, at, topic| session.wait_for_records(at, topic, 100, PATIENCE));
+    let source = &row.pair.source;
+    source.with(|session| {
+        session.grow_topic(&source.bootstrap, row.name, 4).unwrap();
+        // At once, so that the new partitions have records before anybody has heard of them.
+        session.fill(&source.bootstrap, row.name, &Fill::varied(400, 4).first(100)).unwrap();
+    });
+    row.copy(|session, at, topic| session.wait_for_records(at, topic, 500, PATIENCE));
+    row.assert_copied();
+    let ends = row.copy(Session::ends);
+    assert_eq!((ends.len(), ends[&3].0), (4, 0));
     stop_cleanly(process);
 }
 

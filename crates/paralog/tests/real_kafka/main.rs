@@ -27,6 +27,9 @@ macro_rules! from_each_source {
 }
 
 mod aged;
+mod changes;
+#[path = "../../../worker/tests/changes/mod.rs"]
+mod changing;
 mod cost;
 mod creation;
 mod desk;
