@@ -10,8 +10,8 @@
 //! this and Paralog in release and runs it; nothing here uses a crate of the product.
 //!
 //! Beside it, and with the same contenders, [`chaos`]: no figures of speed, but what is lost, doubled and reordered, and
-//! how long a copy stands still, while everything fails; and [`kill_loop`], how much of a log is fetched twice by one who
-//! is killed all the time.
+//! how long a copy stands still, while everything fails; [`kill_loop`], how much of a log is fetched twice by one who
+//! is killed all the time; and [`topics`], what many topics cost that nothing happens to.
 
 // It prints, reads clocks and waits for other processes: it is a chore, not the product.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
@@ -31,6 +31,7 @@ mod record;
 mod relay;
 mod shape;
 mod targets;
+mod topics;
 
 use anyhow::Context;
 use clap::Parser;
@@ -61,6 +62,8 @@ enum Cli {
     Cost(cost::Options),
     /// Kill Paralog again and again while it drains a log, compare both sides, count what was fetched twice
     KillLoop(kill_loop::Options),
+    /// What planning and watching ten thousand topics takes
+    Topics(topics::Options),
     /// Copy one connection to another and end: what the race runs as its physical floor
     #[command(hide = true)]
     Relay {
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Cli::Chaos(options) => chaos::run(&options),
         Cli::Cost(options) => cost::run(&options),
         Cli::KillLoop(options) => kill_loop::run(&options),
+        Cli::Topics(options) => topics::run(&options),
         Cli::Relay { sink } => relay::serve(sink),
     };
     match result {

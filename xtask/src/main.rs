@@ -37,6 +37,8 @@ usage: cargo xtask COMMAND
                    measure what exactly once costs: the engine's processor time a GB against that of the whole process
   bench kill-loop [--help | OPTION...]
                    kill Paralog again and again while it drains 1 GiB, compare both sides, count what was fetched twice
+  bench topics [--topics N] [--report FILE] [--help | OPTION...]
+                   measure what planning 10,000 topics takes, and watching them when nothing changes
   chaos --seconds N [--version VERSION] [--seed S] [--copier paralog|mm2|both] [--report FILE] [--help | OPTION...]
                    copy between two clusters of three brokers while processes are killed, paused and doubled, leaders
                    move and connections fail; then compare both sides, and say how long lanes stood still
