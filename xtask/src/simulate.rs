@@ -30,7 +30,7 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 53] = [
+const MUTATIONS: [Mutation; 62] = [
     mutation(
         "where others write, counts are believed without a look at the tail",
         "engine/opening.rs",
@@ -285,9 +285,9 @@ const MUTATIONS: [Mutation; 53] = [
     ),
     mutation(
         "what the source deleted counts as not copied before the destination was asked",
-        "engine/opening.rs",
-        "} else if position < evidence.log_start && lane.fresh {",
-        "} else if position < evidence.log_start {",
+        "engine/living.rs",
+        "if position < evidence.log_start && lane.fresh {",
+        "if position < evidence.log_start {",
     ),
     mutation(
         "a lane waits in the list of a leader that has moved",
@@ -326,6 +326,60 @@ const MUTATIONS: [Mutation; 53] = [
         "self.lease = None;",
     ),
     mutation(
+        "a lane moves while something sent before may still arrive",
+        "engine/living.rs",
+        "if self.waits_until_quiet(id) {",
+        "if false {",
+    ),
+    mutation(
+        "a lane sends from where it moved to before that is stored",
+        "engine/living.rs",
+        "lane.move_to(to, records, latest, selection);\n        self.store_beginning(id);",
+        "lane.move_to(to, records, latest, selection);\n        lane.reopen(State::Opening(Opening::Ready));\n        self.to_step.insert(id);",
+    ),
+    mutation(
+        "a topic created anew is read and written before routes are about it",
+        "engine/opening.rs",
+        "find(|side| self.is_replaced(lane, *side));",
+        "find(|_| false);",
+    ),
+    mutation(
+        "a topic created anew is gone on with where it was read and written",
+        "engine/mod.rs",
+        "if other_topic.is_some_and(|(present, routed)| present != routed) && lane.is_reading() {",
+        "if false {",
+    ),
+    mutation(
+        "what came behind the stored position has no sequence once its topic is gone",
+        "lane/moving.rs",
+        "acked.sequence = sequence_after(acked.sequence, records);",
+        "acked.sequence = sequence_after(acked.sequence, 0 * records);",
+    ),
+    mutation(
+        "what came behind the stored position is of the former topic, whatever the new one has",
+        "engine/living.rs",
+        "if records == 0 || lane.shown == Some((last, true)) {",
+        "if records >= 0 {",
+    ),
+    mutation(
+        "a destination topic created anew is begun although it holds records",
+        "life.rs",
+        "LifeEvent::DestinationRecreated { records } if records > 0 =>",
+        "LifeEvent::DestinationRecreated { records } if records > i64::MAX - 1 =>",
+    ),
+    mutation(
+        "offsets of a former topic are gone back to",
+        "lane/moving.rs",
+        "LifeEvent::SourceRecreated | LifeEvent::SourceTruncated { .. } => acked.segments.clear(),",
+        "LifeEvent::SourceRecreated | LifeEvent::SourceTruncated { .. } => {}",
+    ),
+    mutation(
+        "damage on the way is taken for another log",
+        "lane/reading.rs",
+        "// Damage on the way is no other log.\n        entry.verify_crc().map_err(|error| self.unreadable(&error))?;",
+        "",
+    ),
+    mutation(
         "records of aborted transactions are copied under read_committed",
         "lane/reading.rs",
         "(Entry::Batch(batch), Isolation::ReadCommitted) => aborted.observe(batch),",
@@ -340,8 +394,8 @@ const MUTATIONS: [Mutation; 53] = [
     mutation(
         "who has not heard of a new leader brings the former one back",
         "engine/silence.rs",
-        "one.epoch != LeaderEpoch::UNKNOWN && one.epoch < other.epoch",
-        "one.epoch == LeaderEpoch(-2) && one.epoch < other.epoch",
+        "one.epoch != LeaderEpoch::UNKNOWN && one.topic_id",
+        "one.epoch == LeaderEpoch(-2) && one.topic_id",
     ),
     mutation(
         "a lane that looks elsewhere still waits for its turn at who led before",

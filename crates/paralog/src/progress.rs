@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::info;
-use worker::{FlowStatus, TopicStatus, WorkerStatus};
+use worker::{FlowStatus, LifeCounts, TopicStatus, WorkerStatus};
 
 use crate::screen::Screen;
 
@@ -90,6 +90,7 @@ impl View {
             || total(status, |topic| topic.lag_records.unwrap_or(0)) > 0
             || stopped(status) != stopped(&self.status)
             || gone_topics(status) != gone_topics(&self.status)
+            || life(status) != life(&self.status)
             || first_trouble(status) != first_trouble(&self.status);
         self.status = status.clone();
         self.at = Some(now);
@@ -107,11 +108,12 @@ impl View {
         let mb_per_s = format_args!("{:.1}", self.rate() / 1e6).to_string();
         let trouble = first_trouble(&self.status);
         let gone_topics = Some(gone_topics(&self.status)).filter(|count| *count > 0);
+        let life = Some(in_words(&life(&self.status))).filter(|words| !words.is_empty());
         if self.until_caught_up {
             let percent = percent(self.share());
-            info!(%percent, records, %mb_per_s, lag_records, topics, stopped_partitions, gone_topics, trouble, "copying");
+            info!(%percent, records, %mb_per_s, lag_records, topics, stopped_partitions, gone_topics, life, trouble, "copying");
         } else {
-            info!(records, %mb_per_s, lag_records, topics, stopped_partitions, gone_topics, trouble, "copying");
+            info!(records, %mb_per_s, lag_records, topics, stopped_partitions, gone_topics, life, trouble, "copying");
         }
     }
 
@@ -207,6 +209,25 @@ fn gone_topics(status: &WorkerStatus) -> usize {
     status.flows.iter().map(|flow| flow.gone.len()).sum()
 }
 
+/// What was done about what happened to topics.
+fn life(status: &WorkerStatus) -> LifeCounts {
+    let mut sum = LifeCounts::default();
+    topics(status).for_each(|(_, topic)| sum += topic.life);
+    sum
+}
+
+/// Those of the counts that are not zero.
+fn in_words(life: &LifeCounts) -> String {
+    let counts = [
+        (life.begun_anew, "partitions of topics created anew"),
+        (life.offsets_skipped, "source offsets skipped"),
+        (life.destination_offsets_gone, "destination offsets gone with their topic"),
+        (life.records_resent, "records sent again"),
+    ];
+    let told = counts.into_iter().filter(|(count, _)| *count > 0);
+    told.map(|(count, what)| format!("{} {what}", grouped(count))).collect::<Vec<_>>().join(", ")
+}
+
 /// What keeps the copy, or the first part of it that stands, from going on: a topic's own reason says more than
 /// that of its whole cluster.
 pub(crate) fn first_trouble(status: &WorkerStatus) -> Option<String> {
@@ -239,6 +260,10 @@ fn row(name: &str, width: usize, topic: &TopicStatus, rate: f64) -> String {
     if let Some(trouble) = &topic.trouble {
         row.push_str(": ");
         row.push_str(trouble);
+    }
+    let life = in_words(&topic.life);
+    if !life.is_empty() {
+        row.push_str(&format!("   ({life})"));
     }
     row
 }
@@ -299,6 +324,7 @@ mod tests {
             lag_records: Some(lag),
             copied: records,
             to_copy: Some(records + lag),
+            life: LifeCounts::default(),
         }
     }
 
@@ -381,6 +407,18 @@ mod tests {
         let view = view(false, &[still, vanished]);
         assert!(view.has_news());
         assert_eq!(view.lines()[0], "f: not at the source any more, though copied: `a`, `b`, `c` and 1 more");
+    }
+
+    #[test]
+    fn what_was_done_about_a_topic_is_told_as_long_as_the_process_lives() {
+        let still = status(vec![topic("orders", 5, 0)]);
+        let mut anew = still.clone();
+        anew.flows[0].topics[0].life =
+            LifeCounts { begun_anew: 2, offsets_skipped: 1_000, ..LifeCounts::default() };
+        let view = view(false, &[still, anew]);
+        assert!(view.has_news());
+        let told = "   (2 partitions of topics created anew, 1,000 source offsets skipped)";
+        assert!(view.lines()[0].ends_with(told), "{:?}", view.lines());
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Bed {
     }
 
     fn carry_out(&mut self, action: Action) -> Event {
-        let leader = Leader { broker: BrokerId(1), epoch: LeaderEpoch(0) };
+        let leader = Leader { broker: BrokerId(1), epoch: LeaderEpoch(0), topic_id: None };
         match action {
             Action::AllocateProducer => Event::ProducerAllocated(Ok(Producer {
                 producer_id: ProducerId(7),

@@ -489,7 +489,8 @@ async fn find_leaders(
         for partition in topic.partitions {
             if let Some(broker) = partition.leader {
                 let name = TopicPartition { topic: topic.name.clone(), partition: partition.partition };
-                leaders.push((name, Leader { broker, epoch: partition.leader_epoch }));
+                let leader = Leader { broker, epoch: partition.leader_epoch, topic_id: topic.id };
+                leaders.push((name, leader));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::{CallError, FetchPartition, FetchReply, ProduceBatch, ProduceReply};
-use model::{BrokerId, LeaderEpoch, Offset, Routes, TopicName, TopicPartition};
+use model::{BrokerId, LeaderEpoch, Offset, Routes, TopicId, TopicName, TopicPartition};
 use offsets::{Producer, Stored};
 use record_batch::{BatchError, Entry, Piece, Transcode};
 
@@ -50,6 +50,8 @@ pub(crate) struct RequestId(pub(crate) u64);
 pub(crate) struct Leader {
     pub(crate) broker: BrokerId,
     pub(crate) epoch: LeaderEpoch,
+    /// Of which topic, where the cluster has ids (2.8).
+    pub(crate) topic_id: Option<TopicId>,
 }
 
 /// What the source's leader says of a partition.

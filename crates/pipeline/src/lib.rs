@@ -20,6 +20,7 @@ mod earned;
 mod engine;
 mod events;
 mod lane;
+mod life;
 mod look;
 mod options;
 mod place;
@@ -31,6 +32,7 @@ mod store;
 mod trouble;
 
 pub use driver::{Pipeline, PipelineError};
+pub use life::{LifeCounts, Missing, Policies, Recreated};
 pub use options::{ExistingRecords, Isolation, Options};
 pub use status::{LaneState, LaneStatus, Status};
 pub use store::{OffsetStore, StoreError};

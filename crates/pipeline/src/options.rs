@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use model::ProducerId;
 
+use crate::life::Policies;
+
 /// How long a broker may have received something and not handled it.
 const RECEIVED_FOR: Duration = Duration::from_secs(5);
 
@@ -76,6 +78,8 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// What to do where the destination has records and progress knows nothing of them.
     pub existing_records: ExistingRecords,
+    /// What to do about topics that are created anew, cut or overtaken.
+    pub life: Policies,
     /// The group at the source whose committed offsets are kept up (`offset.topic.commit`), if any.
     pub source_group: Option<String>,
     /// The group at the source whose committed offset a partition without stored progress starts at
@@ -113,6 +117,7 @@ impl Options {
             replica_lag_max: Duration::from_secs(50),
             drain_timeout: Duration::from_secs(20),
             existing_records: ExistingRecords::Refuse,
+            life: Policies::default(),
             source_group: None,
             start_group: None,
             opposite_producers: Vec::new(),

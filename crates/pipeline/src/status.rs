@@ -2,6 +2,7 @@
 
 use model::{Offset, TopicPartition};
 
+use crate::life::LifeCounts;
 use crate::trouble::Trouble;
 
 /// All lanes of a flow at one moment.
@@ -41,6 +42,8 @@ pub struct LaneStatus {
     pub bytes: u64,
     /// Source batches that could not pass as they were.
     pub transcoded_batches: u64,
+    /// What was done about topics created anew, cut, overtaken or lost.
+    pub life: LifeCounts,
 }
 
 impl LaneStatus {

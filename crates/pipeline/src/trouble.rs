@@ -22,9 +22,14 @@ pub enum Trouble {
     /// The source's log ends before the position: it was truncated, or the topic was recreated.
     SourceTruncated { position: Offset, end: Offset, epoch: LeaderEpoch },
     /// The source's topic is another one than the one copied so far.
-    SourceRecreated,
+    SourceRecreated { position: Offset, log_start: Offset, end: Offset },
+    /// The source's topic was created anew, and records that came to the destination since the stored position may be
+    /// of either.
+    RestartUnclear { records: i64 },
     /// The destination's topic is another one than the one copied to so far.
-    DestinationRecreated,
+    DestinationRecreated { expected: Offset, records: i64 },
+    /// The topic was created anew, and what is to be copied to where is not known yet.
+    TopicReplaced(Side),
     /// The destination lost records it had acknowledged.
     DestinationLost { expected: Offset, latest: Offset, records: i64 },
     /// The destination has our last batch, and not all of those before it.
@@ -150,14 +155,17 @@ impl Trouble {
             // Damage on the way is gone when the batch is fetched again.
             Trouble::Unreadable { .. } => true,
             Trouble::NotReplicated | Trouble::OutcomeUnknown => true,
+            // The control plane looks at it again before long.
+            Trouble::TopicReplaced(_) => true,
             Trouble::Unanswered(..) | Trouble::NoAnswer(..) => true,
             // The other one may be gone soon; each look is safe.
             Trouble::SecondWriter { .. } | Trouble::LeaseOver => true,
             Trouble::Refused(..)
             | Trouble::SourceOvertaken { .. }
             | Trouble::SourceTruncated { .. }
-            | Trouble::SourceRecreated
-            | Trouble::DestinationRecreated
+            | Trouble::SourceRecreated { .. }
+            | Trouble::RestartUnclear { .. }
+            | Trouble::DestinationRecreated { .. }
             | Trouble::DestinationLost { .. }
             | Trouble::DestinationHole { .. }
             | Trouble::SequenceRefused { .. }
@@ -186,6 +194,7 @@ impl Trouble {
             | Trouble::NotReplicated
             | Trouble::OutcomeUnknown
             | Trouble::LeaseOver
+            | Trouble::TopicReplaced(_)
             | Trouble::Unanswered(..)
             | Trouble::NoAnswer(..) => return None,
             Trouble::OtherDestination { .. } => {
@@ -205,15 +214,24 @@ impl Trouble {
             Trouble::Refused(..) => "grant the right or lift the limit named; the lane goes on by itself",
             Trouble::SourceOvertaken { .. } => {
                 "the records between the two offsets are gone at the source; to go on without them, stop \
-                 the worker and `paralog offsets alter --to-earliest` this partition"
+                 the worker and `paralog offsets alter --to-earliest` this partition, or set \
+                 paralog.on.source.overtaken=skip"
             }
-            Trouble::SourceTruncated { .. } | Trouble::SourceRecreated | Trouble::SourceChanged { .. } => {
-                "compare the two topics; to copy the new content as well, stop the worker and `paralog offsets \
-                 alter --to-earliest` this partition"
+            Trouble::SourceTruncated { .. } | Trouble::SourceChanged { .. } => {
+                "compare the two topics; to copy the new content as well, stop the worker and `paralog offsets alter` this \
+                 partition, --to-offset where they part, or --to-earliest to copy all of it once more"
             }
-            Trouble::DestinationRecreated => {
-                "if it was deleted or renamed on purpose, stop the worker and `paralog offsets reset` this partition, \
-                 and everything is copied into the new topic"
+            Trouble::SourceRecreated { .. } => {
+                "to copy the new topic behind the old one's copy, stop the worker and `paralog offsets alter --to-earliest` \
+                 this partition; --to-latest, to copy only what comes from now on"
+            }
+            Trouble::RestartUnclear { .. } => {
+                "compare the two topics' last records, stop the worker and `paralog offsets alter` this partition: \
+                 --to-earliest, if none of the new topic is in the copy"
+            }
+            Trouble::DestinationRecreated { .. } => {
+                "to copy everything into the new topic, see that it is empty and set \
+                 paralog.on.destination.recreated=restart; or stop the worker and `paralog offsets reset` this partition"
             }
             Trouble::DestinationLost { .. }
             | Trouble::DestinationHole { .. }
@@ -292,9 +310,23 @@ impl fmt::Display for Trouble {
                 "the source's log ends at offset {end} (leader epoch {epoch}), before position {position}: it \
                  was truncated or the topic was recreated"
             ),
-            Trouble::SourceRecreated => f.write_str("the source topic was deleted and created anew"),
-            Trouble::DestinationRecreated => {
-                f.write_str("the destination topic is not the one that was copied to before: it was created anew, or topic.rename.format changed")
+            Trouble::SourceRecreated { position, log_start, end } => write!(
+                f,
+                "the source topic was deleted and created anew: the old one was copied up to offset {position}, the new \
+                 one has offsets {log_start} to {end}"
+            ),
+            Trouble::RestartUnclear { records } => write!(
+                f,
+                "the source topic was deleted and created anew, and {records} records came to the destination after the \
+                 stored progress: whether they are of the old or the new one cannot be told"
+            ),
+            Trouble::DestinationRecreated { expected, records } => write!(
+                f,
+                "the destination topic is not the one that was copied to before, up to offset {expected}, and holds \
+                 {records} records: it was created anew, or topic.rename.format changed"
+            ),
+            Trouble::TopicReplaced(side) => {
+                write!(f, "the {side} topic was created anew, and is looked at within topic.poll.interval.ms")
             }
             Trouble::DestinationLost { expected, latest, records } => write!(
                 f,

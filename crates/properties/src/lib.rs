@@ -24,7 +24,7 @@ pub use reference::reference_markdown;
 pub use report::{Problem, Report, Severity};
 pub use run_options::RunOptions;
 pub use settings::{
-    ClusterSettings, ConnectorSettings, LimitSettings, OFFSET_FILE_DEFAULT, OffsetSettings, OffsetStart,
-    OffsetStorage, OffsetTopicSettings, ReadingSettings, SelectionSettings, Settings, TimestampType,
-    TopicSettings, WorkerSettings,
+    ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OFFSET_FILE_DEFAULT, OffsetSettings,
+    OffsetStart, OffsetStorage, OffsetTopicSettings, OnRecreated, ReadingSettings, SelectionSettings,
+    Settings, TimestampType, TopicSettings, WorkerSettings,
 };

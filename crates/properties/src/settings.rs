@@ -83,6 +83,8 @@ pub struct ConnectorSettings {
     /// Records at the destination that no progress accounts for are left, and copies appended behind them:
     /// `paralog.existing.records=append`. Otherwise their partition is not copied.
     pub appends_to_existing: bool,
+    /// What is done about what happens to topics.
+    pub life: LifeSettings,
     /// Bounds of the data plane.
     pub limits: LimitSettings,
     /// Where each property was given, for later messages about it.
@@ -196,6 +198,26 @@ pub enum OffsetStart {
     /// The group's at the source. Warned about, because going back behind the worker's own would copy
     /// records twice: the group's counts only where the worker has none.
     Consumer,
+}
+
+/// What is done where a topic was created anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRecreated {
+    /// `stop`.
+    Stop,
+    /// `restart`: from the first record on.
+    Restart,
+    /// `skip`: what was there before is left out.
+    Skip,
+}
+
+/// What is done about what happens to topics while they are copied, from `paralog.on.*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifeSettings {
+    /// `paralog.on.source.overtaken=skip`; else it stops.
+    pub skips_overtaken: bool,
+    /// `paralog.on.destination.recreated`.
+    pub destination_recreated: OnRecreated,
 }
 
 /// Bounds of the data plane, from `paralog.*`.

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 
 use model::TimestampRule;
-use pipeline::{ExistingRecords, Isolation};
+use pipeline::{ExistingRecords, Isolation, Missing, Policies, Recreated};
 use properties::{
-    ClusterSettings, ConnectorSettings, OffsetStorage, Problem, Report, Settings, TimestampType,
-    WorkerSettings,
+    ClusterSettings, ConnectorSettings, LifeSettings, OffsetStorage, OnRecreated, Problem, Report, Settings,
+    TimestampType, WorkerSettings,
 };
 use topology::rights::{Claims, Right, rights};
 use topology::{Naming, Pattern, Selection, SettingNames, SettingProblem, TopicPolicy, check_settings};
@@ -207,7 +207,21 @@ fn pipeline_options(worker: &WorkerSettings, connector: &ConnectorSettings) -> p
     if connector.appends_to_existing {
         options.existing_records = ExistingRecords::Append;
     }
+    options.life = policies(connector.life);
     options.start_group = Some(connector.offsets.group.clone());
     options.source_group = connector.offsets.commit_at_source.then(|| connector.offsets.group.clone());
     options
+}
+
+fn policies(life: LifeSettings) -> Policies {
+    let recreated = |on| match on {
+        OnRecreated::Stop => Recreated::Stop,
+        OnRecreated::Restart => Recreated::Restart,
+        OnRecreated::Skip => Recreated::Skip,
+    };
+    Policies {
+        source_overtaken: if life.skips_overtaken { Missing::Skip } else { Missing::Stop },
+        destination_recreated: recreated(life.destination_recreated),
+        ..Policies::default()
+    }
 }

@@ -15,6 +15,7 @@ pub mod stores;
 
 pub use client::OutOfFiles;
 pub use connector::{Prepared, blocking_threads_max, prepare};
+pub use pipeline::LifeCounts;
 pub use plan::{Planned, document, plan};
 pub use run::{Outcome, RunError, run};
 pub use start_up::{End, ReachError, chain};

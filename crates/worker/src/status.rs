@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use model::{Offset, TopicName, TopicPartition};
-use pipeline::{LaneState, LaneStatus, Trouble};
+use pipeline::{LaneState, LaneStatus, LifeCounts, Trouble};
 
 /// All connectors at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct TopicStatus {
     pub copied: u64,
     /// Source offsets there were to pass then; `None` before every partition has been looked at.
     pub to_copy: Option<u64>,
+    /// What was done in this process about topics created anew, cut, overtaken or lost.
+    pub life: LifeCounts,
 }
 
 /// Whether everything that was there at the start is copied.
@@ -179,6 +181,7 @@ impl FlowView {
                 lag_records: Some(0),
                 copied: 0,
                 to_copy: Some(0),
+                life: LifeCounts::default(),
             });
             topic.add(now, lane, view);
         }
@@ -265,6 +268,7 @@ impl TopicStatus {
         self.partitions += 1;
         self.records = self.records.saturating_add(lane.records);
         self.bytes = self.bytes.saturating_add(lane.bytes);
+        self.life += lane.life;
         self.lag_records = self.lag_records.zip(lane.lag()).map(|(sum, lag)| sum.saturating_add(lag));
         // A lane that cannot read stays in the state it is in, and one that is looked at again is opening: what
         // tells that it has not moved since is the trouble.
@@ -311,6 +315,7 @@ mod tests {
             records: u64::try_from(next).unwrap(),
             bytes: 10,
             transcoded_batches: 0,
+            life: LifeCounts::default(),
         }
     }
 
@@ -331,10 +336,12 @@ mod tests {
         let now = Instant::now();
         let mut view = FlowView::new("f".into());
         view.update(now, &routed(2), &status(vec![lane(0, 2, 10), lane(1, 0, 4)]));
-        let flow = view.update(now, &routed(2), &status(vec![lane(0, 12, 10), blocked(1, Trouble::Fenced)]));
+        let gone = LifeCounts { offsets_skipped: 7, ..LifeCounts::default() };
+        let went_on = LaneStatus { life: gone, ..lane(0, 12, 10) };
+        let flow = view.update(now, &routed(2), &status(vec![went_on, blocked(1, Trouble::Fenced)]));
         let [topic] = &flow.topics[..] else { panic!("{flow:?}") };
         assert_eq!((topic.partitions, topic.stopped_partitions, topic.records), (2, 1, 15));
-        assert_eq!(topic.lag_records, Some(3 + 12));
+        assert_eq!((topic.lag_records, topic.life), (Some(3 + 12), gone));
         assert_eq!((topic.copied, topic.to_copy), (8 + 3, Some(8 + 10)));
         assert!(topic.trouble.as_deref().unwrap().contains("fenced"));
     }
@@ -463,7 +470,9 @@ mod tests {
         view.update(late, &routed(2), &passing);
         assert_eq!(view.verdict(late), Verdict::NotYet);
 
-        let lasting = status(vec![lane(0, 10, 10), blocked(1, Trouble::SourceRecreated)]);
+        let recreated =
+            Trouble::SourceRecreated { position: Offset(3), log_start: Offset(0), end: Offset(10) };
+        let lasting = status(vec![lane(0, 10, 10), blocked(1, recreated)]);
         let missing = Routed { not_copied: vec!["topic `x` is missing".into()], ..routed(2) };
         view.update(start, &missing, &lasting);
         assert_eq!(view.verdict(start), Verdict::NotYet);
@@ -471,7 +480,7 @@ mod tests {
         let Verdict::Incomplete(reasons) = view.verdict(late) else { panic!("it never will be") };
         assert_eq!(reasons[0], "topic `x` is missing");
         assert!(
-            reasons[1].starts_with("t-1: the source topic was deleted and created anew ("),
+            reasons[1].starts_with("t-1: the source topic was deleted and created anew: the old one"),
             "{reasons:?}"
         );
     }

@@ -36,6 +36,7 @@ mod desk;
 mod faithful;
 mod faults;
 mod formats;
+mod life;
 mod offset_file;
 mod offset_topic;
 mod pair;

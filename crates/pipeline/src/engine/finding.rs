@@ -115,6 +115,10 @@ impl Engine {
     pub(super) fn searched(&mut self, id: LaneId, result: Result<Offset, Unfound>) {
         let unclean = !self.started_clean || self.left_unsettled;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.moving.is_some() {
+            self.searched_for_move(id, result);
+            return;
+        }
         match result {
             Ok(position) => {
                 info!(source = %lane.route.source, offset = %position,
@@ -134,7 +138,7 @@ impl Engine {
     }
 
     /// From here on a restart must find that this lane has begun, and where.
-    fn store_beginning(&mut self, id: LaneId) {
+    pub(super) fn store_beginning(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.dirty = true;
         lane.reopen(State::Opening(Opening::Saving));

@@ -6,6 +6,7 @@
 
 mod commit;
 mod finding;
+mod living;
 mod opening;
 mod reading;
 mod silence;
@@ -61,6 +62,9 @@ struct Leadership {
     /// Somebody found the present knowledge wrong or lacking.
     wanted: bool,
     last_answer: Option<Instant>,
+    /// When the last question was asked, and the last one that was answered: what is known is at least as young.
+    asked_at: Option<Instant>,
+    known_since: Option<Instant>,
     failures: u32,
     trouble: Option<Trouble>,
 }
@@ -352,6 +356,7 @@ impl Engine {
                 records: lane.records,
                 bytes: lane.bytes,
                 transcoded_batches: lane.transcoded,
+                life: lane.life,
             })
             .collect();
         lanes.sort_by(|a, b| a.source.cmp(&b.source));
@@ -621,6 +626,7 @@ impl Engine {
                 let leaders = leaders.into_iter().collect();
                 before = Some(leadership.learn(leaders, instant));
                 leadership.failures = 0;
+                leadership.known_since = leadership.asked_at;
                 if leadership.trouble.take().is_some() {
                     info!(cluster = %side, "answers again");
                     if side == Side::Source {
@@ -651,7 +657,7 @@ impl Engine {
             let present = leadership.leaders.get(partition).copied();
             let former = before.as_ref().and_then(|before| before.get(partition).copied());
             match present {
-                Some(Leader { broker, epoch }) if before.is_some() && former != present => {
+                Some(Leader { broker, epoch, .. }) if before.is_some() && former != present => {
                     debug!(cluster = %side, %partition, %broker, %epoch, "has another leader");
                 }
                 None if former.is_some() => debug!(cluster = %side, %partition, "has no leader"),
@@ -664,6 +670,18 @@ impl Engine {
                 && lane.trouble.as_ref().is_some_and(|trouble| trouble.is_of_leader(side));
             if another_leader {
                 lane.attempts = 0;
+            }
+            let routed = match side {
+                Side::Source => lane.route.source_topic_id,
+                Side::Destination => lane.route.destination_topic_id,
+            };
+            let other_topic = present.and_then(|leader| leader.topic_id).zip(routed);
+            if other_topic.is_some_and(|(present, routed)| present != routed) && lane.is_reading() {
+                if side == Side::Source {
+                    (lane.source_leader, lane.preferred) = (present, None);
+                }
+                self.doubt(id, Some(Trouble::TopicReplaced(side)), false);
+                continue;
             }
             match side {
                 Side::Source => {
@@ -736,6 +754,7 @@ impl Engine {
         }
         let leadership = self.side(side);
         leadership.asked = true;
+        leadership.asked_at = Some(instant);
         leadership.wanted = false;
         let pause = match (leadership.failures, leadership.last_answer) {
             (0, None) => Duration::ZERO,

@@ -13,10 +13,12 @@ use model::{BrokerId, Offset, TimestampRule};
 use offsets::Producer;
 use tracing::{debug, info, warn};
 
+use super::living::is_blank;
 use super::{Engine, Identity, backoff_of};
 use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Lane, Opening, State, selection_of};
+use crate::life::Recreated;
 use crate::options::ExistingRecords;
 use crate::place::{
     Evidence, Placement, ProducerEvidence, Tail, hole_before_an_empty_end, is_shared, place, sequence_after,
@@ -26,7 +28,7 @@ use crate::trouble::{Side, Trouble};
 
 /// How long a new leader may show less than it has before that is believed: its high watermark follows
 /// the followers' next fetches.
-const LEADER_SETTLES: Duration = Duration::from_secs(5);
+pub(super) const LEADER_SETTLES: Duration = Duration::from_secs(5);
 /// How long a lane stands by before it looks whether another process still writes for it. Two looks that show the
 /// same mean that it does not, so this is half of how long a lane may stand after the other one died.
 const STAND_BY: Duration = Duration::from_millis(800);
@@ -101,7 +103,7 @@ impl Engine {
         if !lane.in_flight.is_empty() || self.producer_ids().is_none() {
             return;
         }
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get(&id) else { return };
         let source = self.source.leaders.get(&lane.route.source).copied();
         let destination = self.destination.leaders.get(&lane.route.destination).copied();
         let missing = match (source, destination) {
@@ -121,6 +123,17 @@ impl Engine {
             return;
         }
         let (Some(source), Some(destination)) = (source, destination) else { return };
+        let replaced =
+            [Side::Source, Side::Destination].into_iter().find(|side| self.is_replaced(lane, *side));
+        if let Some(side) = replaced {
+            // Routes that are about the new topic end it, or an answer that is younger than they are.
+            self.side(side).wanted = true;
+            let Some(lane) = self.lanes.get_mut(&id) else { return };
+            lane.attempts = lane.attempts.max(1);
+            self.doubt(id, Some(Trouble::TopicReplaced(side)), false);
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.asked = Some(if lane.source_checked { destination } else { source });
         if lane.source_checked {
             lane.state = State::Opening(Opening::Destination);
@@ -213,31 +226,20 @@ impl Engine {
             lane.acked.next_source = start;
             lane.acked.source_topic_id = lane.route.source_topic_id;
         }
-        let recreated = match (lane.acked.source_topic_id, lane.route.source_topic_id) {
-            (Some(copied), Some(present)) => copied != present,
-            _ => false,
-        };
-        let position = lane.acked.next_source;
-        let trouble = if recreated {
-            Some(Trouble::SourceRecreated)
-        } else if position < evidence.log_start && lane.fresh {
-            Some(Trouble::SourceOvertaken { position, log_start: evidence.log_start })
-        } else if position > evidence.high_watermark && lane.asked_at < lane.doubt_at + LEADER_SETTLES {
+        lane.moving = None;
+        let Some(lane) = self.lanes.get(&id) else { return };
+        let event = self.source_event(lane, &evidence);
+        if event.is_some() && !self.is_sure_of_source(lane, &evidence) {
             // A new leader's high watermark follows its followers.
             let lags = Trouble::Passing(Side::Source, "ListOffsets", ErrorCode::OFFSET_NOT_AVAILABLE);
+            self.source.wanted = true;
             self.look_again(id, lags, LOOK_AGAIN);
             return;
-        } else if position > evidence.high_watermark {
-            // Not the end as it is read: a change of isolation.level may leave that behind the position.
-            let epoch = lane.acked.source_leader_epoch;
-            Some(Trouble::SourceTruncated { position, end: evidence.high_watermark, epoch })
-        } else {
-            None
-        };
-        if let Some(trouble) = trouble {
-            self.doubt(id, Some(trouble), false);
+        }
+        if event.is_some_and(|event| !self.react_to_source(id, event, &evidence)) {
             return;
         }
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.source_end_at_start.get_or_insert(evidence.end);
         lane.source_checked = true;
         let gone = |fingerprint: offsets::Fingerprint| fingerprint.base_offset < evidence.log_start;
@@ -359,7 +361,7 @@ impl Engine {
             _ => false,
         };
         if recreated && !lane.fresh {
-            self.doubt(id, Some(Trouble::DestinationRecreated), false);
+            self.destination_recreated(id, evidence);
             return;
         }
         if lane.fresh {
@@ -397,7 +399,8 @@ impl Engine {
                 self.read_tail(id, broker, evidence);
             }
             Placement::Found { records, foreign } => {
-                if lane.acked.selection != selection_of(self.options.isolation) {
+                let moves = lane.moving.is_some();
+                if lane.acked.selection != selection_of(self.options.isolation) && !moves {
                     self.change_selection(id, records);
                     return;
                 }
@@ -415,6 +418,10 @@ impl Engine {
                     warn!(destination = %lane.route.destination, records = foreign,
                         "others write to the copy's partition: offsets of the two sides drift apart");
                 }
+                if moves {
+                    self.place_moving(id, broker, records, evidence, contents);
+                    return;
+                }
                 let last = sequence_after(lane.acked.sequence, records - 1);
                 if contents.as_ref().is_some_and(|contents| contents.last_sequence != Some(last)) {
                     // More came between the looks.
@@ -422,9 +429,7 @@ impl Engine {
                     return;
                 }
                 if records == 0 && lane.is_overtaken() {
-                    let (position, log_start) = (lane.acked.next_source, lane.source_start);
-                    lane.source_checked = false;
-                    self.doubt(id, Some(Trouble::SourceOvertaken { position, log_start }), false);
+                    self.overtaken(id, evidence);
                     return;
                 }
                 let is_counted = !lane.route.rule.source_compacted && !lane.is_overtaken();
@@ -490,6 +495,16 @@ impl Engine {
             {
                 self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
             }
+            // Without topic ids (before 2.8) a topic that was created anew shows so, or one that has lost everything.
+            Placement::Blocked(Trouble::DestinationLost { .. })
+                if is_blank(lane, evidence) && self.options.life.destination_recreated != Recreated::Stop =>
+            {
+                if asked_at < lane.doubt_at + self.options.replica_lag_max {
+                    self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
+                } else {
+                    self.destination_recreated(id, evidence);
+                }
+            }
             // A new leader's high watermark follows its followers; before it has, the log looks shorter.
             Placement::StepBack { remembered: false, .. }
                 if asked_at < lane.doubt_at + self.options.replica_lag_max =>
@@ -498,7 +513,9 @@ impl Engine {
             }
             Placement::StepBack { records, .. } => {
                 let expected = lane.acked.destination_end;
-                if lane.step_back(records) {
+                // A source that is another one has not what was lost.
+                if lane.moving.is_none() && lane.step_back(records) {
+                    lane.life.records_resent += records.unsigned_abs();
                     warn!(destination = %lane.route.destination, records, log_end = %evidence.latest, %expected,
                         "the destination lost acknowledged records, sending them again");
                     // What is stored is ahead of the destination now: a compacted source may give other records

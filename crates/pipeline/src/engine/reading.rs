@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use client::{CallError, Class, ErrorCode, FetchPartition, FetchReply, Fetched, classify};
-use model::{BrokerId, TopicPartition};
+use model::{BrokerId, LeaderEpoch, TopicPartition};
 use record_batch::{BatchError, Piece};
 use tracing::{debug, info, warn};
 
 use super::{Engine, FetchUnderWay, backoff_of};
 use crate::budget::Charge;
 use crate::events::{Action, LaneId, LaneKey};
-use crate::lane::{Lane, Opening, Reading, State};
+use crate::lane::{Diverged, Lane, Opening, Reading, State};
 use crate::options::Isolation;
 use crate::trouble::{Side, Trouble};
 
@@ -73,6 +73,9 @@ impl Engine {
         let reserve = self.options.buffer_bytes_max / 4;
         let share = self.options.buffer_bytes_max / (2 * (brokers.len() + self.fetches.len()).max(1));
         let bytes_max = self.options.fetch_bytes_max.min(share).max(FETCH_BYTES_MIN);
+        let mut asks_leaders = false;
+        let leaders_known =
+            self.source.known_since.is_some_and(|at| self.now.instant < at + UNSEEN) || !self.has_topic_ids();
         for (broker, (ids, others_are_full)) in brokers {
             let wanted_bytes = ids.iter().fold(0_usize, |sum, (_, bytes)| sum.saturating_add(*bytes));
             let bytes_max = bytes_max.min(wanted_bytes.max(FETCH_BYTES_MIN));
@@ -100,18 +103,27 @@ impl Engine {
                 if instant >= lane.last_read_at + UNSEEN {
                     lane.verify_again();
                 }
+                if lane.unproven && !leaders_known {
+                    // Only its id can tell that it is the same topic.
+                    asks_leaders = true;
+                    continue;
+                }
+                lane.unproven = false;
                 wanted.push(FetchPartition {
                     partition: lane.route.source.clone(),
                     topic_id: lane.route.source_topic_id,
                     offset: lane.fetch_offset(),
                     current_leader_epoch: lane
                         .source_leader
-                        .map_or(model::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
+                        .map_or(LeaderEpoch::UNKNOWN, |leader| leader.epoch),
                     last_fetched_epoch: lane.fetched_epoch(),
                     bytes_max: bytes,
                 });
                 lane.ask(bytes);
                 lanes.push((lane.key(), lane.route.source.clone(), lane.fetch_offset()));
+            }
+            if wanted.is_empty() {
+                continue;
             }
             let wait_max = match others_are_full {
                 true => WAIT_WHILE_OTHERS_ARE_FULL,
@@ -125,6 +137,15 @@ impl Engine {
             );
             self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
         }
+        if asks_leaders {
+            self.source.wanted = true;
+            self.refresh_leaders(Side::Source);
+        }
+    }
+
+    /// Whether the source's answers about leaders name their topics' ids.
+    fn has_topic_ids(&self) -> bool {
+        self.source.leaders.values().next().is_some_and(|leader| leader.topic_id.is_some())
     }
 
     /// For how long a fetch may wait at a broker that `lane` will read from once it is open, if that is soon: where it
@@ -180,6 +201,7 @@ impl Engine {
             self.fetch_not_before.insert(broker, (self.now.instant + reply.throttle, 0));
         }
         let charge = self.budget.charge(reply.bytes);
+        let has_topic_ids = self.has_topic_ids();
         let unseen = self.now.instant >= under_way.asked_at + under_way.wait_max + UNSEEN;
         let answers: BTreeMap<&TopicPartition, &Fetched> =
             reply.partitions.iter().map(|fetched| (&fetched.partition, fetched)).collect();
@@ -188,6 +210,9 @@ impl Engine {
             if unseen {
                 // From before, or from after: what was read last proves that it fits.
                 lane.verify_again();
+                if lane.unproven && has_topic_ids {
+                    continue;
+                }
             }
             if *asked > lane.fetch_offset() {
                 // Reading goes on from further back, by another broker's answer: what lies between would be missing
@@ -225,8 +250,9 @@ impl Engine {
             return;
         }
         if let Some((epoch, end)) = fetched.diverging {
-            let position = lane.acked.next_source;
-            self.doubt(key.id, Some(Trouble::SourceTruncated { position, end, epoch }), false);
+            let found = LeaderEpoch::UNKNOWN;
+            lane.diverged = Some(Diverged { cut: end, epoch, at: None, found, noted_at: None });
+            self.source_diverged(key.id);
             return;
         }
         if let Some(preferred) = fetched.preferred_replica {
@@ -371,7 +397,10 @@ impl Engine {
         let rules = self.send_rules();
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if let Some(trouble) = lane.stuck().cloned() {
-            self.doubt(id, Some(trouble), false);
+            match lane.diverged {
+                Some(_) => self.source_diverged(id),
+                None => self.doubt(id, Some(trouble), false),
+            }
             return;
         }
         let Some((leader, _)) = lane.looked_at else { return };

@@ -125,7 +125,7 @@ impl Leadership {
     }
 }
 
-/// Where both epochs are known.
+/// Where both epochs are known, and of the same topic.
 fn is_older(one: &Leader, other: &Leader) -> bool {
-    one.epoch != LeaderEpoch::UNKNOWN && one.epoch < other.epoch
+    one.epoch != LeaderEpoch::UNKNOWN && one.topic_id == other.topic_id && one.epoch < other.epoch
 }

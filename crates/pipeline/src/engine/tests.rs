@@ -1,16 +1,19 @@
-//! What the simulation does not draw: operators who change something between two runs.
+//! What the simulation does not draw: operators who change something between two runs, and single events at their time.
+
+mod life;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use client::{ErrorCode, FetchReply, Fetched, ProduceReply, Produced};
-use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Routes, TopicPartition};
+use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Route, Routes, TopicId, TopicPartition};
 use offsets::{Fingerprint, Producer, SelectionId, Stored, StoredLane};
 use record_batch::{Batch, BatchBuilder, Codec};
 
 use super::Engine;
 use crate::budget::Budget;
+use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, Event, Leader, Now, RequestId, SourceEvidence};
 use crate::lane::{first_checkpoint_for_tests, route_for_tests};
 use crate::options::Options;
@@ -18,18 +21,25 @@ use crate::place::{Evidence, ProducerEvidence};
 use crate::trouble::{Side, Trouble};
 
 const BROKER: BrokerId = BrokerId(1);
-const LED: Leader = Leader { broker: BROKER, epoch: LeaderEpoch(0) };
+const LED: Leader = Leader { broker: BROKER, epoch: LeaderEpoch(0), topic_id: None };
 
 /// An engine of one lane whose clusters answer at once, but for what is read and sent.
 struct Run {
     engine: Engine,
     started: Instant,
+    /// Since then, when something was last handed in.
+    seconds: u64,
     source: (i64, i64),
     destination: Evidence,
-    /// Who leads the copy.
-    leader: Leader,
+    /// Who leads the copy, if another one.
+    moved: Option<Leader>,
     /// What was stored, in its order.
     saved: Vec<Stored>,
+    /// Who leads both sides' partitions of which topics.
+    leader: LeaderEpoch,
+    topic_ids: (Option<TopicId>, Option<TopicId>),
+    /// What the destination's records are, where reading them is answered.
+    contents: Option<Contents>,
     /// The brokers and offsets of the fetches that were asked for, which wait for their answers.
     fetches: Vec<(BrokerId, Offset)>,
     /// To whom produce requests were sent.
@@ -49,6 +59,19 @@ impl Run {
         source: (i64, i64),
         destination: Evidence,
     ) -> Run {
+        let mut run = Run::with(Options::new("flow"), lane, stopped_cleanly, source, destination);
+        run.route(1, route_for_tests(orders(), orders()));
+        run
+    }
+
+    /// Without a route.
+    fn with(
+        options: Options,
+        lane: Option<StoredLane>,
+        stopped_cleanly: bool,
+        source: (i64, i64),
+        destination: Evidence,
+    ) -> Run {
         #[expect(clippy::disallowed_methods, reason = "any time will do")]
         let started = Instant::now();
         let producer = Producer {
@@ -60,27 +83,33 @@ impl Run {
         let lanes = lane.into_iter().map(|lane| (orders(), lane)).collect();
         let stored = Stored { producer: Some(producer), lanes };
         let now = Now { instant: started, wall_ms: 0 };
-        let options = Options::new("flow");
         let budget = Budget::new(options.buffer_bytes_max);
         let engine = Engine::new(options, budget, stored, None, now);
-        let mut run = Run {
+        Run {
             engine,
             started,
             source,
             destination,
-            leader: LED,
+            moved: None,
             saved: Vec::new(),
+            seconds: 0,
+            leader: LeaderEpoch(0),
+            topic_ids: (None, None),
+            contents: None,
             fetches: Vec::new(),
             sent: Vec::new(),
             left: Vec::new(),
-        };
-        let routes = Routes { generation: 1, routes: vec![route_for_tests(orders(), orders())] };
-        run.tell(0, Event::Routes(Arc::new(routes)));
-        run
+        }
+    }
+
+    fn route(&mut self, generation: u64, route: Route) {
+        let routes = Routes { generation, routes: vec![route] };
+        self.tell(self.seconds, Event::Routes(Arc::new(routes)));
     }
 
     /// Hands in `event`, `after` seconds from the start, and answers what is asked for.
     fn tell(&mut self, after: u64, event: Event) {
+        self.seconds = after;
         let now = Now { instant: self.started + Duration::from_secs(after), wall_ms: 1000 * after as i64 };
         self.engine.handle(now, event);
         while let Some(action) = self.engine.poll_action() {
@@ -93,8 +122,13 @@ impl Run {
     fn answer(&mut self, action: Action) -> Option<Event> {
         Some(match action {
             Action::FindLeaders { side, .. } => {
-                let leader = if side == Side::Source { LED } else { self.leader };
+                let topic_id = if side == Side::Source { self.topic_ids.0 } else { self.topic_ids.1 };
+                let led = Leader { broker: BROKER, epoch: self.leader, topic_id };
+                let leader = self.moved.filter(|_| side == Side::Destination).unwrap_or(led);
                 Event::Leaders { side, answer: Ok(vec![(orders(), leader)]) }
+            }
+            Action::ReadContents { lane, evidence, .. } => {
+                Event::ContentsRead { lane, evidence, contents: Ok(self.contents.clone()?) }
             }
             Action::LookAtSource { broker, lanes } => {
                 let (start, end) = (Offset(self.source.0), Offset(self.source.1));
@@ -131,6 +165,10 @@ impl Run {
 
     /// `broker` answers its fetch with `records`.
     fn give(&mut self, broker: BrokerId, records: Bytes) {
+        self.give_at(1, broker, records);
+    }
+
+    fn give_at(&mut self, after: u64, broker: BrokerId, records: Bytes) {
         let fetched = Fetched {
             partition: orders(),
             error: ErrorCode::NONE,
@@ -144,7 +182,7 @@ impl Run {
         };
         let bytes = fetched.records.len();
         let reply = Ok(FetchReply { throttle: Duration::ZERO, bytes, partitions: vec![fetched] });
-        self.tell(1, Event::Fetched { broker, reply });
+        self.tell(after, Event::Fetched { broker, reply });
     }
 
     /// What is stored of the lane, if anything was.
@@ -222,7 +260,7 @@ fn what_another_leader_was_asked_for_proves_first_that_it_fits() {
 
     // The source moves while a fetch is under way: what comes of that is not taken.
     let next = BrokerId(2);
-    let leader = Leader { broker: next, epoch: LeaderEpoch(1) };
+    let leader = Leader { broker: next, epoch: LeaderEpoch(1), topic_id: None };
     run.tell(1, Event::Leaders { side: Side::Source, answer: Ok(vec![(orders(), leader)]) });
     run.give(BROKER, batch(5));
     assert_eq!((run.sent.len(), run.fetches[2]), (0, (next, Offset(4))));
@@ -251,7 +289,7 @@ fn a_lane_does_not_wait_for_a_leader_that_has_moved() {
     assert_eq!(run.sent.len(), 1);
     run.destination = shown(0, 1);
     let next = BrokerId(2);
-    let leader = Leader { broker: next, epoch: LeaderEpoch(1) };
+    let leader = Leader { broker: next, epoch: LeaderEpoch(1), topic_id: None };
     run.tell(1, Event::Leaders { side: Side::Destination, answer: Ok(vec![(orders(), leader)]) });
     run.give(BROKER, batch(1));
     run.give(BROKER, [batch(0), batch(1)].concat().into());
@@ -266,7 +304,7 @@ fn a_broker_that_hangs_is_left_once_another_leads() {
     assert_eq!(run.sent.len(), 1);
     run.tell(1, Event::Timer);
     assert_eq!(run.left, []);
-    run.leader = Leader { broker: BrokerId(2), epoch: LeaderEpoch(1) };
+    run.moved = Some(Leader { broker: BrokerId(2), epoch: LeaderEpoch(1), topic_id: None });
     run.tell(2, Event::Timer);
     assert_eq!(run.left, [BROKER]);
 }
@@ -275,10 +313,10 @@ fn a_broker_that_hangs_is_left_once_another_leads() {
 fn who_has_not_heard_of_a_leader_does_not_bring_the_former_one_back() {
     let mut run = Run::new(None, true, (0, 20), shown(0, 1));
     let heard = |leader| Event::Leaders { side: Side::Destination, answer: Ok(vec![(orders(), leader)]) };
-    let next = Leader { broker: BrokerId(2), epoch: LeaderEpoch(1) };
+    let next = Leader { broker: BrokerId(2), epoch: LeaderEpoch(1), topic_id: None };
     let led_by = |run: &Run| run.engine.destination.leaders[&orders()];
     for (after, told, expected) in [(1, next, next), (2, LED, next), (7, LED, LED)] {
-        run.leader = told;
+        run.moved = Some(told);
         run.tell(after, heard(told));
         assert_eq!(led_by(&run), expected, "after {after} s");
     }

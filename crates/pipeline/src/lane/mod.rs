@@ -10,8 +10,11 @@
 //! *the sequence is the position of the copy*. Records take sequence numbers in source order, so what the
 //! destination has says how far the copy is, whoever made it (`same_sequences_same_records`).
 
+mod moving;
 mod reading;
 mod sending;
+
+pub(crate) use moving::Diverged;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -28,6 +31,7 @@ use crate::budget::Charge;
 use crate::contents::{Comparison, Contents, Deleted, RecordHash, Search, hashes};
 use crate::earned::ahead_bytes_max;
 use crate::events::{ConnectionId, LaneId, LaneKey, Leader, RequestId};
+use crate::life::{LifeCounts, Move};
 use crate::options::Isolation;
 use crate::place::sequence_after;
 use crate::trouble::{Trouble, Unfound};
@@ -230,6 +234,16 @@ pub(crate) struct Lane {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) transcoded: u64,
+    /// What was done about topics created anew, cut, overtaken or lost.
+    pub(crate) life: LifeCounts,
+    /// Where the source turned out to be another log, until it was looked at again.
+    pub(crate) diverged: Option<Diverged>,
+    /// Another position to go on at, once the destination was looked at and it is stored.
+    pub(crate) moving: Option<Box<Move>>,
+    /// Whether what is at the destination behind the position, up to this sequence, is of the old source topic.
+    pub(crate) shown: Option<(i32, bool)>,
+    /// How many they are, and their last sequence, while the new topic is searched for the last of them.
+    pub(crate) to_show: Option<(i64, i32)>,
     /// Of the source's batches that this process needed to read only to see that they are at the destination.
     walked_bytes: u64,
 
@@ -268,6 +282,8 @@ pub(crate) struct Lane {
     /// The offset of the next append, once `to_skip` is done.
     placed_end: Offset,
     verify: Option<Fingerprint>,
+    /// There is nothing to compare, and the topic may be another one since it was last seen.
+    pub(crate) unproven: bool,
     tickets: u64,
     queue: VecDeque<Item>,
     held_bytes: usize,
@@ -385,6 +401,7 @@ impl Lane {
             unfound: None,
             placed_end: acked.destination_end,
             verify: acked.fingerprint,
+            unproven: false,
             tickets: 0,
             queue: VecDeque::new(),
             held_bytes: 0,
@@ -430,6 +447,11 @@ impl Lane {
             records: 0,
             bytes: 0,
             transcoded: 0,
+            life: LifeCounts::default(),
+            diverged: None,
+            moving: None,
+            shown: None,
+            to_show: None,
             walked_bytes: 0,
         }
     }
@@ -477,6 +499,8 @@ impl Lane {
     pub(crate) fn reopen(&mut self, state: State) {
         self.opening += 1;
         self.state = state;
+        // One that was not looked into yet is found again.
+        self.diverged = self.diverged.filter(|diverged| diverged.noted_at.is_some());
         self.held_bytes -= self.queue.iter().map(Item::bytes).sum::<usize>();
         self.queue.clear();
         self.to_skip = 0;

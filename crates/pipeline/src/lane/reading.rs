@@ -27,13 +27,13 @@ impl Lane {
 
     /// The source was away, or unseen for a while, or has another leader. Brokers that are asked by a topic's name (before
     /// 3.1) do not tell it from one that was created anew, and those before 2.7 do not tell that their log was cut: so
-    /// the last batch that was read is compared once more. False where there is nothing to compare.
-    pub(crate) fn verify_again(&mut self) -> bool {
+    /// the last batch that was read is compared once more. Where there is nothing to compare, its id must do.
+    pub(crate) fn verify_again(&mut self) {
         if !self.route.rule.source_compacted {
             let there = |batch: &Fingerprint| batch.base_offset >= self.source_start;
             self.verify = self.last_read.or(self.verify).filter(there);
         }
-        self.verify.is_some()
+        self.unproven = self.verify.is_none();
     }
 
     /// Reading goes on behind a batch.
@@ -377,14 +377,16 @@ impl Lane {
         if same || self.route.rule.source_compacted || batch.header.base_offset > fingerprint.base_offset {
             return Ok(());
         }
-        Err(Trouble::SourceChanged { at: fingerprint.base_offset })
+        // Damage on the way is no other log.
+        entry.verify_crc().map_err(|error| self.unreadable(&error))?;
+        Err(self.diverges(fingerprint.base_offset, batch.header.partition_leader_epoch))
     }
 
     /// What begins before the position was read already, and is of no later leader epoch than the position: another
     /// batch at its place was appended after the source's log had been cut, whether its bytes are the same (those of an
     /// empty batch are, and a producer may send once more what an election lost) or not. One that was read in part is
     /// of the very same leader epoch.
-    fn check_read_before(&self, entry: &Entry) -> Result<(), Trouble> {
+    fn check_read_before(&mut self, entry: &Entry) -> Result<(), Trouble> {
         let Entry::Batch(batch) = entry else { return Ok(()) };
         let header = &batch.header;
         let (found, expected) = (header.partition_leader_epoch, self.read_epoch);
@@ -393,7 +395,8 @@ impl Lane {
         }
         let is_partly_read = self.read_from <= header.last_offset();
         if found > expected || is_partly_read && found != expected {
-            return Err(Trouble::SourceChanged { at: header.base_offset });
+            let at = header.base_offset;
+            return Err(self.diverges(at, found));
         }
         Ok(())
     }

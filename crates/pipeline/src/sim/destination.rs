@@ -26,6 +26,8 @@ pub(super) struct DestinationLog {
     pub(super) hole: Option<Hole>,
     /// Others write here as well.
     pub(super) shared: bool,
+    /// The topic was deleted and created anew.
+    pub(super) recreated: bool,
 }
 
 /// A leader that had lost everything took a sequence that does not follow.
@@ -46,7 +48,16 @@ impl DestinationLog {
             lost: false,
             hole: None,
             shared: false,
+            recreated: false,
         }
+    }
+
+    /// The topic is deleted, and created anew: what was there is lost, and what is still under way may come here.
+    pub(super) fn recreate(&mut self, profile: Profile) {
+        self.partition = BarePartition::new(profile, &BROKERS, 1);
+        self.contents.clear();
+        self.hole = None;
+        (self.lost, self.recreated) = (true, true);
     }
 
     /// What an offset holds of ours.

@@ -8,14 +8,20 @@ use offsets::Segments;
 use record_batch::Header;
 
 use super::destination::{DestinationLog, numbers_of};
-use super::source::SourceLog;
+use super::source::{Numbered, SourceLog};
 use super::world::Mode;
+use crate::life::{Missing, Policies, Recreated};
 use crate::status::LaneStatus;
 use crate::trouble::Trouble;
 
 /// The destination has the source's selected records up to some offset, in order, each once. Of a compacted
 /// source, those that were not cleaned away before they were read.
-pub(super) fn appended_is_a_prefix(source: &SourceLog, destination: &DestinationLog) -> Result<(), String> {
+/// Where topics were created anew, cut or overtaken: of each in its turn what the policies say.
+pub(super) fn appended_is_a_prefix(
+    source: &SourceLog,
+    destination: &DestinationLog,
+    policies: &Policies,
+) -> Result<(), String> {
     if destination.hole.is_some() {
         return Err("appended_is_a_prefix: more was appended behind a hole".into());
     }
@@ -23,15 +29,7 @@ pub(super) fn appended_is_a_prefix(source: &SourceLog, destination: &Destination
     let holds = if source.compacted {
         there.is_sorted_by(|a, b| a < b)
     } else {
-        source.histories.iter().any(|history| {
-            // What retention took before the copy began is missing at the start.
-            let first = history.iter().position(|(_, number)| Some(number) == there.first()).unwrap_or(0);
-            let begins_right = first == 0 || source.deletes;
-            let rest = &history[first..];
-            begins_right
-                && rest.len() >= there.len()
-                && rest.iter().zip(&there).all(|((_, number), there)| number == there)
-        })
+        topics_follow_each_other(source, destination, policies, &there)
     };
     if holds {
         return Ok(());
@@ -44,6 +42,60 @@ pub(super) fn appended_is_a_prefix(source: &SourceLog, destination: &Destination
         &there[around.start.min(there.len())..],
         &source.history()[around.start.min(source.history().len())..]
     ))
+}
+
+/// `there` has of each topic of that name, the former ones first, what the policies say.
+fn topics_follow_each_other(
+    source: &SourceLog,
+    destination: &DestinationLog,
+    policies: &Policies,
+    there: &[u64],
+) -> bool {
+    let former = source.former.iter().map(|former| (&former.histories, former.log_start));
+    let topics: Vec<_> = former.chain([(&source.histories, source.partition.log_start())]).collect();
+    let first_of = |histories: &[Vec<Numbered>]| histories.iter().flatten().map(|(_, number)| *number).min();
+    let mut rest = there;
+    for (index, (histories, log_start)) in topics.iter().enumerate() {
+        // Numbers rise, over all topics.
+        let next = topics[index + 1..].iter().find_map(|(histories, _)| first_of(histories));
+        let (of_it, behind) =
+            rest.split_at(rest.partition_point(|number| next.is_none_or(|next| *number < next)));
+        rest = behind;
+        let anywhere = index > 0 && policies.source_recreated == Recreated::Skip
+            || destination.lost && policies.destination_recreated == Recreated::Skip;
+        if !is_copy(histories, of_it, (source.deletes, anywhere), *log_start, policies) {
+            return false;
+        }
+    }
+    rest.is_empty()
+}
+
+/// `copied` is a beginning of one of `histories`. What retention took before it was copied is missing at the start, and in
+/// between where that is wanted; `anywhere`: the copy may begin anywhere.
+fn is_copy(
+    histories: &[Vec<Numbered>],
+    copied: &[u64],
+    (deletes, anywhere): (bool, bool),
+    log_start: i64,
+    policies: &Policies,
+) -> bool {
+    let Some(first) = copied.first() else { return true };
+    let passed_over = |history: &[Numbered]| {
+        policies.source_overtaken == Missing::Skip && history.iter().all(|(offset, _)| *offset < log_start)
+    };
+    histories.iter().any(|history| {
+        let Some(begin) = history.iter().position(|(_, number)| number == first) else { return false };
+        let mut due = begin;
+        (begin == 0 || deletes || anywhere)
+            && copied.iter().all(|number| {
+                let Some(further) = history[due..].iter().position(|(_, other)| other == number) else {
+                    return false;
+                };
+                let holds = further == 0 || passed_over(&history[due..due + further]);
+                due += further + 1;
+                holds
+            })
+    })
 }
 
 /// What is stored as copied is at the destination.
@@ -143,6 +195,8 @@ pub(super) fn stall_has_a_reason(
             let is_there = destination.last_number().is_some_and(|last| source.left().contains(&last));
             *position < *log_start && log_start.0 == source.partition.log_start() && !is_there
         }
+        Some(Trouble::SourceRecreated { .. } | Trouble::RestartUnclear { .. }) => !source.former.is_empty(),
+        Some(Trouble::DestinationRecreated { .. }) => destination.recreated,
         Some(Trouble::PositionUnknown { .. }) => source.deletes && destination.partition.log_start() > 0,
         Some(
             Trouble::DestinationLost { .. }

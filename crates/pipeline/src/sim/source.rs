@@ -24,6 +24,13 @@ pub(super) enum Age {
 /// A record that is to be copied: where it was and its number. Numbers rise.
 pub(super) type Numbered = (i64, u64);
 
+/// A topic that was deleted, and another one created under its name.
+pub(super) struct Former {
+    pub(super) histories: Vec<Vec<Numbered>>,
+    /// Its first offset, when it was deleted.
+    pub(super) log_start: i64,
+}
+
 pub(super) struct SourceLog {
     pub(super) partition: BarePartition,
     pub(super) age: Age,
@@ -31,8 +38,10 @@ pub(super) struct SourceLog {
     pub(super) compacted: bool,
     /// What is, or was, to be copied; one more each time that an unclean election rewrote the log.
     pub(super) histories: Vec<Vec<Numbered>>,
-    /// Records that somebody may have copied were lost at the source.
+    /// Records that somebody may have copied were lost at the source, or their topic created anew.
     pub(super) rewritten: bool,
+    /// The topics of before, each with what was to be copied of it.
+    pub(super) former: Vec<Former>,
     /// Retention takes records away at any time.
     pub(super) deletes: bool,
     aborted: Vec<(ProducerId, Offset, i64)>,
@@ -46,9 +55,19 @@ impl SourceLog {
             compacted,
             histories: vec![Vec::new()],
             rewritten: false,
+            former: Vec::new(),
             deletes: false,
             aborted: Vec::new(),
         }
+    }
+
+    /// The topic is deleted, and created anew.
+    pub(super) fn recreate(&mut self, profile: Profile) {
+        let histories = std::mem::replace(&mut self.histories, vec![Vec::new()]);
+        self.former.push(Former { histories, log_start: self.partition.log_start() });
+        self.partition = BarePartition::new(profile, &BROKERS, 1);
+        self.aborted.clear();
+        self.rewritten = true;
     }
 
     /// What is to be copied, as the log is now.
@@ -167,9 +186,9 @@ impl SourceLog {
         });
     }
 
-    /// The numbers of the records that cleaning and retention have left.
-    pub(super) fn left(&self) -> Vec<u64> {
-        let start = self.partition.log_start();
+    /// The numbers of the records that cleaning and retention have left, from an offset on.
+    pub(super) fn left_from(&self, from: i64) -> Vec<u64> {
+        let start = self.partition.log_start().max(from);
         if !self.compacted {
             return self.history().iter().filter(|(at, _)| *at >= start).map(|(_, number)| *number).collect();
         }
@@ -187,6 +206,10 @@ impl SourceLog {
             self.history().iter().map(|(_, number)| *number).collect();
         left.retain(|number| wanted.contains(number));
         left
+    }
+
+    pub(super) fn left(&self) -> Vec<u64> {
+        self.left_from(0)
     }
 
     /// Another replica, which may have less, leads from now on.

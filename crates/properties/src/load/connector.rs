@@ -8,8 +8,8 @@ use super::{converters, secured};
 use crate::nearest::nearest;
 use crate::report::{Problem, Report};
 use crate::settings::{
-    ClusterSettings, ConnectorSettings, LimitSettings, OffsetSettings, OffsetStart, ReadingSettings,
-    SelectionSettings, TimestampType, TopicSettings, WorkerSettings,
+    ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OffsetSettings, OffsetStart,
+    OnRecreated, ReadingSettings, SelectionSettings, TimestampType, TopicSettings, WorkerSettings,
 };
 
 /// Reads a connector. `None` if the name or a cluster is missing, so that there is nothing to hold.
@@ -59,6 +59,7 @@ pub(super) fn read<'a>(
         reading,
         offsets,
         appends_to_existing: file.text_or_default("paralog.existing.records") == "append",
+        life: read_life(file),
         limits: read_limits(file),
         places: file.entries().map(|entry| (entry.key.clone(), entry.place())).collect(),
         file: file.whole(),
@@ -399,6 +400,18 @@ fn read_offsets(file: &File<'_>, name: &str, worker: &WorkerSettings, report: &m
         group: file.text("src.consumer.group.id").unwrap_or_else(|| name.to_owned()),
         commit_at_source: file.boolean_or_default("offset.topic.commit"),
         commit_interval,
+    }
+}
+
+fn read_life(file: &File<'_>) -> LifeSettings {
+    let recreated = |key| match file.text_or_default(key).as_str() {
+        "restart" => OnRecreated::Restart,
+        "skip" => OnRecreated::Skip,
+        _ => OnRecreated::Stop,
+    };
+    LifeSettings {
+        skips_overtaken: file.text_or_default("paralog.on.source.overtaken") == "skip",
+        destination_recreated: recreated("paralog.on.destination.recreated"),
     }
 }
 

@@ -43,6 +43,20 @@ const PROPERTIES: &[Property] = &[
          copied, because they may be copies already, or copies are appended behind them",
     ),
     used(
+        "paralog.on.source.overtaken",
+        Kind::OneOf(&["stop", "skip"]),
+        "stop",
+        "what a partition does whose source deleted records before they were copied: it stops, or goes on without them \
+         (to restart would be the same)",
+    ),
+    used(
+        "paralog.on.destination.recreated",
+        Kind::OneOf(&["stop", "restart", "skip"]),
+        "restart",
+        "what a partition does whose destination topic was deleted and created anew, and is empty: it stops, copies all \
+         that the source still has, or copies only what was not copied before",
+    ),
+    used(
         "paralog.aged.after.ms",
         Kind::long_millis(0),
         "72000000",

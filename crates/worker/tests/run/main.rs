@@ -6,6 +6,7 @@
 mod changes;
 #[path = "../changes/mod.rs"]
 mod changing;
+mod life;
 mod plan;
 #[path = "../prepared/mod.rs"]
 mod prepared;

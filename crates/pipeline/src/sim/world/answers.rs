@@ -80,7 +80,7 @@ impl World {
         if log.partition.log_end() > before {
             self.appends += 1;
             let from = TopicPartition { topic: "t".into(), partition: batch.partition.partition };
-            let mut held = appended_is_a_prefix(&self.source[&from], log);
+            let mut held = appended_is_a_prefix(&self.source[&from], log, &self.flavour.life);
             if held.is_err() && log.excuses(batch, before, self.elapsed) {
                 // A leader that lost everything takes any sequence.
                 held = Ok(());
@@ -178,16 +178,23 @@ impl World {
     }
 
     pub(super) fn leaders(&mut self, side: Side) -> Vec<(TopicPartition, Leader)> {
+        let ids = self.topic_ids;
         if side == Side::Source {
             let known = |(from, log): (&TopicPartition, &SourceLog)| {
                 let broker = BrokerId(log.partition.leader()?);
-                Some((from.clone(), Leader { broker, epoch: LeaderEpoch(log.partition.leader_epoch()) }))
+                Some((
+                    from.clone(),
+                    Leader { broker, epoch: LeaderEpoch(log.partition.leader_epoch()), topic_id: ids.0 },
+                ))
             };
             return self.source.iter().filter_map(known).collect();
         }
         let known = |(to, log): (&TopicPartition, &DestinationLog)| {
             let broker = BrokerId(log.partition.leader()?);
-            Some((to.clone(), Leader { broker, epoch: LeaderEpoch(log.partition.leader_epoch()) }))
+            Some((
+                to.clone(),
+                Leader { broker, epoch: LeaderEpoch(log.partition.leader_epoch()), topic_id: ids.1 },
+            ))
         };
         let present: Vec<_> = self.destination.iter().filter_map(known).collect();
         // Some broker has not heard the news.
@@ -310,7 +317,11 @@ impl World {
             } else {
                 None
             };
-            let fetched = if diverging.is_some() {
+            // From 3.1 on it is asked for by its id.
+            let is_other = self.flavour.source == Profile::V4_3 && wanted.topic_id != self.topic_ids.0;
+            let fetched = if is_other {
+                Err(ErrorCode::UNKNOWN_TOPIC_ID)
+            } else if diverging.is_some() {
                 Ok(bytes::Bytes::new())
             } else {
                 log.fetch(&mut self.rng, broker.0, wanted.offset, damage, self.flavour.committed_only)

@@ -38,7 +38,7 @@ impl World {
     }
 
     pub(super) fn fault(&mut self) {
-        let kind = self.rng.below(24);
+        let kind = self.rng.below(26);
         self.trace(|| format!("fault {kind}"));
         self.faults += 1;
         let index = self.rng.below(self.processes.len());
@@ -117,7 +117,67 @@ impl World {
                 self.start_process(1);
             }
             21 => self.stand_still(),
+            24 if self.flavour.source_recreated && self.rng.chance(40) => self.recreate(Side::Source),
+            25 if self.flavour.destination_recreated && self.rng.chance(40) => {
+                self.recreate(Side::Destination);
+            }
             _ => self.grow(),
+        }
+    }
+
+    /// A topic is deleted and created anew; the control plane sees both, or only what is there when it looks next.
+    fn recreate(&mut self, side: Side) {
+        self.trace(|| format!("the {side} topic is created anew"));
+        let id = match side {
+            Side::Source => &mut self.topic_ids.0,
+            Side::Destination => &mut self.topic_ids.1,
+        };
+        *id = id.map(|TopicId(id)| TopicId([id[0] + 1; 16]));
+        let (source_topic_id, destination_topic_id) = self.topic_ids;
+        let mut routes = self.routes.routes.clone();
+        for route in &mut routes {
+            (route.source_topic_id, route.destination_topic_id) = (source_topic_id, destination_topic_id);
+        }
+        self.routes = Arc::new(Routes { generation: self.routes.generation + 2, routes });
+        let stopped = self.stopped[side as usize].map(|(broker, _)| broker);
+        match side {
+            Side::Source => {
+                for log in self.source.values_mut() {
+                    log.recreate(self.flavour.source);
+                    stopped.iter().for_each(|broker| log.partition.stop(*broker, false));
+                }
+                self.processes.iter_mut().for_each(|process| process.told.clear());
+            }
+            Side::Destination => {
+                for log in self.destination.values_mut() {
+                    log.recreate(self.flavour.destination);
+                    stopped.iter().for_each(|broker| log.partition.stop(*broker, false));
+                }
+                self.heard.clear();
+                self.lagging.clear();
+                self.old_leaders.clear();
+            }
+        }
+        if self.rng.chance(40) {
+            let generation = self.routes.generation - 1;
+            self.told_routes = Arc::new(Routes { generation, routes: Vec::new() });
+            for index in 0..self.processes.len() {
+                let routes = Arc::clone(&self.told_routes);
+                self.tell(index, Event::Routes(routes));
+            }
+        }
+        self.routes_due = Some(self.elapsed + Duration::from_millis(self.rng.below(20_000) as u64));
+    }
+
+    pub(super) fn tell_routes(&mut self) {
+        if self.routes_due.is_none_or(|at| at > self.elapsed) {
+            return;
+        }
+        self.routes_due = None;
+        self.told_routes = Arc::clone(&self.routes);
+        for index in 0..self.processes.len() {
+            let routes = Arc::clone(&self.told_routes);
+            self.tell(index, Event::Routes(routes));
         }
     }
 
@@ -225,6 +285,8 @@ impl World {
     /// Everything that was broken is mended.
     pub(in crate::sim) fn end_faults(&mut self) {
         self.faults_on = false;
+        self.routes_due = self.routes_due.map(|_| self.elapsed);
+        self.tell_routes();
         for side in 0..2 {
             self.start_broker(side);
         }

@@ -29,6 +29,7 @@ use crate::budget::Budget;
 use crate::contents::Contents;
 use crate::engine::Engine;
 use crate::events::{Action, ConnectionId, Event, Leader, Now, SendError, SourceEvidence};
+use crate::life::{Missing, Policies, Recreated};
 use crate::options::{ExistingRecords, Isolation, Options};
 use crate::place::{Evidence, ProducerEvidence, Tail};
 use crate::store::StoreError;
@@ -80,6 +81,11 @@ pub(super) struct Flavour {
     pub(super) near_the_wrap: bool,
     /// The destination cannot be asked what it remembers, and takes any sequence of whom it does not (2.5 to 2.7).
     pub(super) cannot_describe: bool,
+    /// Topics are deleted and created anew.
+    pub(super) source_recreated: bool,
+    pub(super) destination_recreated: bool,
+    /// What is to be done about what happens to topics.
+    pub(super) life: Policies,
 }
 
 impl Flavour {
@@ -94,11 +100,12 @@ impl Flavour {
         if mode == Mode::Twins && destination == Profile::V1_1 {
             destination = Profile::V2_8;
         }
+        let source = profiles[rng.below(4)];
         // Others' records where ours were lost cannot be told from ones that came behind them.
         let unclean_destination = rng.chance(20);
         Flavour {
             mode,
-            source: profiles[rng.below(4)],
+            source,
             destination,
             committed_only: rng.chance(30),
             unclean_source: rng.chance(15),
@@ -110,6 +117,32 @@ impl Flavour {
             slow_answers: rng.chance(30),
             near_the_wrap: destination != Profile::V1_1 && rng.chance(15),
             cannot_describe: destination == Profile::V2_8 && mode != Mode::Twins && rng.chance(50),
+            source_recreated: false,
+            destination_recreated: false,
+            life: Policies::default(),
+        }
+        .with_life(source, rng)
+    }
+
+    /// Two that know nothing of each other may each begin a new topic.
+    fn with_life(self, source: Profile, rng: &mut Rng) -> Flavour {
+        let recreated = [Recreated::Stop, Recreated::Restart, Recreated::Skip];
+        let life = Policies {
+            // See there why nothing else is offered.
+            source_recreated: Recreated::Stop,
+            source_overtaken: if rng.chance(50) { Missing::Skip } else { Missing::Stop },
+            destination_recreated: recreated[rng.below(3)],
+        };
+        let one = self.mode != Mode::Twins;
+        Flavour {
+            // A topic that has no id may grow past the position before anybody sees that it is another one.
+            source_recreated: rng.chance(15) && one && source != Profile::V1_1,
+            destination_recreated: rng.chance(10)
+                && one
+                && self.destination != Profile::V1_1
+                && !self.foreign,
+            life: if one { life } else { Policies::default() },
+            ..self
         }
     }
 }
@@ -122,6 +155,12 @@ pub(super) struct World {
     wall_skew_ms: i64,
     options: Options,
     pub(super) routes: Arc<Routes>,
+    /// What the control plane has told of them.
+    told_routes: Arc<Routes>,
+    /// When it will tell what there is by now.
+    routes_due: Option<Duration>,
+    /// The ids of both topics.
+    topic_ids: (Option<TopicId>, Option<TopicId>),
     pub(super) source: BTreeMap<TopicPartition, SourceLog>,
     pub(super) destination: BTreeMap<TopicPartition, DestinationLog>,
     pub(super) processes: Vec<Process>,
@@ -221,6 +260,7 @@ impl World {
         options.produce_bytes_max = 100 + rng.below(2000);
         options.isolation =
             if flavour.committed_only { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+        options.life = flavour.life;
         if flavour.foreign {
             options.existing_records = ExistingRecords::Append;
         }
@@ -247,6 +287,8 @@ impl World {
                 let mut position = crate::lane::first_checkpoint_for_tests();
                 position.sequence = i32::MAX - rng.below(40) as i32;
                 position.selection = crate::lane::selection_of(options.isolation);
+                position.source_topic_id = topic_id(flavour.source);
+                position.destination_topic_id = topic_id(flavour.destination);
                 stored.lanes.insert(from.clone(), StoredLane::Ours(position));
             }
             routes.push(Route {
@@ -273,7 +315,10 @@ impl World {
             elapsed: Duration::ZERO,
             wall_skew_ms: 0,
             options,
+            told_routes: Arc::new(Routes { generation: 1, routes: routes.clone() }),
             routes: Arc::new(Routes { generation: 1, routes }),
+            routes_due: None,
+            topic_ids: (topic_id(flavour.source), topic_id(flavour.destination)),
             source,
             destination,
             processes: Vec::new(),
@@ -330,7 +375,7 @@ impl World {
         if self.flavour.mode == Mode::Lease {
             self.extend_lease(index);
         }
-        let routes = Arc::clone(&self.routes);
+        let routes = Arc::clone(&self.told_routes);
         self.tell(index, Event::Routes(routes));
     }
 
@@ -404,10 +449,12 @@ impl World {
         match process.links.get_mut(&connection) {
             Some(link) if link.alive && in_time => {
                 assert!(process.lease_until.is_none_or(|until| elapsed < until), "no_send_after_lease");
-                // Damage may select what is not to be copied, until the destination refuses it.
+                // Damage may select what is not to be copied, until the destination refuses it. What was sent and never
+                // arrived may have been deleted since, and its sequences be those of what follows.
                 let countable = self.flavour.destination != Profile::V1_1
                     && !self.flavour.damage
-                    && !self.source.values().any(|log| log.compacted || log.rewritten);
+                    && !self.source.values().any(|log| log.compacted || log.rewritten || log.deletes)
+                    && !self.destination.values().any(|log| log.recreated);
                 for batch in &batches {
                     if countable {
                         check(self.sequences.same_sequences_same_records(batch));
@@ -519,6 +566,7 @@ impl World {
         while self.elapsed < until {
             let standing = self.standing.iter().flat_map(|standing| [standing.given_up_at, standing.until]);
             let due = self.late.iter().map(|(at, _, _)| *at).chain(self.lagging.values().copied());
+            let due = due.chain(self.routes_due);
             let due = due.chain(standing);
             self.elapsed = due.filter(|at| *at > self.elapsed).fold(until, Duration::min);
             self.pass_deadlines();
@@ -529,6 +577,7 @@ impl World {
     fn pass_deadlines(&mut self) {
         self.let_stand();
         self.land_late();
+        self.tell_routes();
         let elapsed = self.elapsed;
         for (to, log) in &self.destination {
             let (epoch, high_watermark) = (log.partition.leader_epoch(), log.partition.high_watermark());
@@ -651,9 +700,21 @@ impl World {
     /// The records that the source still has and the destination has not.
     pub(super) fn lacks(&self, route: &Route) -> Vec<u64> {
         let there = self.destination[&route.destination].numbers();
-        let mut left = self.source[&route.source].left();
+        let source = &self.source[&route.source];
+        let life = &self.flavour.life;
+        let skips = !source.former.is_empty() && life.source_recreated == Recreated::Skip
+            || self.destination[&route.destination].lost && life.destination_recreated == Recreated::Skip;
+        // What was left out on purpose is not waited for.
+        let from = if skips { self.position(&route.source) } else { 0 };
+        let mut left = source.left_from(from);
         left.retain(|number| there.binary_search(number).is_err());
         left
+    }
+
+    /// How far whoever copies has come.
+    fn position(&self, from: &TopicPartition) -> i64 {
+        let lanes = self.copying().flat_map(|process| process.engine.status().lanes);
+        lanes.filter(|lane| lane.source == *from).map(|lane| lane.next_source.0).min().unwrap_or(0)
     }
 
     /// What a store says of a source partition.

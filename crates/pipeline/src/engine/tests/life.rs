@@ -1,0 +1,250 @@
+//! Topics that are created anew, cut and overtaken, and each word an operator can say about it.
+
+use super::*;
+use crate::lane::Diverged;
+use crate::life::{LifeCounts, Missing, Policies, Recreated};
+use offsets::Checkpoint;
+use record_batch::{Entry, ProducerStamp};
+
+fn id(number: u8) -> Option<TopicId> {
+    Some(TopicId([number; 16]))
+}
+
+/// Ten records were copied, of topic 1 to topic 1.
+fn ten_copied() -> Checkpoint {
+    let mut position = first_checkpoint_for_tests();
+    (position.next_source, position.sequence, position.destination_end) = (Offset(10), 10, Offset(10));
+    position.source_leader_epoch = LeaderEpoch(0);
+    (position.source_topic_id, position.destination_topic_id) = (id(1), id(1));
+    position
+}
+
+/// A lane of [`ten_copied`], with present topics of these ids.
+fn run(
+    policies: Policies,
+    stopped_cleanly: bool,
+    ids: (Option<TopicId>, Option<TopicId>),
+    source: (i64, i64),
+    destination: Evidence,
+) -> Run {
+    let options = Options { life: policies, ..Options::new("flow") };
+    let mut run =
+        Run::with(options, Some(StoredLane::Ours(ten_copied())), stopped_cleanly, source, destination);
+    run.topic_ids = ids;
+    run.route(1, route(ids));
+    run
+}
+
+fn route((source_topic_id, destination_topic_id): (Option<TopicId>, Option<TopicId>)) -> Route {
+    Route { source_topic_id, destination_topic_id, ..route_for_tests(orders(), orders()) }
+}
+
+fn on_source(source_recreated: Recreated) -> Policies {
+    Policies { source_recreated, ..Policies::default() }
+}
+
+fn on_destination(destination_recreated: Recreated) -> Policies {
+    Policies { destination_recreated, ..Policies::default() }
+}
+
+const SKIP: Policies = Policies {
+    source_recreated: Recreated::Stop,
+    source_overtaken: Missing::Skip,
+    destination_recreated: Recreated::Stop,
+};
+
+fn counts(run: &Run) -> LifeCounts {
+    run.engine.status().lanes[0].life
+}
+
+/// The position that is stored, if one was: source offset, sequence, destination's end.
+fn position(run: &Run) -> Option<(i64, i32, i64)> {
+    match run.stored()? {
+        StoredLane::Ours(at) => Some((at.next_source.0, at.sequence, at.destination_end.0)),
+        StoredLane::Foreign { .. } => panic!("it is ours"),
+    }
+}
+
+/// One record of `value` at `offset`, as the flow writes it with `sequence`.
+fn copy(offset: i64, sequence: i32, value: &[u8]) -> Bytes {
+    let stamp = ProducerStamp { producer_id: ProducerId(4711), producer_epoch: 0, base_sequence: sequence };
+    let mut batch =
+        BatchBuilder::new(Codec::None).base_offset(Offset(offset)).leader_epoch(LeaderEpoch(0)).stamp(stamp);
+    batch.append(0, None, Some(value), &[]);
+    batch.build()
+}
+
+const ANEW: (Option<TopicId>, Option<TopicId>) = (Some(TopicId([2; 16])), Some(TopicId([1; 16])));
+
+#[test]
+fn a_source_topic_created_anew_stops_the_lane_unless_an_operator_says_otherwise() {
+    let run_of = |policy| run(on_source(policy), true, ANEW, (0, 4), shown(9, 10));
+    let stopped = run_of(Recreated::Stop);
+    let recreated = Trouble::SourceRecreated { position: Offset(10), log_start: Offset(0), end: Offset(4) };
+    assert_eq!((position(&stopped), stopped.trouble()), (None, Some(recreated)));
+
+    // Its records follow those of the old one, in sequence and offset.
+    let mut restarts = run_of(Recreated::Restart);
+    assert_eq!(position(&restarts), Some((0, 10, 10)));
+    assert_eq!(restarts.fetches, [(BROKER, Offset(0))]);
+    restarts.give(BROKER, batch(0));
+    assert_eq!((restarts.sent.len(), restarts.trouble()), (1, None));
+    assert_eq!(counts(&restarts), LifeCounts { begun_anew: 1, ..LifeCounts::default() });
+
+    let skips = run_of(Recreated::Skip);
+    assert_eq!((position(&skips), counts(&skips).offsets_skipped), (Some((4, 10, 10)), 4));
+}
+
+#[test]
+fn a_new_source_topic_waits_until_nothing_of_the_old_one_can_arrive() {
+    let mut killed = run(on_source(Recreated::Restart), false, ANEW, (0, 4), shown(9, 10));
+    assert_eq!((position(&killed), killed.trouble()), (None, Some(Trouble::OutcomeUnknown)));
+    for after in (1..50).step_by(2) {
+        killed.tell(after, Event::Timer);
+    }
+    assert_eq!(position(&killed), None);
+    killed.tell(52, Event::Timer);
+    assert_eq!(position(&killed), Some((0, 10, 10)));
+}
+
+#[test]
+fn what_came_after_the_stored_position_is_shown_to_be_of_the_old_topic() {
+    let with_two_more = |value: &[u8]| {
+        let mut killed = run(on_source(Recreated::Restart), false, ANEW, (0, 1), shown(9, 10));
+        killed.destination = shown(11, 12);
+        for (offset, sequence) in [(10, 10), (11, 11)] {
+            let entry = Entry::Batch(Batch::read(copy(offset, sequence, value)).unwrap());
+            let contents = killed.contents.get_or_insert_default();
+            contents.add(&entry, ProducerId(4711), Offset(10), true).unwrap();
+        }
+        for after in (2..54).step_by(2) {
+            killed.tell(after, Event::Timer);
+        }
+        // The new topic is searched for the last of them.
+        assert_eq!((position(&killed), &killed.fetches[..]), (None, &[(BROKER, Offset(0))][..]));
+        killed.give_at(54, BROKER, batch(0));
+        killed.tell(54, Event::Timer);
+        killed
+    };
+    let old = with_two_more(b"of the old one");
+    assert_eq!(position(&old), Some((0, 12, 12)));
+    let either = with_two_more(b"value");
+    let unclear = Trouble::RestartUnclear { records: 2 };
+    assert_eq!((position(&either), either.trouble()), (None, Some(unclear)));
+}
+
+#[test]
+fn a_source_that_deleted_records_before_they_were_copied_is_followed_where_that_is_wanted() {
+    let ids = (id(1), id(1));
+    let skips = run(SKIP, true, ids, (15, 30), shown(9, 10));
+    assert_eq!((position(&skips), counts(&skips).offsets_skipped), (Some((15, 10, 10)), 5));
+    assert_eq!(skips.fetches, [(BROKER, Offset(15))]);
+    let stops = run(Policies::default(), true, ids, (15, 30), shown(9, 10));
+    let overtaken = Trouble::SourceOvertaken { position: Offset(10), log_start: Offset(15) };
+    assert_eq!((position(&stops), stops.trouble()), (None, Some(overtaken)));
+}
+
+#[test]
+fn a_source_that_was_cut_stops_the_lane_whatever_is_wanted() {
+    let mut run = run(SKIP, true, (id(1), id(1)), (0, 7), shown(9, 10));
+    // A new leader may show less than it has, for a while.
+    assert_eq!(run.trouble().map(|trouble| trouble.passes()), Some(true));
+    for after in 1..8 {
+        run.tell(after, Event::Timer);
+    }
+    assert!(matches!(run.trouble(), Some(Trouble::SourceTruncated { .. })), "{:?}", run.trouble());
+    assert_eq!(position(&run), None);
+}
+
+#[test]
+fn without_ids_the_leader_epoch_tells_a_new_topic_from_one_that_was_cut() {
+    for (epoch, expected) in [(0, Some((0, 10, 10))), (1, None)] {
+        let options = Options { life: on_source(Recreated::Restart), ..Options::new("flow") };
+        let stored = Checkpoint { source_topic_id: None, destination_topic_id: None, ..ten_copied() };
+        let mut run = Run::with(options, Some(StoredLane::Ours(stored)), true, (0, 7), shown(9, 10));
+        run.leader = LeaderEpoch(epoch);
+        run.route(1, route((None, None)));
+        for after in 1..8 {
+            run.tell(after, Event::Timer);
+        }
+        assert_eq!(position(&run), expected, "leader epoch {epoch}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_another_one_is_looked_into_before_it_stops_the_lane() {
+    let copied = Batch::read(batch(9)).unwrap().header;
+    let fingerprint = Fingerprint { base_offset: Offset(9), last_offset: Offset(9), crc: copied.crc };
+    let mut other = BatchBuilder::new(Codec::None).base_offset(Offset(9)).leader_epoch(LeaderEpoch(1));
+    other.append(0, None, Some(b"another"), &[]);
+    let other = other.build();
+    let stored = Checkpoint { fingerprint: Some(fingerprint), ..ten_copied() };
+    let options = Options { life: SKIP, ..Options::new("flow") };
+    let mut run = Run::with(options, Some(StoredLane::Ours(stored)), true, (0, 30), shown(9, 10));
+    run.leader = LeaderEpoch(1);
+    run.topic_ids = (id(1), id(1));
+    run.route(1, route((id(1), id(1))));
+    run.give(BROKER, other.clone());
+    run.tell(2, Event::Timer);
+    assert_eq!((position(&run), run.trouble()), (None, Some(Trouble::SourceChanged { at: Offset(9) })));
+    // Damage is none of it.
+    let mut damaged = other.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    let stored = Checkpoint { fingerprint: Some(fingerprint), ..ten_copied() };
+    let mut run = Run::with(
+        Options { life: SKIP, ..Options::new("flow") },
+        Some(StoredLane::Ours(stored)),
+        true,
+        (0, 30),
+        shown(9, 10),
+    );
+    run.route(1, route((id(1), id(1))));
+    run.give(BROKER, damaged.into());
+    assert_eq!(position(&run), None);
+    let lane = run.engine.lanes.values().next().unwrap();
+    assert!(lane.diverged.is_none_or(|diverged: Diverged| diverged.noted_at.is_none()));
+}
+
+#[test]
+fn a_destination_topic_created_anew_gets_everything_again_while_it_is_empty() {
+    let ids = (id(1), id(2));
+    let empty = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let run_of =
+        |policy, evidence: &Evidence| run(on_destination(policy), true, ids, (3, 30), evidence.clone());
+    let restarts = run_of(Recreated::Restart, &empty);
+    assert_eq!(position(&restarts), Some((3, 0, 0)));
+    assert_eq!(restarts.fetches, [(BROKER, Offset(3))]);
+    assert_eq!(counts(&restarts).destination_offsets_gone, 10);
+    let skips = run_of(Recreated::Skip, &empty);
+    assert_eq!((position(&skips), &skips.fetches[..]), (Some((10, 0, 0)), &[(BROKER, Offset(10))][..]));
+    let recreated = |records| Some(Trouble::DestinationRecreated { expected: Offset(10), records });
+    let stops = run_of(Recreated::Stop, &empty);
+    assert_eq!((position(&stops), stops.trouble()), (None, recreated(0)));
+    // What is there may be copies already.
+    let filled = run_of(Recreated::Restart, &Evidence { latest: Offset(5), ..empty });
+    assert_eq!((position(&filled), filled.trouble()), (None, recreated(5)));
+}
+
+#[test]
+fn a_topic_that_is_replaced_is_not_touched_before_routes_are_about_it() {
+    for (side, ids) in [(Side::Source, (id(2), id(1))), (Side::Destination, (id(1), id(2)))] {
+        let mut run = run(Policies::default(), true, (id(1), id(1)), (0, 30), shown(9, 10));
+        assert_eq!(run.fetches.len(), 1);
+        run.topic_ids = ids;
+        let leader = Leader {
+            broker: BROKER,
+            epoch: LeaderEpoch(0),
+            topic_id: if side == Side::Source { ids.0 } else { ids.1 },
+        };
+        run.tell(2, Event::Leaders { side, answer: Ok(vec![(orders(), leader)]) });
+        run.give_at(3, BROKER, batch(10));
+        run.tell(4, Event::Timer);
+        assert_eq!((run.sent.len(), run.trouble()), (0, Some(Trouble::TopicReplaced(side))));
+        run.destination = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+        run.route(2, route(ids));
+        match side {
+            Side::Source => assert!(matches!(run.trouble(), Some(Trouble::SourceRecreated { .. }))),
+            Side::Destination => assert_eq!(position(&run), Some((0, 0, 0))),
+        }
+    }
+}
