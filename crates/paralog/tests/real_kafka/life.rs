@@ -32,11 +32,17 @@ fn now_ms() -> i64 {
     })
 }
 
+/// Creates and fills a topic. With ZooKeeper one of its name may be there still, although no broker lists it any more.
 fn make(side: &Side, topic: &str, fill: &Fill) {
-    side.with(|session| {
-        session.create_topic(&side.bootstrap, topic, 1, 1, &[]).unwrap();
-        session.fill(&side.bootstrap, topic, fill).unwrap();
-    });
+    wait_until("the topic's name to be free", PATIENCE, || {
+        match side.with(|session| session.create_topic(&side.bootstrap, topic, 1, 1, &[])) {
+            Ok(()) => Ok(Some(())),
+            Err(error) if error.to_string().contains("TopicExistsException") => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
+    .unwrap();
+    side.with(|session| session.fill(&side.bootstrap, topic, fill).unwrap());
 }
 
 /// Deletes a topic, and waits until that is done.
