@@ -8,13 +8,13 @@
 //!
 //! Records that may be copies are never copied again without an operator's word, and none is left out.
 
-use model::{BrokerId, Offset, TimestampRule};
+use model::{BrokerId, Offset};
 use tracing::info;
 
 use super::Engine;
 use super::opening::LOOK_AGAIN;
 use crate::contents::Contents;
-use crate::events::{Action, LaneId};
+use crate::events::LaneId;
 use crate::lane::{Opening, State};
 use crate::options::ExistingRecords;
 use crate::place::{Evidence, ProducerEvidence, sequence_after};
@@ -48,15 +48,8 @@ impl Engine {
         let contents = match contents {
             None if is_empty || enough => Contents::default(),
             None => {
-                lane.state = State::Opening(Opening::Tail);
-                self.actions.push_back(Action::ReadContents {
-                    lane: lane.key(),
-                    broker,
-                    partition: lane.route.destination.clone(),
-                    from: evidence.log_start.max(Offset(evidence.latest.0 - LAST_OFFSETS)),
-                    evidence: evidence.clone(),
-                    timed: lane.route.rule.timestamps == TimestampRule::AsAtSource,
-                });
+                let from = evidence.log_start.max(Offset(evidence.latest.0 - LAST_OFFSETS));
+                self.read_contents_from(from, id, broker, evidence);
                 return;
             }
             Some(contents) => contents,

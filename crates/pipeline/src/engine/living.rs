@@ -7,13 +7,13 @@
 //! `life` decides; here the lane comes to know of the event, and moves. A move waits until nothing sent before can
 //! arrive any more: the sequences that follow are those of other records then.
 
-use model::{BrokerId, LeaderEpoch, Offset, TimestampRule};
+use model::{BrokerId, LeaderEpoch, Offset};
 use tracing::warn;
 
 use super::Engine;
 use super::opening::{LEADER_SETTLES, LOOK_AGAIN};
 use crate::contents::Contents;
-use crate::events::{Action, LaneId, SourceEvidence};
+use crate::events::{LaneId, SourceEvidence};
 use crate::lane::{Lane, Opening, State, selection_of};
 use crate::life::{Facts, LifeEvent, Move, Reaction, is_created_anew, react};
 use crate::place::{Evidence, ProducerEvidence, sequence_after};
@@ -156,15 +156,8 @@ impl Engine {
                 _ => self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN),
             }
         } else {
-            lane.state = State::Opening(Opening::Tail);
-            self.actions.push_back(Action::ReadContents {
-                lane: lane.key(),
-                broker,
-                partition: lane.route.destination.clone(),
-                from: lane.acked.destination_end.max(evidence.log_start),
-                evidence: evidence.clone(),
-                timed: lane.route.rule.timestamps == TimestampRule::AsAtSource,
-            });
+            let from = lane.acked.destination_end.max(evidence.log_start);
+            self.read_contents_from(from, id, broker, evidence);
         }
     }
 

@@ -434,15 +434,8 @@ impl Engine {
                 }
                 let is_counted = !lane.route.rule.source_compacted && !lane.is_overtaken();
                 if records > 0 && !is_counted && contents.is_none() {
-                    lane.state = State::Opening(Opening::Tail);
-                    self.actions.push_back(Action::ReadContents {
-                        lane: lane.key(),
-                        broker,
-                        partition: lane.route.destination.clone(),
-                        from: lane.acked.destination_end.max(evidence.log_start),
-                        evidence: evidence.clone(),
-                        timed: lane.route.rule.timestamps == TimestampRule::AsAtSource,
-                    });
+                    let from = lane.acked.destination_end.max(evidence.log_start);
+                    self.read_contents_from(from, id, broker, evidence);
                     return;
                 }
                 let end_may_lag = evidence.producer == ProducerEvidence::Unsupported && lane.begun;
@@ -603,6 +596,25 @@ impl Engine {
             partition: lane.route.destination.clone(),
             from: from.max(evidence.log_start),
             evidence: evidence.clone(),
+        });
+    }
+
+    pub(super) fn read_contents_from(
+        &mut self,
+        from: Offset,
+        id: LaneId,
+        broker: BrokerId,
+        evidence: &Evidence,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.state = State::Opening(Opening::Tail);
+        self.actions.push_back(Action::ReadContents {
+            lane: lane.key(),
+            broker,
+            partition: lane.route.destination.clone(),
+            from,
+            evidence: evidence.clone(),
+            timed: lane.route.rule.timestamps == TimestampRule::AsAtSource,
         });
     }
 
