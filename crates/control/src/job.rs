@@ -8,9 +8,9 @@ use client::Cluster;
 use model::{Routes, TopicName};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use topology::{Action, BlockReason, Held, HeldBack, Intent, Plan, Step};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::apply::{Applied, apply};
 use crate::observe::{Observation, ObserveError, Observer, Scope, blocking, chain};
@@ -31,6 +31,9 @@ const STEPS_AT_ONCE: usize = 500;
 /// Before a topic that was copied is believed to be gone, it is looked for again after this: a broker that
 /// has just started may not have heard of every topic yet.
 const GONE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long changes may take before that is told.
+const SLOW_AFTER: Duration = Duration::from_secs(10);
 
 /// The pause after the first round whose changes do not all show, doubled after each: six seconds in all. A
 /// change reaches the brokers within milliseconds (KRaft, measured), or within a second of a busy machine.
@@ -224,6 +227,7 @@ impl Job {
     async fn observe_and_apply(&mut self, start: Instant) -> Result<Arc<Plan>, ObserveError> {
         let mut tried = Tried::default();
         let mut round = 0;
+        let mut slow_told = false;
         loop {
             round += 1;
             let seen = self.observe(start).await?;
@@ -244,7 +248,7 @@ impl Job {
             let (waited_for, steps): (Vec<&Step>, Vec<&Step>) =
                 plan.steps.iter().partition(|step| tried.is_done(step));
             let steps: Vec<Step> = steps.into_iter().take(STEPS_AT_ONCE).cloned().collect();
-            let applied = apply(&self.destination, &steps).await;
+            let applied = self.apply(&steps, &mut slow_told).await;
             let failed = self.note_applied(applied, &mut tried, round);
             if failed || !waited_for.is_empty() {
                 let since = plan.steps.iter().filter_map(|step| tried.of(step)).map(|of_step| of_step.since);
@@ -252,6 +256,21 @@ impl Job {
                 sleep(ROUND_PAUSE * (1 << rounds.min(ROUNDS_MAX))).await;
             }
         }
+    }
+
+    /// Carries out `steps`, and says, unless it was told, where that takes long: a controller that cannot work keeps a
+    /// request until its time-out, and it is tried several times before a step is given up.
+    async fn apply(&self, steps: &[Step], slow_told: &mut bool) -> Vec<Applied> {
+        let mut applying = std::pin::pin!(apply(&self.destination, steps));
+        if let Ok(applied) = timeout(SLOW_AFTER, applying.as_mut()).await {
+            return applied;
+        }
+        if !std::mem::replace(slow_told, true) {
+            let first = steps.first().map(|step| step.topic.as_str());
+            warn!(cluster = %self.destination.name(), steps = steps.len(), first,
+                "changes of topics take long: its controller may be busy, or without a majority");
+        }
+        applying.await
     }
 
     /// The plan for what is `seen`: the last one, if nothing that it is made of has changed. It is made on a
