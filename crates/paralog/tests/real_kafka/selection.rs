@@ -217,6 +217,19 @@ fn b10_two_replications_into_one_cluster_write_separate_topics(version: &str) {
     for copy in ["one.b10", "two.b10"] {
         assert_eq!(end(destination, copy), 10, "{copy}");
     }
+    // So do two processes.
+    let other = Desk::new(&format!("b10-other-{version}"), &source.bootstrap, &destination.bootstrap);
+    let left = desk.run(&named("left", "left.${topic}"));
+    let right =
+        other.run(&other.connector_of("right", "topic.whitelist=b10\ntopic.rename.format=right.${topic}"));
+    for copy in ["left.b10", "right.b10"] {
+        destination
+            .with(|session| session.wait_for_records(&destination.bootstrap, copy, 10, PATIENCE))
+            .unwrap();
+    }
+    for process in [left, right] {
+        stop_cleanly(process);
+    }
     // To one topic only the first does.
     let (three, four) = (named("three", "same.${topic}"), named("four", "same.${topic}"));
     let outcome = desk.run_until_caught_up(&[&three, &four]);
