@@ -1,4 +1,4 @@
-//! Record batches as bytes: cut a fetch reply into them, read, patch, transcode.
+//! Record batches as bytes: cut a fetch reply into them, read, patch, transcode, merge.
 //!
 //! ```text
 //! fetch reply ── split ──▶ Entry ── choose ──▶ Skip
@@ -21,6 +21,7 @@ mod error;
 mod header;
 mod legacy;
 mod legacy_builder;
+mod merge;
 mod patch;
 mod records;
 mod split;
@@ -36,6 +37,7 @@ pub use error::BatchError;
 pub use header::{Batch, HEADER_BYTES, Header};
 pub use legacy::{LegacyEntry, RUN_BYTES_MAX};
 pub use legacy_builder::MessageSetBuilder;
+pub use merge::merge;
 pub use patch::{ProducerStamp, patch};
 pub use records::{Iter, Record, RecordHeader, Records, records};
 pub use split::{ENTRY_BYTES_MAX, Entry, Split, split};
