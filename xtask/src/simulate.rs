@@ -30,7 +30,7 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 62] = [
+const MUTATIONS: [Mutation; 66] = [
     mutation(
         "where others write, counts are believed without a look at the tail",
         "engine/opening.rs",
@@ -138,6 +138,30 @@ const MUTATIONS: [Mutation; 62] = [
         "lane/sending.rs",
         "State::Flowing => aged || self.acked_aged || self.in_flight.back().is_some_and(|sent| sent.aged),",
         "State::Flowing => false,",
+    ),
+    mutation(
+        "of merged batches the first says how far the source is done",
+        "lane/sending.rs",
+        "last = Some((held.mark, held.charge));",
+        "last = last.or(Some((held.mark, held.charge)));",
+    ),
+    mutation(
+        "an answer to an earlier question is taken for another log",
+        "lane/reading.rs",
+        "if entry.last_offset() < fingerprint.base_offset {",
+        "if false {",
+    ),
+    mutation(
+        "a source that was cut is followed although nobody knows where",
+        "engine/living.rs",
+        "evidence.epoch_end.filter(|(epoch, cut)| *epoch == copied && *cut < position)",
+        "evidence.epoch_end.filter(|(_, cut)| *cut < position)",
+    ),
+    mutation(
+        "a source that was cut is asked for what follows without the epoch of what was copied",
+        "lane/moving.rs",
+        "LifeEvent::SourceTruncated { epoch, .. } => epoch,\n            _ => LeaderEpoch::UNKNOWN,",
+        "_ => LeaderEpoch::UNKNOWN,",
     ),
     mutation(
         "several batches follow an aged one at once",

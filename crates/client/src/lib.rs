@@ -35,7 +35,7 @@ pub use calls::{
 pub use cluster::Cluster;
 pub use connection::Connection;
 pub use error::{CallError, CloseCause};
-pub use fetch::{FetchOptions, FetchReply, Fetcher};
+pub use fetch::{FetchOptions, FetchReply, Fetcher, fetch_tells_divergence, fetches_by_topic_id};
 pub use metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata, Wanted};
 pub use opener::{Opener, Stream};
 pub use options::Options;

@@ -221,6 +221,7 @@ fn in_words(life: &LifeCounts) -> String {
     let counts = [
         (life.begun_anew, "partitions of topics created anew"),
         (life.offsets_skipped, "source offsets skipped"),
+        (life.source_offsets_gone, "copied offsets that the source lost"),
         (life.destination_offsets_gone, "destination offsets gone with their topic"),
         (life.records_resent, "records sent again"),
     ];

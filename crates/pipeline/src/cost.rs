@@ -157,10 +157,16 @@ impl Bed {
                 };
                 Event::Leaders { side, answer: Ok(topics.iter().flat_map(of).collect()) }
             }
-            Action::LookAtSource { broker, lanes } => {
+            Action::LookAtSource { broker, lanes, .. } => {
                 let end = Offset(i64::MAX / 2);
-                let evidence =
-                    SourceEvidence { log_start: Offset(0), end, high_watermark: end, committed: None };
+                let evidence = SourceEvidence {
+                    log_start: Offset(0),
+                    end,
+                    high_watermark: end,
+                    committed: None,
+                    by_id: true,
+                    epoch_end: None,
+                };
                 Event::SourceLooked {
                     broker,
                     lanes: lanes.into_iter().map(|(key, _)| (key, Ok(evidence))).collect(),

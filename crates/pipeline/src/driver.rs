@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use client::{CallError, Cluster, Connection, FetchOptions, Metadata, Wanted};
 use model::{BrokerId, Offset, Routes, TopicName, TopicPartition};
 use offsets::{Producer, Stored, StoredLane};
-use record_batch::transcode;
+use record_batch::{merge, transcode};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -269,13 +269,13 @@ impl Driver {
                     Event::Leaders { side, answer: find_leaders(&cluster, &topics).await }
                 });
             }
-            Action::LookAtSource { broker, lanes } => {
+            Action::LookAtSource { broker, lanes, epochs } => {
                 let cluster = self.source.clone();
                 let committed_only = self.options.isolation == Isolation::ReadCommitted;
                 let group = self.options.start_group.clone();
                 self.spawn(async move {
-                    let lanes =
-                        look_at_source(&cluster, broker, &lanes, committed_only, group.as_deref()).await;
+                    let wanted = (committed_only, group.as_deref(), &epochs[..]);
+                    let lanes = look_at_source(&cluster, broker, &lanes, wanted).await;
                     Event::SourceLooked { broker, lanes }
                 });
             }
@@ -325,6 +325,15 @@ impl Driver {
                 let pieces = blocking(move || {
                     let pieces = transcode(&entry, &how);
                     drop(charge);
+                    pieces
+                })
+                .await;
+                Event::Transcoded { lane, ticket, pieces }
+            }),
+            Action::Merge { lane, ticket, pieces, batch_bytes_max, charges } => self.spawn(async move {
+                let pieces = blocking(move || {
+                    let pieces = merge(pieces, batch_bytes_max);
+                    drop(charges);
                     pieces
                 })
                 .await;

@@ -64,6 +64,13 @@ pub(crate) struct SourceEvidence {
     pub(crate) high_watermark: Offset,
     /// The next offset by the source group's commit, where it was asked for and there is one.
     pub(crate) committed: Option<Offset>,
+    /// The broker is asked for records by their topic's id (from 3.1 on), and never gives those of another topic of
+    /// the same name.
+    pub(crate) by_id: bool,
+    /// The largest leader epoch up to the position's that the log has, and where that ended: where it is the very same,
+    /// the log is the copied one up to there, and no further. None where nobody wants to know, or the broker is older
+    /// than 2.7 and would not tell later either, when it is read.
+    pub(crate) epoch_end: Option<(LeaderEpoch, Offset)>,
 }
 
 /// Why a produce request has no answer.
@@ -144,6 +151,8 @@ pub(crate) enum Action {
     LookAtSource {
         broker: BrokerId,
         lanes: Vec<(LaneKey, TopicPartition)>,
+        /// The leader epochs of positions whose ends are wanted.
+        epochs: Vec<(TopicPartition, LeaderEpoch)>,
     },
     LookAtDestination {
         broker: BrokerId,
@@ -178,6 +187,14 @@ pub(crate) enum Action {
         entry: Entry,
         how: Transcode,
         charge: Charge,
+    },
+    /// Answered by [`Event::Transcoded`].
+    Merge {
+        lane: LaneKey,
+        ticket: u64,
+        pieces: Vec<Piece>,
+        batch_bytes_max: usize,
+        charges: Vec<Charge>,
     },
     Send {
         broker: BrokerId,

@@ -33,12 +33,15 @@ pub enum Missing {
 /// What an operator wants to be done about what happens to topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policies {
-    /// The source topic was created anew. Nothing but to stop can be asked for yet: brokers that are asked by name (before
-    /// 3.1) may have given records of the new topic for those of the old one, at a position that had nothing to compare,
-    /// and a restart would copy those twice (simulated, seed 10323 with all policies drawn).
+    /// The source topic was created anew: `paralog.on.source.recreated`. Brokers that are asked by name (before 3.1) may have
+    /// given records of the new topic for those of the old one, at a position that had nothing to compare, and a restart
+    /// would copy those twice (simulated): there a lane stops whatever is said here.
     pub source_recreated: Recreated,
     /// The source deleted records before they were copied: `paralog.on.source.overtaken`.
     pub source_overtaken: Missing,
+    /// The source lost records that were copied: `paralog.on.source.truncated`. To go on where it has others now takes the
+    /// very offset, which its brokers must tell: otherwise a lane stops whatever is said here.
+    pub source_truncated: Missing,
     /// The destination topic was created anew: `paralog.on.destination.recreated`.
     pub destination_recreated: Recreated,
 }
@@ -49,6 +52,7 @@ impl Default for Policies {
         Policies {
             source_recreated: Recreated::Stop,
             source_overtaken: Missing::Stop,
+            source_truncated: Missing::Stop,
             destination_recreated: Recreated::Restart,
         }
     }
@@ -61,6 +65,8 @@ pub struct LifeCounts {
     pub begun_anew: u64,
     /// Source offsets that were passed over without being copied: deleted before, or left out on an operator's word.
     pub offsets_skipped: u64,
+    /// Source offsets that were copied and that the source lost: their records stay in the copy.
+    pub source_offsets_gone: u64,
     /// Acknowledged records that the destination lost, and that were sent again.
     pub records_resent: u64,
     /// Destination offsets that went with a destination topic. What the source still has of them is sent again, unless
@@ -72,6 +78,7 @@ impl std::ops::AddAssign for LifeCounts {
     fn add_assign(&mut self, other: LifeCounts) {
         self.begun_anew += other.begun_anew;
         self.offsets_skipped += other.offsets_skipped;
+        self.source_offsets_gone += other.source_offsets_gone;
         self.records_resent += other.records_resent;
         self.destination_offsets_gone += other.destination_offsets_gone;
     }
@@ -85,8 +92,8 @@ pub(crate) enum LifeEvent {
     /// The source's log begins behind the position.
     SourceOvertaken,
     /// The source's log is the copied one up to `cut` at most; the batch before that is of leader epoch `epoch`.
-    /// `at`: a batch there was read that is not the one of before.
-    SourceTruncated { cut: Offset, epoch: LeaderEpoch, at: Option<Offset> },
+    /// `at`: a batch there was read that is not the one of before. `is_exact`: it is the copied log up to `cut` indeed.
+    SourceTruncated { cut: Offset, epoch: LeaderEpoch, at: Option<Offset>, is_exact: bool },
     /// The destination topic is another one, and holds so many records.
     DestinationRecreated { records: i64 },
 }
@@ -155,6 +162,16 @@ pub(crate) fn react(event: LifeEvent, policies: &Policies, facts: &Facts) -> Rea
                 (log_start, counts, "copying goes on without what was deleted")
             }
         },
+        LifeEvent::SourceTruncated { cut, is_exact: true, .. }
+            if policies.source_truncated == Missing::Skip =>
+        {
+            let counts = LifeCounts { source_offsets_gone: distance(cut, position), ..counts };
+            (
+                cut,
+                counts,
+                "copying goes on with what the source has there now; what it lost stays in the copy",
+            )
+        }
         LifeEvent::SourceTruncated { .. } => return Reaction::Stop(trouble),
         // What is there already may be copies, or a late batch of before: nothing is made of it.
         LifeEvent::DestinationRecreated { records } if records > 0 => return Reaction::Stop(trouble),
@@ -183,7 +200,7 @@ fn trouble(event: LifeEvent, facts: &Facts) -> Trouble {
         LifeEvent::SourceRecreated => Trouble::SourceRecreated { position, log_start, end },
         LifeEvent::SourceOvertaken => Trouble::SourceOvertaken { position, log_start },
         LifeEvent::SourceTruncated { at: Some(at), .. } => Trouble::SourceChanged { at },
-        LifeEvent::SourceTruncated { cut, epoch, at: None } => {
+        LifeEvent::SourceTruncated { cut, epoch, at: None, .. } => {
             Trouble::SourceTruncated { position, end: cut, epoch }
         }
         LifeEvent::DestinationRecreated { records } => {
@@ -218,7 +235,12 @@ mod tests {
         Facts { position: Offset(100), source: (Offset(3), Offset(40)), destination_end: Offset(90) };
 
     fn policies(recreated: Recreated, missing: Missing) -> Policies {
-        Policies { source_recreated: recreated, source_overtaken: missing, destination_recreated: recreated }
+        Policies {
+            source_recreated: recreated,
+            source_overtaken: missing,
+            source_truncated: missing,
+            destination_recreated: recreated,
+        }
     }
 
     /// Where it goes on and what is counted.
@@ -233,7 +255,13 @@ mod tests {
     fn each_event_is_treated_as_the_operator_says() {
         let none = LifeCounts::default();
         let anew = LifeCounts { begun_anew: 1, ..none };
-        let truncated = LifeEvent::SourceTruncated { cut: Offset(40), epoch: LeaderEpoch(2), at: None };
+        let truncated = |is_exact| LifeEvent::SourceTruncated {
+            cut: Offset(40),
+            epoch: LeaderEpoch(2),
+            at: None,
+            is_exact,
+        };
+        let lost = LifeCounts { source_offsets_gone: 60, ..none };
         let emptied = LifeEvent::DestinationRecreated { records: 0 };
         let gone = LifeCounts { destination_offsets_gone: 90, ..anew };
         let skipped = LifeCounts { offsets_skipped: 37, ..anew };
@@ -242,7 +270,8 @@ mod tests {
             (emptied, Some((3, gone)), Some((100, gone))),
             (LifeEvent::DestinationRecreated { records: 1 }, None, None),
             // Where it was cut may show too late, and nothing may be copied twice.
-            (truncated, None, None),
+            (truncated(false), None, None),
+            (truncated(true), Some((40, lost)), Some((40, lost))),
         ];
         for (event, restart, skip) in cases {
             assert_eq!(moved(event, Recreated::Stop, Missing::Stop), None, "{event:?}");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use client::{
     CallError, Class, Cluster, ErrorCode, FetchOptions, FetchPartition, Fetcher, OffsetSpec, ProducerState,
-    classify,
+    classify, fetch_tells_divergence, fetches_by_topic_id,
 };
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition};
 use record_batch::{Entry, split};
@@ -28,13 +28,13 @@ const TAIL_WAIT: Duration = Duration::from_millis(500);
 type Lanes = [(LaneKey, TopicPartition)];
 type Looked<T> = Vec<(LaneKey, Result<T, Trouble>)>;
 
-/// The bounds of source partitions led by `broker`; the offsets committed under `group`, where one is given.
+/// The bounds of source partitions led by `broker`; the offsets committed under `group`, where one is given; the ends of
+/// `epochs`.
 pub(crate) async fn look_at_source(
     cluster: &Cluster,
     broker: BrokerId,
     lanes: &Lanes,
-    committed_only: bool,
-    group: Option<&str>,
+    (committed_only, group, epochs): (bool, Option<&str>, &[(TopicPartition, LeaderEpoch)]),
 ) -> Looked<SourceEvidence> {
     let partitions: Vec<TopicPartition> = lanes.iter().map(|(_, partition)| partition.clone()).collect();
     let looked = async {
@@ -44,9 +44,18 @@ pub(crate) async fn look_at_source(
             true => cluster.list_offsets(broker, &partitions, OffsetSpec::Latest, false).await?,
             false => ends.clone(),
         };
-        Ok::<_, CallError>((by_partition(starts), by_partition(ends), by_partition(watermarks)))
+        let versions = cluster.versions(Some(broker)).await?;
+        let epoch_ends = match fetch_tells_divergence(&versions) {
+            true => cluster.end_offsets_for_epochs(broker, epochs).await?,
+            false => Vec::new(),
+        };
+        Ok::<_, CallError>((
+            (by_partition(starts), by_partition(ends), by_partition(watermarks)),
+            by_partition(epoch_ends),
+            fetches_by_topic_id(&versions),
+        ))
     };
-    let (mut starts, mut ends, mut watermarks) = match looked.await {
+    let ((mut starts, mut ends, mut watermarks), epoch_ends, by_id) = match looked.await {
         Ok(looked) => looked,
         Err(error) => return all(lanes, &Trouble::from_call(Side::Source, "ListOffsets", &error)),
     };
@@ -69,6 +78,8 @@ pub(crate) async fn look_at_source(
                         Some(_) => answer(&mut committed, partition, Side::Source, "OffsetFetch")?,
                         None => None,
                     },
+                    by_id,
+                    epoch_end: epoch_ends.get(partition).and_then(|end| end.ok().flatten()),
                 })
             })();
             (*key, evidence)

@@ -219,15 +219,17 @@ impl Trouble {
             }
             Trouble::SourceTruncated { .. } | Trouble::SourceChanged { .. } => {
                 "compare the two topics; to copy the new content as well, stop the worker and `paralog offsets alter` this \
-                 partition, --to-offset where they part, or --to-earliest to copy all of it once more"
+                 partition, --to-offset where they part, or --to-earliest to copy all of it once more; \
+                 paralog.on.source.truncated=skip does the former by itself where the source tells that offset"
             }
             Trouble::SourceRecreated { .. } => {
                 "to copy the new topic behind the old one's copy, stop the worker and `paralog offsets alter --to-earliest` \
-                 this partition; --to-latest, to copy only what comes from now on"
+                 this partition; --to-latest, to copy only what comes from now on; paralog.on.source.recreated=restart or \
+                 skip does so by itself where the source's brokers are of Kafka 3.1 or newer"
             }
             Trouble::RestartUnclear { .. } => {
                 "compare the two topics' last records, stop the worker and `paralog offsets alter` this partition: \
-                 --to-earliest, if none of the new topic is in the copy"
+                 --to-earliest, or --to-offset where the two part, if none of the new log is in the copy"
             }
             Trouble::DestinationRecreated { .. } => {
                 "to copy everything into the new topic, see that it is empty and set \
@@ -317,8 +319,8 @@ impl fmt::Display for Trouble {
             ),
             Trouble::RestartUnclear { records } => write!(
                 f,
-                "the source topic was deleted and created anew, and {records} records came to the destination after the \
-                 stored progress: whether they are of the old or the new one cannot be told"
+                "the source has another log than the one that was copied, and {records} records came to the destination after \
+                 the stored progress: whether they are of the old or the new one cannot be told"
             ),
             Trouble::DestinationRecreated { expected, records } => write!(
                 f,

@@ -214,8 +214,12 @@ pub enum OnRecreated {
 /// What is done about what happens to topics while they are copied, from `paralog.on.*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifeSettings {
+    /// `paralog.on.source.recreated`.
+    pub source_recreated: OnRecreated,
     /// `paralog.on.source.overtaken=skip`; else it stops.
     pub skips_overtaken: bool,
+    /// `paralog.on.source.truncated=skip`; else it stops.
+    pub follows_truncated: bool,
     /// `paralog.on.destination.recreated`.
     pub destination_recreated: OnRecreated,
 }

@@ -13,6 +13,8 @@ use crate::{ApiKey, DecodeError, ErrorCode};
 
 /// The first version that names topics by id only.
 pub const TOPIC_IDS_SINCE: i16 = 13;
+/// The first version that tells where the leader's log parts from what was read.
+pub const DIVERGENCE_SINCE: i16 = 12;
 /// The first version with fetch sessions.
 pub const SESSIONS_SINCE: i16 = 7;
 

@@ -220,8 +220,9 @@ fn policies(life: LifeSettings) -> Policies {
         OnRecreated::Skip => Recreated::Skip,
     };
     Policies {
+        source_recreated: recreated(life.source_recreated),
         source_overtaken: if life.skips_overtaken { Missing::Skip } else { Missing::Stop },
+        source_truncated: if life.follows_truncated { Missing::Skip } else { Missing::Stop },
         destination_recreated: recreated(life.destination_recreated),
-        ..Policies::default()
     }
 }

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use protocol::ApiKey;
+use protocol::fetch::{DIVERGENCE_SINCE, FetchRequest, TOPIC_IDS_SINCE};
 use protocol::fetch::{FetchPartition, Fetched};
-use protocol::fetch::{FetchRequest, TOPIC_IDS_SINCE};
 
-use crate::{CallError, Connection};
+use crate::{ApiVersions, CallError, Connection};
 use session::{After, Session};
 
 /// How to fetch.
@@ -112,6 +112,17 @@ impl Fetcher {
             }
         }
     }
+}
+
+/// Whether a broker of these versions tells in its answers to Fetch where its log parts from the one that was read
+/// (KIP-595, Kafka 2.7).
+pub fn fetch_tells_divergence(versions: &ApiVersions) -> bool {
+    versions.negotiate(ApiKey::Fetch).is_some_and(|newest| newest >= DIVERGENCE_SINCE)
+}
+
+/// Whether a broker of these versions is asked for records by their topics' ids (KIP-516, Kafka 3.1).
+pub fn fetches_by_topic_id(versions: &ApiVersions) -> bool {
+    versions.negotiate(ApiKey::Fetch).is_some_and(|newest| newest >= TOPIC_IDS_SINCE)
 }
 
 fn names_of(wanted: &[FetchPartition]) -> HashMap<model::TopicId, model::TopicName> {

@@ -15,7 +15,7 @@ use super::opening::{LEADER_SETTLES, LOOK_AGAIN};
 use crate::contents::Contents;
 use crate::events::{LaneId, SourceEvidence};
 use crate::lane::{Lane, Opening, State, selection_of};
-use crate::life::{Facts, LifeEvent, Move, Reaction, is_created_anew, react};
+use crate::life::{Facts, LifeEvent, Move, Reaction, Recreated, is_created_anew, react};
 use crate::place::{Evidence, ProducerEvidence, sequence_after};
 use crate::trouble::{Side, Trouble, Unfound};
 
@@ -32,11 +32,27 @@ impl Engine {
         if position < evidence.log_start && lane.fresh {
             return Some(LifeEvent::SourceOvertaken);
         }
-        if let Some(diverged) = lane.diverged {
+        if let Some((epoch, cut)) =
+            evidence.epoch_end.filter(|(epoch, cut)| *epoch == copied && *cut < position)
+        {
+            let cut = LifeEvent::SourceTruncated { cut, epoch, at: None, is_exact: true };
+            let is_anew = is_created_anew(ids, (copied, present));
+            return Some(if is_anew { LifeEvent::SourceRecreated } else { cut });
+        }
+        // What was read beyond the position and is not there any more was not copied: it is read again.
+        let diverged = lane.diverged.filter(|diverged| {
+            let knows_the_epoch = diverged.at.is_some() || diverged.epoch >= copied;
+            diverged.cut < position || !knows_the_epoch
+        });
+        if let Some(diverged) = diverged {
             // Brokers before 2.4 do not tell their epochs, batches do.
             let present = if present == LeaderEpoch::UNKNOWN { diverged.found } else { present };
-            let cut =
-                LifeEvent::SourceTruncated { cut: diverged.cut, epoch: diverged.epoch, at: diverged.at };
+            let cut = LifeEvent::SourceTruncated {
+                cut: diverged.cut,
+                epoch: diverged.epoch,
+                at: diverged.at,
+                is_exact: false,
+            };
             let is_anew = is_created_anew(ids, (copied, present));
             return Some(if is_anew { LifeEvent::SourceRecreated } else { cut });
         }
@@ -44,7 +60,12 @@ impl Engine {
             return None;
         }
         // Not the end as it is read: a change of isolation.level may leave that behind the position.
-        let cut = LifeEvent::SourceTruncated { cut: evidence.high_watermark, epoch: copied, at: None };
+        let cut = LifeEvent::SourceTruncated {
+            cut: evidence.high_watermark,
+            epoch: copied,
+            at: None,
+            is_exact: false,
+        };
         let is_anew = is_created_anew(ids, (copied, present));
         Some(if is_anew { LifeEvent::SourceRecreated } else { cut })
     }
@@ -56,9 +77,13 @@ impl Engine {
         event: LifeEvent,
         evidence: &SourceEvidence,
     ) -> bool {
-        let policies = self.options.life;
+        let mut policies = self.options.life;
         let Some(lane) = self.lanes.get_mut(&id) else { return false };
         lane.diverged = None;
+        if !evidence.by_id || lane.acked.source_topic_id.is_none() {
+            // Of which topic the position is nobody knows for certain.
+            policies.source_recreated = Recreated::Stop;
+        }
         let facts = Facts {
             position: lane.acked.next_source,
             source: (evidence.log_start, evidence.end),

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use client::ErrorCode;
-use model::{BrokerId, Offset, TimestampRule};
+use model::{BrokerId, LeaderEpoch, Offset, TimestampRule};
 use offsets::Producer;
 use tracing::{debug, info, warn};
 
@@ -18,7 +18,7 @@ use super::{Engine, Identity, backoff_of};
 use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Lane, Opening, State, selection_of};
-use crate::life::Recreated;
+use crate::life::{Missing, Recreated};
 use crate::options::ExistingRecords;
 use crate::place::{
     Evidence, Placement, ProducerEvidence, Tail, hole_before_an_empty_end, is_shared, place, sequence_after,
@@ -152,8 +152,19 @@ impl Engine {
             let ids: Vec<LaneId> = ids.into_iter().collect();
             for some in ids.chunks(LANES_PER_LOOK) {
                 let asked = self.ask(some, Opening::Source);
-                let lanes = asked.map(|lane| (lane.key(), lane.route.source.clone())).collect();
-                self.actions.push_back(Action::LookAtSource { broker, lanes });
+                let (lanes, epochs) = asked
+                    .map(|lane| {
+                        let source = &lane.route.source;
+                        ((lane.key(), source.clone()), (source.clone(), lane.acked.source_leader_epoch))
+                    })
+                    .unzip::<_, _, _, Vec<_>>();
+                let epochs = match self.options.life.source_truncated {
+                    Missing::Stop => Vec::new(),
+                    Missing::Skip => {
+                        epochs.into_iter().filter(|(_, epoch)| *epoch != LeaderEpoch::UNKNOWN).collect()
+                    }
+                };
+                self.actions.push_back(Action::LookAtSource { broker, lanes, epochs });
             }
         }
         let brokers: Vec<BrokerId> = self
@@ -240,6 +251,7 @@ impl Engine {
             return;
         }
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.diverged = None;
         lane.source_end_at_start.get_or_insert(evidence.end);
         lane.source_checked = true;
         let gone = |fingerprint: offsets::Fingerprint| fingerprint.base_offset < evidence.log_start;
@@ -316,6 +328,10 @@ impl Engine {
                     // Nothing is left to compare with.
                     let (from, log_start) = (lane.acked.destination_end, evidence.latest);
                     self.doubt(key.id, Some(Trouble::TailDeleted { from, log_start }), false);
+                }
+                // Others' records made up for ours that are not replicated yet.
+                Ok(contents) if contents.last_sequence != Some(sequence_after(lane.acked.sequence, -1)) => {
+                    self.look_again(key.id, Trouble::NotReplicated, LOOK_AGAIN);
                 }
                 Ok(contents) if lane.confirm(&contents) => self.offer(key.id),
                 Ok(_) => self.doubt(key.id, Some(Trouble::SourceChanged { at }), false),

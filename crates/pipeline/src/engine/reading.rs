@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::{Engine, FetchUnderWay, backoff_of};
 use crate::budget::Charge;
 use crate::events::{Action, LaneId, LaneKey};
-use crate::lane::{Diverged, Lane, Opening, Reading, State};
+use crate::lane::{Diverged, Lane, Merge, Opening, Reading, State};
 use crate::options::Isolation;
 use crate::trouble::{Side, Trouble};
 
@@ -252,7 +252,9 @@ impl Engine {
         if let Some((epoch, end)) = fetched.diverging {
             let found = LeaderEpoch::UNKNOWN;
             lane.diverged = Some(Diverged { cut: end, epoch, at: None, found, noted_at: None });
-            self.source_diverged(key.id);
+            // What was read before goes first: where something is under way the position would be in doubt.
+            lane.cut_off();
+            self.offer(key.id);
             return;
         }
         if let Some(preferred) = fetched.preferred_replica {
@@ -426,6 +428,11 @@ impl Engine {
             return;
         }
         if lane.queued_for == Some(leader.broker) || !lane.may_send(&rules) {
+            return;
+        }
+        if let Some(Merge { ticket, pieces, charges }) = lane.merge(&rules) {
+            let (lane, batch_bytes_max) = (lane.key(), lane.route.rule.batch_bytes_max);
+            self.actions.push_back(Action::Merge { lane, ticket, pieces, batch_bytes_max, charges });
             return;
         }
         lane.queued_for = Some(leader.broker);

@@ -38,6 +38,10 @@ struct Run {
     /// Who leads both sides' partitions of which topics.
     leader: LeaderEpoch,
     topic_ids: (Option<TopicId>, Option<TopicId>),
+    /// The source is asked for records by topic ids.
+    by_id: bool,
+    /// What it tells of the position's leader epoch.
+    epoch_end: Option<(LeaderEpoch, Offset)>,
     /// What the destination's records are, where reading them is answered.
     contents: Option<Contents>,
     /// The brokers and offsets of the fetches that were asked for, which wait for their answers.
@@ -95,6 +99,8 @@ impl Run {
             seconds: 0,
             leader: LeaderEpoch(0),
             topic_ids: (None, None),
+            by_id: true,
+            epoch_end: None,
             contents: None,
             fetches: Vec::new(),
             sent: Vec::new(),
@@ -130,9 +136,16 @@ impl Run {
             Action::ReadContents { lane, evidence, .. } => {
                 Event::ContentsRead { lane, evidence, contents: Ok(self.contents.clone()?) }
             }
-            Action::LookAtSource { broker, lanes } => {
+            Action::LookAtSource { broker, lanes, .. } => {
                 let (start, end) = (Offset(self.source.0), Offset(self.source.1));
-                let evidence = SourceEvidence { log_start: start, end, high_watermark: end, committed: None };
+                let evidence = SourceEvidence {
+                    log_start: start,
+                    end,
+                    high_watermark: end,
+                    committed: None,
+                    by_id: self.by_id,
+                    epoch_end: self.epoch_end,
+                };
                 Event::SourceLooked {
                     broker,
                     lanes: lanes.into_iter().map(|(key, _)| (key, Ok(evidence))).collect(),

@@ -77,6 +77,8 @@ enum Item {
         held: Mark,
         _charge: Charge,
         bytes: usize,
+        /// Several that are being merged.
+        merged: bool,
     },
     /// What comes next cannot be sent. Always the last item: nothing is read beyond it.
     Stuck(Trouble),
@@ -101,6 +103,8 @@ struct Held {
     source_end: Offset,
     mark: Mark,
     charge: Charge,
+    /// It is several of the source, and leaves as it is.
+    merged: bool,
 }
 
 /// A batch that was handed to a connection and not yet answered.
@@ -131,6 +135,14 @@ pub(crate) struct Job {
     pub(crate) ticket: u64,
     pub(crate) entry: Entry,
     pub(crate) how: Transcode,
+}
+
+/// Batches for the pool to make one of.
+#[derive(Debug)]
+pub(crate) struct Merge {
+    pub(crate) ticket: u64,
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) charges: Vec<Charge>,
 }
 
 /// What decides whether a batch may leave.

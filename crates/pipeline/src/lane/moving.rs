@@ -25,6 +25,12 @@ impl Lane {
         Trouble::SourceChanged { at }
     }
 
+    /// Nothing of the source fits behind what is held.
+    pub(crate) fn cut_off(&mut self) {
+        let at = self.read_from;
+        self.queue.push_back(Item::Stuck(Trouble::SourceChanged { at }));
+    }
+
     /// Goes on as `to` says. `records` of its own behind the position are at the destination, which ends at `latest`.
     pub(crate) fn move_to(&mut self, to: &Move, records: i64, latest: Offset, selection: SelectionId) {
         let acked = &mut self.acked;
@@ -43,7 +49,11 @@ impl Lane {
             LifeEvent::SourceOvertaken => {}
         }
         acked.next_source = to.next_source;
-        acked.source_leader_epoch = LeaderEpoch::UNKNOWN;
+        // Up to there it is the copied log, and the source says so should it be cut once more.
+        acked.source_leader_epoch = match to.event {
+            LifeEvent::SourceTruncated { epoch, .. } => epoch,
+            _ => LeaderEpoch::UNKNOWN,
+        };
         acked.sent_leader_epoch = LeaderEpoch::UNKNOWN;
         acked.fingerprint = None;
         acked.destination_end = latest;

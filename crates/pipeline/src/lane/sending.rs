@@ -3,6 +3,9 @@
 use super::*;
 use bytes::Buf;
 
+/// Batches that leave one at a time are merged up to this size.
+const MERGED_BYTES_MAX: usize = 128 << 10;
+
 impl Lane {
     /// Whether the next batch may leave now.
     pub(crate) fn may_send(&self, rules: &SendRules) -> bool {
@@ -69,6 +72,58 @@ impl Lane {
             Some(Item::Ready(held)) => held.batch.bytes.len(),
             _ => 0,
         }
+    }
+
+    /// Takes small batches from the head of the queue, to be made one, where each would leave alone: aged ones, which
+    /// wait for the answer to the one before. The sequences are those of the same records all the same.
+    pub(crate) fn merge(&mut self, rules: &SendRules) -> Option<Merge> {
+        if !self.may_send(rules) {
+            return None;
+        }
+        let Some(Item::Ready(first)) = self.queue.front() else { return None };
+        let (attributes, epoch) = (first.batch.header.attributes, first.mark.sent_epoch);
+        let bytes_max = MERGED_BYTES_MAX.min(self.route.rule.batch_bytes_max);
+        let (mut due, mut count, mut bytes) = (first.first_source, 0, 0);
+        for item in &self.queue {
+            let Item::Ready(held) = item else { break };
+            bytes += held.batch.bytes.len();
+            // Without a gap, so that each offset can still be translated.
+            let is_dense =
+                held.source_end.0 - held.first_source.0 == i64::from(held.batch.header.record_count);
+            let is_alike = held.batch.header.attributes == attributes && held.mark.sent_epoch == epoch;
+            let is_next = held.first_source == due && is_dense && is_alike && !held.merged;
+            if !is_next || bytes > bytes_max || !self.is_aged(held, rules.aged_before_ms) {
+                break;
+            }
+            count += 1;
+            due = held.source_end;
+            if held.mark.leader_epoch != epoch {
+                break;
+            }
+        }
+        if count < 2 {
+            return None;
+        }
+        let (mut pieces, mut charges) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut last, mut bytes) = (None, 0);
+        for item in self.queue.drain(..count) {
+            let Item::Ready(held) = item else { continue };
+            bytes += held.batch.bytes.len();
+            pieces.push(Piece {
+                first_source: held.first_source,
+                last_source: Offset(held.source_end.0 - 1),
+                next_source: held.mark.next_source,
+                record_count: held.batch.header.record_count,
+                batch: held.batch,
+            });
+            charges.push(held.charge.clone());
+            last = Some((held.mark, held.charge));
+        }
+        let (held, charge) = last?;
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.queue.push_front(Item::Waiting { ticket, held, _charge: charge, bytes, merged: true });
+        Some(Merge { ticket, pieces, charges })
     }
 
     /// The next batch, stamped. Only where [`Lane::may_send`].

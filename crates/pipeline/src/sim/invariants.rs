@@ -80,6 +80,9 @@ fn is_copy(
     policies: &Policies,
 ) -> bool {
     let Some(first) = copied.first() else { return true };
+    if policies.source_truncated == Missing::Skip && histories.len() > 1 {
+        return is_copy_over_cuts(histories, copied, deletes || anywhere, log_start, policies);
+    }
     let passed_over = |history: &[Numbered]| {
         policies.source_overtaken == Missing::Skip && history.iter().all(|(offset, _)| *offset < log_start)
     };
@@ -96,6 +99,37 @@ fn is_copy(
                 holds
             })
     })
+}
+
+/// Each of `copied` is of one of `histories`, in their order; all of the last one that has the last of them is there, from
+/// where the copy begins.
+fn is_copy_over_cuts(
+    histories: &[Vec<Numbered>],
+    copied: &[u64],
+    anywhere: bool,
+    log_start: i64,
+    policies: &Policies,
+) -> bool {
+    let (Some(first), Some(last)) = (copied.first(), copied.last()) else { return true };
+    let offset_in =
+        |history: &[Numbered], number: u64| history.iter().find(|(_, it)| *it == number).map(|(at, _)| *at);
+    let known = |number: &u64| histories.iter().any(|history| offset_in(history, *number).is_some());
+    let begins = |history: &Vec<Numbered>| {
+        let at = offset_in(history, *first)?;
+        (anywhere || history.first().is_some_and(|(begin, _)| *begin == at)).then_some(at)
+    };
+    let Some(begin) = histories.iter().find_map(begins) else { return false };
+    let Some(present) = histories.iter().rev().find(|history| offset_in(history, *last).is_some()) else {
+        return false;
+    };
+    let may_miss = |at: i64| at < begin || policies.source_overtaken == Missing::Skip && at < log_start;
+    let is_there = |number: &u64| copied.binary_search(number).is_ok();
+    copied.is_sorted_by(|a, b| a < b)
+        && copied.iter().all(known)
+        && present
+            .iter()
+            .filter(|(_, number)| number <= last)
+            .all(|(at, number)| may_miss(*at) || is_there(number))
 }
 
 /// What is stored as copied is at the destination.
@@ -180,6 +214,19 @@ impl SequencesSeen {
     }
 }
 
+/// A lane says that its source is another log only where it is, even for a moment: it stands still for half a minute then.
+pub(super) fn no_false_alarm(lane: &LaneStatus, source: &SourceLog) -> Result<(), String> {
+    let is_true = match &lane.trouble {
+        Some(Trouble::SourceTruncated { .. } | Trouble::SourceChanged { .. }) => source.rewritten,
+        Some(Trouble::SourceRecreated { .. }) => !source.former.is_empty(),
+        _ => true,
+    };
+    if is_true {
+        return Ok(());
+    }
+    Err(format!("no_false_alarm: {} says {:?}", lane.source, lane.trouble))
+}
+
 /// A lane that does not move says why, and the reason is true.
 pub(super) fn stall_has_a_reason(
     lane: &LaneStatus,
@@ -189,13 +236,15 @@ pub(super) fn stall_has_a_reason(
 ) -> Result<(), String> {
     let true_reason = match &lane.trouble {
         None => return Err(format!("stall_has_a_reason: {} gives none", lane.source)),
-        Some(Trouble::SourceTruncated { .. } | Trouble::SourceChanged { .. }) => source.rewritten,
+        Some(
+            Trouble::SourceTruncated { .. } | Trouble::SourceChanged { .. } | Trouble::RestartUnclear { .. },
+        ) => source.rewritten,
         Some(Trouble::SourceOvertaken { position, log_start }) => {
             // Where the copy's last record is still there, it tells where the source goes on.
             let is_there = destination.last_number().is_some_and(|last| source.left().contains(&last));
             *position < *log_start && log_start.0 == source.partition.log_start() && !is_there
         }
-        Some(Trouble::SourceRecreated { .. } | Trouble::RestartUnclear { .. }) => !source.former.is_empty(),
+        Some(Trouble::SourceRecreated { .. }) => !source.former.is_empty(),
         Some(Trouble::DestinationRecreated { .. }) => destination.recreated,
         Some(Trouble::PositionUnknown { .. }) => source.deletes && destination.partition.log_start() > 0,
         Some(

@@ -410,7 +410,9 @@ fn read_life(file: &File<'_>) -> LifeSettings {
         _ => OnRecreated::Stop,
     };
     LifeSettings {
+        source_recreated: recreated("paralog.on.source.recreated"),
         skips_overtaken: file.text_or_default("paralog.on.source.overtaken") == "skip",
+        follows_truncated: file.text_or_default("paralog.on.source.truncated") == "skip",
         destination_recreated: recreated("paralog.on.destination.recreated"),
     }
 }

@@ -43,11 +43,27 @@ const PROPERTIES: &[Property] = &[
          copied, because they may be copies already, or copies are appended behind them",
     ),
     used(
+        "paralog.on.source.recreated",
+        Kind::OneOf(&["stop", "restart", "skip"]),
+        "stop",
+        "what a partition does whose source topic was deleted and created anew: it stops, copies the new topic from its \
+         first record behind the old one's copy, or copies only what comes from then on; it stops in any case where \
+         the source's brokers are older than Kafka 3.1, which do not tell the two apart",
+    ),
+    used(
         "paralog.on.source.overtaken",
         Kind::OneOf(&["stop", "skip"]),
         "stop",
         "what a partition does whose source deleted records before they were copied: it stops, or goes on without them \
          (to restart would be the same)",
+    ),
+    used(
+        "paralog.on.source.truncated",
+        Kind::OneOf(&["stop", "skip"]),
+        "stop",
+        "what a partition does whose source lost records that were copied (an unclean election): it stops, or goes on with \
+         what the source has in their place, behind those in the copy; it stops in any case where the source does not \
+         tell the very offset from which its log is another one",
     ),
     used(
         "paralog.on.destination.recreated",

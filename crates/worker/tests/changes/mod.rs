@@ -1,8 +1,5 @@
 //! Random changes to the topics of two clusters, from a seed, and what they come to: for tests that make them and
 //! then compare the clusters. Nothing here talks to a cluster.
-//!
-//! A topic that is created anew under the name of a deleted one is not among them yet: what becomes of its copy is
-//! a policy. It belongs into [`Change`], beside [`Change::Delete`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +33,8 @@ pub(crate) enum Change {
     Set { topic: String, key: &'static str, value: Option<&'static str> },
     /// The source's topic is deleted.
     Delete { topic: String },
+    /// The topic is deleted at either side, and created anew at the source.
+    Recreate { topic: String, partitions: u32, settings: Vec<(&'static str, &'static str)> },
     /// Numbers are written to the source's topic, each to the partition that is the number modulo the partitions.
     Fill { topic: String, partitions: u32, first: u64, records: u64 },
     /// Somebody gives the copy more partitions, so many in all.
@@ -63,16 +62,18 @@ pub(crate) struct Live {
 pub(crate) struct Changes {
     random: u64,
     created: u32,
+    recreates: bool,
     pub(crate) live: BTreeMap<String, Live>,
     /// Copies whose sources were deleted; those stay.
     pub(crate) orphans: BTreeSet<String>,
 }
 
 impl Changes {
-    /// The same changes for the same seed.
-    pub(crate) fn new(seed: u64) -> Changes {
+    /// The same changes for the same seed. `recreates`: topics are created anew under their names as well, in the quiet
+    /// between two rounds, so that nothing is under way to the ones that go.
+    pub(crate) fn new(seed: u64, recreates: bool) -> Changes {
         let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        Changes { random, created: 0, live: BTreeMap::new(), orphans: BTreeSet::new() }
+        Changes { random, created: 0, recreates, live: BTreeMap::new(), orphans: BTreeSet::new() }
     }
 
     /// So many changes, to be made in this order. After them the copies are to be waited for.
@@ -80,7 +81,20 @@ impl Changes {
         for live in self.live.values_mut() {
             live.copied = true;
         }
-        std::iter::repeat_with(|| self.draw_change()).take(count).collect()
+        let recreated = if self.recreates && self.draw(2) == 0 { self.recreate() } else { None };
+        let others = count - usize::from(recreated.is_some());
+        recreated.into_iter().chain(std::iter::repeat_with(|| self.draw_change()).take(others)).collect()
+    }
+
+    fn recreate(&mut self) -> Option<Change> {
+        let topic = self.draw_topic(true)?;
+        let live = &self.live[&topic];
+        // Who has not seen it go may create the copy once more as it was.
+        let partitions = live.partitions.max(live.copy_partitions);
+        let settings = live.settings.clone();
+        let given = settings.clone().into_iter().collect();
+        self.live.insert(topic.clone(), Live { partitions, settings, ..Live::default() });
+        Some(Change::Recreate { topic, partitions, settings: given })
     }
 
     fn draw(&mut self, below: usize) -> usize {

@@ -58,6 +58,30 @@ async fn a_source_topic_created_anew_while_nobody_copied_is_known_at_the_next_st
 }
 
 #[tokio::test]
+async fn a_source_topic_created_anew_is_copied_behind_the_old_one_where_that_is_told_and_certain() {
+    let cases = [
+        (Profile::V4_3, "restart", Some(both(0..50, 100..120))),
+        (Profile::V4_3, "skip", Some(up_to(50))),
+        // Its brokers are asked by name.
+        (Profile::V2_8, "restart", None),
+    ];
+    for (profile, policy, expected) in cases {
+        let desk = desk(profile, &format!("paralog.on.source.recreated={policy}\n")).await;
+        desk.catch_up().await.unwrap();
+        desk.source.recreate_topic("test-topic");
+        desk.fill("test-topic", 0, 100..120);
+        assert_eq!(desk.catch_up().await.is_ok(), expected.is_some(), "{profile:?} {policy}");
+        assert_eq!(desk.copied(TO, 0), expected.clone().unwrap_or_else(|| up_to(50)), "{profile:?} {policy}");
+        if let Some(mut expected) = expected {
+            desk.fill("test-topic", 0, 120..130);
+            desk.catch_up().await.unwrap();
+            expected.extend(120..130);
+            assert_eq!(desk.copied(TO, 0), expected, "{policy}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_destination_topic_that_is_deleted_is_created_and_filled_again() {
     let desk = desk(Profile::V4_3, "").await;
     desk.run_while(async |status| {

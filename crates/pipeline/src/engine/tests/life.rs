@@ -27,12 +27,21 @@ fn run(
     source: (i64, i64),
     destination: Evidence,
 ) -> Run {
-    let options = Options { life: policies, ..Options::new("flow") };
-    let mut run =
-        Run::with(options, Some(StoredLane::Ours(ten_copied())), stopped_cleanly, source, destination);
-    run.topic_ids = ids;
+    let mut run = unrouted(policies, stopped_cleanly, ids, source, destination);
     run.route(1, route(ids));
     run
+}
+
+fn unrouted(
+    policies: Policies,
+    stopped_cleanly: bool,
+    topic_ids: (Option<TopicId>, Option<TopicId>),
+    source: (i64, i64),
+    destination: Evidence,
+) -> Run {
+    let options = Options { life: policies, ..Options::new("flow") };
+    let stored = Some(StoredLane::Ours(ten_copied()));
+    Run { topic_ids, ..Run::with(options, stored, stopped_cleanly, source, destination) }
 }
 
 fn route((source_topic_id, destination_topic_id): (Option<TopicId>, Option<TopicId>)) -> Route {
@@ -50,6 +59,7 @@ fn on_destination(destination_recreated: Recreated) -> Policies {
 const SKIP: Policies = Policies {
     source_recreated: Recreated::Stop,
     source_overtaken: Missing::Skip,
+    source_truncated: Missing::Skip,
     destination_recreated: Recreated::Stop,
 };
 
@@ -81,7 +91,13 @@ fn a_source_topic_created_anew_stops_the_lane_unless_an_operator_says_otherwise(
     let run_of = |policy| run(on_source(policy), true, ANEW, (0, 4), shown(9, 10));
     let stopped = run_of(Recreated::Stop);
     let recreated = Trouble::SourceRecreated { position: Offset(10), log_start: Offset(0), end: Offset(4) };
-    assert_eq!((position(&stopped), stopped.trouble()), (None, Some(recreated)));
+    assert_eq!((position(&stopped), stopped.trouble()), (None, Some(recreated.clone())));
+
+    // Where records were asked for by the topic's name, the new one's may be there already.
+    let mut by_name = unrouted(on_source(Recreated::Restart), true, ANEW, (0, 4), shown(9, 10));
+    by_name.by_id = false;
+    by_name.route(1, route(ANEW));
+    assert_eq!((position(&by_name), by_name.trouble()), (None, Some(recreated)));
 
     // Its records follow those of the old one, in sequence and offset.
     let mut restarts = run_of(Recreated::Restart);
@@ -158,7 +174,7 @@ fn a_source_that_was_cut_stops_the_lane_whatever_is_wanted() {
 
 #[test]
 fn without_ids_the_leader_epoch_tells_a_new_topic_from_one_that_was_cut() {
-    for (epoch, expected) in [(0, Some((0, 10, 10))), (1, None)] {
+    for (epoch, is_anew) in [(0, true), (1, false)] {
         let options = Options { life: on_source(Recreated::Restart), ..Options::new("flow") };
         let stored = Checkpoint { source_topic_id: None, destination_topic_id: None, ..ten_copied() };
         let mut run = Run::with(options, Some(StoredLane::Ours(stored)), true, (0, 7), shown(9, 10));
@@ -167,7 +183,13 @@ fn without_ids_the_leader_epoch_tells_a_new_topic_from_one_that_was_cut() {
         for after in 1..8 {
             run.tell(after, Event::Timer);
         }
-        assert_eq!(position(&run), expected, "leader epoch {epoch}");
+        // What was read by the topic's name may be of either, so that it stops in any case.
+        let told = match run.trouble() {
+            Some(Trouble::SourceRecreated { .. }) => true,
+            Some(Trouble::SourceTruncated { .. }) => false,
+            other => panic!("leader epoch {epoch}: {other:?}"),
+        };
+        assert_eq!((position(&run), told), (None, is_anew), "leader epoch {epoch}");
     }
 }
 
@@ -203,6 +225,53 @@ fn a_batch_that_is_another_one_is_looked_into_before_it_stops_the_lane() {
     assert_eq!(position(&run), None);
     let lane = run.engine.lanes.values().next().unwrap();
     assert!(lane.diverged.is_none_or(|diverged: Diverged| diverged.noted_at.is_none()));
+}
+
+/// A leader that hung, and was asked when less was read, answers after the next one.
+#[test]
+fn an_answer_to_an_earlier_question_is_no_other_log() {
+    let copied = Batch::read(batch(9)).unwrap().header;
+    let fingerprint = Fingerprint { base_offset: Offset(9), last_offset: Offset(9), crc: copied.crc };
+    let stored = Checkpoint { fingerprint: Some(fingerprint), ..ten_copied() };
+    let mut run =
+        Run::with(Options::new("flow"), Some(StoredLane::Ours(stored)), true, (0, 30), shown(9, 10));
+    run.route(1, route((id(1), id(1))));
+    run.give(BROKER, batch(4));
+    assert_eq!((run.trouble(), run.sent.len()), (None, 0));
+    assert_eq!(run.fetches, [(BROKER, Offset(9)), (BROKER, Offset(9))], "it is still to be compared");
+    run.give(BROKER, [batch(9), batch(10)].concat().into());
+    assert_eq!((run.trouble(), run.sent.len()), (None, 1));
+}
+
+#[test]
+fn a_source_that_lost_what_was_copied_is_followed_from_the_very_offset_where_that_is_known() {
+    let ids = (id(1), id(1));
+    let run_of = |policies, epoch_end, end| {
+        let mut run = unrouted(policies, true, ids, (0, end), shown(9, 10));
+        run.epoch_end = epoch_end;
+        run.route(1, route(ids));
+        // What shows a shorter log is asked for once more, and leaders before that.
+        for after in (2..14).step_by(2) {
+            run.tell(after, Event::Timer);
+        }
+        run
+    };
+    let up_to_six = Some((LeaderEpoch(0), Offset(6)));
+    // The source has grown beyond the position since, and nothing but the epoch tells.
+    let mut skips = run_of(SKIP, up_to_six, 30);
+    assert_eq!((position(&skips), counts(&skips).source_offsets_gone), (Some((6, 10, 10)), 4));
+    assert_eq!(skips.fetches.last(), Some(&(BROKER, Offset(6))));
+    // What was asked for long ago is asked for once more.
+    for _ in 0..2 {
+        skips.give_at(14, BROKER, batch(6));
+    }
+    assert_eq!((skips.sent.len(), skips.trouble()), (1, None));
+    // Of an earlier epoch it is not known how much was copied.
+    let earlier = run_of(SKIP, Some((LeaderEpoch(-1), Offset(6))), 8);
+    let truncated = |end| Some(Trouble::SourceTruncated { position: Offset(10), end, epoch: LeaderEpoch(0) });
+    assert_eq!((position(&earlier), earlier.trouble()), (None, truncated(Offset(8))));
+    let stops = run_of(Policies::default(), up_to_six, 30);
+    assert_eq!((position(&stops), stops.trouble()), (None, truncated(Offset(6))));
 }
 
 #[test]

@@ -103,10 +103,13 @@ impl World {
                 Event::ProducerAllocated(Ok(Producer { producer_id, ..producer() }))
             }
             Action::FindLeaders { side, .. } => Event::Leaders { side, answer: Ok(self.leaders(side)) },
-            Action::LookAtSource { broker, lanes } => {
+            Action::LookAtSource { broker, lanes, epochs } => {
                 check(no_partition_twice(lanes.iter().map(|(_, partition)| partition)));
-                let lanes =
-                    lanes.into_iter().map(|(key, from)| (key, self.source_evidence(broker, &from))).collect();
+                let epochs: HashMap<TopicPartition, LeaderEpoch> = epochs.into_iter().collect();
+                let look = |(key, from): (LaneKey, TopicPartition)| {
+                    (key, self.source_evidence(broker, &from, epochs.get(&from).copied()))
+                };
+                let lanes = lanes.into_iter().map(look).collect();
                 Event::SourceLooked { broker, lanes }
             }
             Action::LookAtDestination { broker, lanes } => self.look_at_destination(index, broker, &lanes),
@@ -154,6 +157,9 @@ impl World {
             }
             Action::Transcode { lane, ticket, entry, how, .. } => {
                 Event::Transcoded { lane, ticket, pieces: transcode(&entry, &how) }
+            }
+            Action::Merge { lane, ticket, pieces, batch_bytes_max, .. } => {
+                Event::Transcoded { lane, ticket, pieces: merge(pieces, batch_bytes_max) }
             }
             Action::Save { changes, not_after } => {
                 let too_late = not_after.is_some_and(|at| self.now().instant >= at);
@@ -211,6 +217,7 @@ impl World {
         &self,
         broker: BrokerId,
         from: &TopicPartition,
+        epoch: Option<LeaderEpoch>,
     ) -> Result<SourceEvidence, Trouble> {
         let log = &self.source[from];
         let partition = &log.partition;
@@ -222,6 +229,11 @@ impl World {
             end: Offset(log.readable_end(self.flavour.committed_only)),
             high_watermark: Offset(partition.high_watermark()),
             committed: None,
+            by_id: self.flavour.source == Profile::V4_3,
+            epoch_end: epoch.filter(|_| self.flavour.source != Profile::V1_1).and_then(|epoch| {
+                let (there, ends_at) = partition.end_of_epoch(epoch.0);
+                (ends_at >= 0).then_some((LeaderEpoch(there), Offset(ends_at)))
+            }),
         })
     }
 

@@ -3,7 +3,7 @@
 mod answers;
 mod faults;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,12 @@ use model::{
     TopicPartition,
 };
 use offsets::{Producer, Stored, StoredLane};
-use record_batch::transcode;
+use record_batch::{merge, transcode};
 
 use super::destination::{self, DestinationLog};
 use super::invariants::{
-    SequencesSeen, appended_is_a_prefix, checkpoint_never_early, no_partition_twice, segments_tell_the_truth,
+    SequencesSeen, appended_is_a_prefix, checkpoint_never_early, no_false_alarm, no_partition_twice,
+    segments_tell_the_truth,
 };
 use super::process::{Known, Pending, Process};
 use super::rng::Rng;
@@ -28,7 +29,7 @@ use super::source::{self, Age, SourceLog};
 use crate::budget::Budget;
 use crate::contents::Contents;
 use crate::engine::Engine;
-use crate::events::{Action, ConnectionId, Event, Leader, Now, SendError, SourceEvidence};
+use crate::events::{Action, ConnectionId, Event, LaneKey, Leader, Now, SendError, SourceEvidence};
 use crate::life::{Missing, Policies, Recreated};
 use crate::options::{ExistingRecords, Isolation, Options};
 use crate::place::{Evidence, ProducerEvidence, Tail};
@@ -128,9 +129,13 @@ impl Flavour {
     fn with_life(self, source: Profile, rng: &mut Rng) -> Flavour {
         let recreated = [Recreated::Stop, Recreated::Restart, Recreated::Skip];
         let life = Policies {
-            // See there why nothing else is offered.
-            source_recreated: Recreated::Stop,
+            // See there why nothing else is done where topics are asked for by name.
+            source_recreated: match source {
+                Profile::V4_3 => recreated[rng.below(3)],
+                _ => Recreated::Stop,
+            },
             source_overtaken: if rng.chance(50) { Missing::Skip } else { Missing::Stop },
+            source_truncated: if rng.chance(50) { Missing::Skip } else { Missing::Stop },
             destination_recreated: recreated[rng.below(3)],
         };
         let one = self.mode != Mode::Twins;
@@ -183,6 +188,8 @@ pub(super) struct World {
     pub(super) faults_on: bool,
     pub(super) faults: u64,
     pub(super) appends: u64,
+    /// Events that processes were told.
+    told: u64,
     traced: bool,
 }
 
@@ -337,6 +344,7 @@ impl World {
             faults_on: true,
             faults: 0,
             appends: 0,
+            told: 0,
             traced: std::env::var_os("PARALOG_SIM_SEED").is_some(),
         };
         world.trace(|| format!("{flavour:?}"));
@@ -399,6 +407,13 @@ impl World {
         let process = &mut self.processes[index];
         process.note(&event, elapsed);
         process.engine.handle(now, event);
+        self.told += 1;
+        // Damaged on its way, a header may name any offset.
+        if self.told.is_multiple_of(16) && !self.flavour.damage {
+            for lane in process.engine.status().lanes {
+                check(no_false_alarm(&lane, &self.source[&lane.source]));
+            }
+        }
         while let Some(action) = process.engine.poll_action() {
             if let Action::Send { batches, connection, request, .. } = &action {
                 let age_max = self.options.metadata_age_max;
