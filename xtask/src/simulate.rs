@@ -142,8 +142,8 @@ const MUTATIONS: [Mutation; 66] = [
     mutation(
         "of merged batches the first says how far the source is done",
         "lane/sending.rs",
-        "last = Some((held.mark, held.charge));",
-        "last = last.or(Some((held.mark, held.charge)));",
+        "last = Some(held.mark);",
+        "last = last.or(Some(held.mark));",
     ),
     mutation(
         "an answer to an earlier question is taken for another log",

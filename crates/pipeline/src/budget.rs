@@ -33,7 +33,7 @@ impl Budget {
     /// Takes `bytes`, whether or not they are available: for what has already arrived.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Charge(Arc::new(Held { budget: Arc::clone(self), bytes }))
+        Charge(Arc::new(Held { budget: Arc::clone(self), bytes, _joined: Vec::new() }))
     }
 }
 
@@ -42,10 +42,19 @@ impl Budget {
 #[expect(dead_code, reason = "held for its drop")]
 pub(crate) struct Charge(Arc<Held>);
 
+impl Charge {
+    /// All of `charges`, until the last clone is dropped.
+    pub(crate) fn join(charges: Vec<Charge>) -> Option<Charge> {
+        let budget = Arc::clone(&charges.first()?.0.budget);
+        Some(Charge(Arc::new(Held { budget, bytes: 0, _joined: charges })))
+    }
+}
+
 #[derive(Debug)]
 struct Held {
     budget: Arc<Budget>,
     bytes: usize,
+    _joined: Vec<Charge>,
 }
 
 impl Drop for Held {
@@ -67,6 +76,17 @@ mod tests {
         assert_eq!(budget.available_bytes(), 40);
         drop(second);
         assert_eq!(budget.available_bytes(), 100);
+    }
+
+    #[test]
+    fn joined_charges_come_back_together() {
+        let budget = Budget::new(100);
+        let joined = Charge::join(vec![budget.charge(20), budget.charge(30)]);
+        let second = joined.clone();
+        drop(joined);
+        assert_eq!(budget.used_bytes(), 50);
+        drop(second);
+        assert_eq!(budget.used_bytes(), 0);
     }
 
     #[test]

@@ -330,14 +330,14 @@ impl Driver {
                 .await;
                 Event::Transcoded { lane, ticket, pieces }
             }),
-            Action::Merge { lane, ticket, pieces, batch_bytes_max, charges } => self.spawn(async move {
+            Action::Merge { lane, ticket, pieces, batch_bytes_max, charge } => self.spawn(async move {
                 let pieces = blocking(move || {
                     let pieces = merge(pieces, batch_bytes_max);
-                    drop(charges);
+                    drop(charge);
                     pieces
                 })
                 .await;
-                Event::Transcoded { lane, ticket, pieces }
+                Event::Transcoded { lane, ticket, pieces: Ok(pieces) }
             }),
             Action::Send { broker, connection, request, batches, not_after } => {
                 match self.writers.get(&broker) {

@@ -194,7 +194,7 @@ pub(crate) enum Action {
         ticket: u64,
         pieces: Vec<Piece>,
         batch_bytes_max: usize,
-        charges: Vec<Charge>,
+        charge: Charge,
     },
     Send {
         broker: BrokerId,

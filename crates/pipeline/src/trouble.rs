@@ -309,7 +309,7 @@ impl fmt::Display for Trouble {
             ),
             Trouble::SourceTruncated { position, end, epoch } => write!(
                 f,
-                "the source's log ends at offset {end} (leader epoch {epoch}), before position {position}: it \
+                "the source's log is another one from offset {end} on (leader epoch {epoch}), before position {position}: it \
                  was truncated or the topic was recreated"
             ),
             Trouble::SourceRecreated { position, log_start, end } => write!(

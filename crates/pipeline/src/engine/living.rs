@@ -7,7 +7,7 @@
 //! `life` decides; here the lane comes to know of the event, and moves. A move waits until nothing sent before can
 //! arrive any more: the sequences that follow are those of other records then.
 
-use model::{BrokerId, LeaderEpoch, Offset};
+use model::{BrokerId, LeaderEpoch, Offset, TopicId};
 use tracing::warn;
 
 use super::Engine;
@@ -35,7 +35,11 @@ impl Engine {
         if let Some((epoch, cut)) =
             evidence.epoch_end.filter(|(epoch, cut)| *epoch == copied && *cut < position)
         {
-            let cut = LifeEvent::SourceTruncated { cut, epoch, at: None, is_exact: true };
+            // Under the epoch of its present leader the cut is this log's alone: should the longer one lead again, which is
+            // not to be copied a second time, it does not know that epoch, and says so when it is read.
+            let is_exact = present > copied && evidence.by_id && is_the_same(ids);
+            let epoch = if is_exact { present } else { epoch };
+            let cut = LifeEvent::SourceTruncated { cut, epoch, at: None, is_exact };
             let is_anew = is_created_anew(ids, (copied, present));
             return Some(if is_anew { LifeEvent::SourceRecreated } else { cut });
         }
@@ -80,7 +84,9 @@ impl Engine {
         let mut policies = self.options.life;
         let Some(lane) = self.lanes.get_mut(&id) else { return false };
         lane.diverged = None;
-        if !evidence.by_id || lane.acked.source_topic_id.is_none() {
+        if !evidence.by_id
+            || !matches!((lane.acked.source_topic_id, lane.route.source_topic_id), (Some(_), Some(_)))
+        {
             // Of which topic the position is nobody knows for certain.
             policies.source_recreated = Recreated::Stop;
         }
@@ -266,6 +272,10 @@ impl Engine {
         let present = leadership.leaders.get(partition).and_then(|leader| leader.topic_id);
         matches!((present, routed), (Some(present), Some(routed)) if present != routed)
     }
+}
+
+fn is_the_same(ids: (Option<TopicId>, Option<TopicId>)) -> bool {
+    matches!(ids, (Some(copied), Some(present)) if copied == present)
 }
 
 /// A log that has nothing, and never had anything, of a topic that no id tells from the one that was copied to.

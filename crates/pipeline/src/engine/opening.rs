@@ -331,6 +331,7 @@ impl Engine {
                 }
                 // Others' records made up for ours that are not replicated yet.
                 Ok(contents) if contents.last_sequence != Some(sequence_after(lane.acked.sequence, -1)) => {
+                    lane.may_have_sent = true;
                     self.look_again(key.id, Trouble::NotReplicated, LOOK_AGAIN);
                 }
                 Ok(contents) if lane.confirm(&contents) => self.offer(key.id),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use client::{CallError, Class, ErrorCode, FetchPartition, FetchReply, Fetched, classify};
-use model::{BrokerId, LeaderEpoch, TopicPartition};
+use model::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use record_batch::{BatchError, Piece};
 use tracing::{debug, info, warn};
 
@@ -253,7 +253,7 @@ impl Engine {
             let found = LeaderEpoch::UNKNOWN;
             lane.diverged = Some(Diverged { cut: end, epoch, at: None, found, noted_at: None });
             // What was read before goes first: where something is under way the position would be in doubt.
-            lane.cut_off();
+            lane.cut_off(if epoch < lane.acked.source_leader_epoch { Offset(0) } else { end });
             self.offer(key.id);
             return;
         }
@@ -345,9 +345,12 @@ impl Engine {
                 // A follower may lag; only the leader's word counts.
                 return;
             }
-            // The position, or only the batch before it that was to be compared: the log's bounds tell.
+            // The position, or only the batch before it that was to be compared: the log's bounds tell. Or it cannot place
+            // the position's leader epoch, and will not the next time.
             lane.source_checked = false;
-            self.doubt(key.id, None, false);
+            let lasts = lane.attempts >= ATTEMPTS_OF_A_MOMENT;
+            let trouble = lasts.then_some(Trouble::Passing(Side::Source, "Fetch", error));
+            self.doubt(key.id, trouble, false);
             return;
         }
         let trouble = match classify(error) {
@@ -430,9 +433,9 @@ impl Engine {
         if lane.queued_for == Some(leader.broker) || !lane.may_send(&rules) {
             return;
         }
-        if let Some(Merge { ticket, pieces, charges }) = lane.merge(&rules) {
+        if let Some(Merge { ticket, pieces, charge }) = lane.merge(&rules) {
             let (lane, batch_bytes_max) = (lane.key(), lane.route.rule.batch_bytes_max);
-            self.actions.push_back(Action::Merge { lane, ticket, pieces, batch_bytes_max, charges });
+            self.actions.push_back(Action::Merge { lane, ticket, pieces, batch_bytes_max, charge });
             return;
         }
         lane.queued_for = Some(leader.broker);

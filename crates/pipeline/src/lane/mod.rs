@@ -142,7 +142,7 @@ pub(crate) struct Job {
 pub(crate) struct Merge {
     pub(crate) ticket: u64,
     pub(crate) pieces: Vec<Piece>,
-    pub(crate) charges: Vec<Charge>,
+    pub(crate) charge: Charge,
 }
 
 /// What decides whether a batch may leave.
@@ -634,6 +634,15 @@ impl Item {
             Item::Ready(held) => held.batch.bytes.len(),
             Item::Waiting { bytes, .. } => *bytes,
             Item::Stuck(_) => 0,
+        }
+    }
+
+    /// Whether anything of it lies at the source behind `offset`.
+    fn reaches_beyond(&self, offset: Offset) -> bool {
+        match self {
+            Item::Ready(held) => held.source_end > offset,
+            Item::Waiting { held, .. } => held.next_source > offset,
+            Item::Stuck(_) => true,
         }
     }
 

@@ -25,8 +25,12 @@ impl Lane {
         Trouble::SourceChanged { at }
     }
 
-    /// Nothing of the source fits behind what is held.
-    pub(crate) fn cut_off(&mut self) {
+    /// The source has another log from `cut` on: what was read from there and not sent is dropped, and nothing follows
+    /// what is left.
+    pub(crate) fn cut_off(&mut self, cut: Offset) {
+        while let Some(item) = self.queue.pop_back_if(|item| item.reaches_beyond(cut)) {
+            self.held_bytes -= item.bytes();
+        }
         let at = self.read_from;
         self.queue.push_back(Item::Stuck(Trouble::SourceChanged { at }));
     }
@@ -49,7 +53,7 @@ impl Lane {
             LifeEvent::SourceOvertaken => {}
         }
         acked.next_source = to.next_source;
-        // Up to there it is the copied log, and the source says so should it be cut once more.
+        // Up to there it is the copied log, and the source says so should that be another one by then.
         acked.source_leader_epoch = match to.event {
             LifeEvent::SourceTruncated { epoch, .. } => epoch,
             _ => LeaderEpoch::UNKNOWN,

@@ -176,7 +176,10 @@ impl Lane {
             match taken {
                 Ok(job) => jobs.extend(job),
                 Err(trouble) => {
-                    self.queue.push_back(Item::Stuck(trouble));
+                    match self.diverged {
+                        Some(diverged) => self.cut_off(diverged.cut),
+                        None => self.queue.push_back(Item::Stuck(trouble)),
+                    }
                     break;
                 }
             }

@@ -116,14 +116,14 @@ impl Lane {
                 record_count: held.batch.header.record_count,
                 batch: held.batch,
             });
-            charges.push(held.charge.clone());
-            last = Some((held.mark, held.charge));
+            charges.push(held.charge);
+            last = Some(held.mark);
         }
-        let (held, charge) = last?;
+        let (held, charge) = last.zip(Charge::join(charges))?;
         self.tickets += 1;
         let ticket = self.tickets;
-        self.queue.push_front(Item::Waiting { ticket, held, _charge: charge, bytes, merged: true });
-        Some(Merge { ticket, pieces, charges })
+        self.queue.push_front(Item::Waiting { ticket, held, _charge: charge.clone(), bytes, merged: true });
+        Some(Merge { ticket, pieces, charge })
     }
 
     /// The next batch, stamped. Only where [`Lane::may_send`].

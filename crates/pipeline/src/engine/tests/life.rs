@@ -246,9 +246,11 @@ fn an_answer_to_an_earlier_question_is_no_other_log() {
 #[test]
 fn a_source_that_lost_what_was_copied_is_followed_from_the_very_offset_where_that_is_known() {
     let ids = (id(1), id(1));
-    let run_of = |policies, epoch_end, end| {
+    let run_of = |policies, by_id, epoch_end, end| {
         let mut run = unrouted(policies, true, ids, (0, end), shown(9, 10));
         run.epoch_end = epoch_end;
+        run.leader = LeaderEpoch(1);
+        run.by_id = by_id;
         run.route(1, route(ids));
         // What shows a shorter log is asked for once more, and leaders before that.
         for after in (2..14).step_by(2) {
@@ -258,7 +260,7 @@ fn a_source_that_lost_what_was_copied_is_followed_from_the_very_offset_where_tha
     };
     let up_to_six = Some((LeaderEpoch(0), Offset(6)));
     // The source has grown beyond the position since, and nothing but the epoch tells.
-    let mut skips = run_of(SKIP, up_to_six, 30);
+    let mut skips = run_of(SKIP, true, up_to_six, 30);
     assert_eq!((position(&skips), counts(&skips).source_offsets_gone), (Some((6, 10, 10)), 4));
     assert_eq!(skips.fetches.last(), Some(&(BROKER, Offset(6))));
     // What was asked for long ago is asked for once more.
@@ -266,12 +268,18 @@ fn a_source_that_lost_what_was_copied_is_followed_from_the_very_offset_where_tha
         skips.give_at(14, BROKER, batch(6));
     }
     assert_eq!((skips.sent.len(), skips.trouble()), (1, None));
+    let truncated = |end: i64, epoch| {
+        let (position, end) = (Offset(10), Offset(end));
+        Some(Trouble::SourceTruncated { position, end, epoch: LeaderEpoch(epoch) })
+    };
     // Of an earlier epoch it is not known how much was copied.
-    let earlier = run_of(SKIP, Some((LeaderEpoch(-1), Offset(6))), 8);
-    let truncated = |end| Some(Trouble::SourceTruncated { position: Offset(10), end, epoch: LeaderEpoch(0) });
-    assert_eq!((position(&earlier), earlier.trouble()), (None, truncated(Offset(8))));
-    let stops = run_of(Policies::default(), up_to_six, 30);
-    assert_eq!((position(&stops), stops.trouble()), (None, truncated(Offset(6))));
+    let earlier = run_of(SKIP, true, Some((LeaderEpoch(-1), Offset(6))), 8);
+    assert_eq!((position(&earlier), earlier.trouble()), (None, truncated(8, 0)));
+    // By its name another topic may have been asked.
+    let by_name = run_of(SKIP, false, up_to_six, 30);
+    assert_eq!((position(&by_name), by_name.trouble()), (None, truncated(6, 0)));
+    let stops = run_of(Policies::default(), true, up_to_six, 30);
+    assert_eq!((position(&stops), stops.trouble()), (None, truncated(6, 1)));
 }
 
 #[test]

@@ -159,7 +159,7 @@ impl World {
                 Event::Transcoded { lane, ticket, pieces: transcode(&entry, &how) }
             }
             Action::Merge { lane, ticket, pieces, batch_bytes_max, .. } => {
-                Event::Transcoded { lane, ticket, pieces: merge(pieces, batch_bytes_max) }
+                Event::Transcoded { lane, ticket, pieces: Ok(merge(pieces, batch_bytes_max)) }
             }
             Action::Save { changes, not_after } => {
                 let too_late = not_after.is_some_and(|at| self.now().instant >= at);
