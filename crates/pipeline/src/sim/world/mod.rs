@@ -692,13 +692,16 @@ impl World {
 
     fn run_again(&mut self) {
         let Some(standing) = self.standing.take() else { return };
-        // In the order in which it came.
+        // In the order in which it came. Where others lead by then, before it can lead again: for that it has to catch up.
         let read_at = self.elapsed + Duration::from_millis(self.rng.below(4000) as u64);
-        for (at, broker, _) in &mut self.late {
-            if *broker == standing.broker {
+        let elapsed = self.elapsed;
+        for (at, broker, batch) in &mut self.late {
+            let leads = || self.destination[&batch.partition].partition.leader() == Some(*broker);
+            if *broker == standing.broker && (*at > elapsed || leads()) {
                 *at = (*at).max(read_at);
             }
         }
+        self.land_late();
     }
 
     /// The processes that may copy: where there is a lease, the one that has it.
