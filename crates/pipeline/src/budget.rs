@@ -39,7 +39,6 @@ impl Budget {
 
 /// Bytes of the budget, returned when the last clone is dropped.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "held for its drop")]
 pub(crate) struct Charge(Arc<Held>);
 
 impl Charge {
