@@ -69,7 +69,7 @@ mod tests {
         for piece in pieces {
             for record in &records(&Entry::Batch(piece.batch.clone()), 1 << 20).unwrap() {
                 let record = record.unwrap();
-                all.push((record.timestamp, record.value.unwrap().to_vec(), record.headers().len()));
+                all.push((record.timestamp, record.value.unwrap().to_vec(), record.headers.len()));
             }
         }
         all

@@ -241,7 +241,7 @@ impl World {
         &mut self,
         index: usize,
         broker: BrokerId,
-        lanes: &[(crate::events::LaneKey, TopicPartition)],
+        lanes: &[(LaneKey, TopicPartition)],
     ) -> Event {
         check(no_partition_twice(lanes.iter().map(|(_, partition)| partition)));
         if self.stands_still(broker.0) || self.stopped[1].is_some_and(|(stopped, _)| stopped == broker.0) {
