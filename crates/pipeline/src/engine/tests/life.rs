@@ -263,6 +263,9 @@ fn a_source_that_lost_what_was_copied_is_followed_from_the_very_offset_where_tha
     let mut skips = run_of(SKIP, true, up_to_six, 30);
     assert_eq!((position(&skips), counts(&skips).source_offsets_gone), (Some((6, 10, 10)), 4));
     assert_eq!(skips.fetches.last(), Some(&(BROKER, Offset(6))));
+    // The longer log does not know the epoch of the leader that showed the cut, and will say so.
+    let Some(StoredLane::Ours(stored)) = skips.stored() else { panic!("it is ours") };
+    assert_eq!(stored.source_leader_epoch, LeaderEpoch(1));
     // What was asked for long ago is asked for once more.
     for _ in 0..2 {
         skips.give_at(14, BROKER, batch(6));
