@@ -207,6 +207,29 @@ impl Cluster {
         Ok(bytes)
     }
 
+    /// Has a partition of one segment, on a stopped broker, begin again with `log`: bytes that [`Cluster::stored_log`]
+    /// gave earlier. So is a disk that lost what was written last.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn replace_log(&self, broker: usize, topic: &str, partition: u32, log: &[u8]) -> Result<(), Error> {
+        let folder = self.disk(broker).join(format!("{topic}-{partition}"));
+        for entry in fs::read_dir(&folder).map_err(Error::io("cannot list", &folder))?.flatten() {
+            let path = entry.path();
+            let is_derived = |name: &std::ffi::OsStr| name != "log" && name != "metadata";
+            match path.extension() {
+                Some(extension) if is_derived(extension) => {
+                    fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
+                }
+                Some(extension) if extension == "log" => {
+                    fs::write(&path, log).map_err(Error::io("cannot write", &path))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps the logs when the cluster is dropped, although nothing panics.
     pub fn keep_logs(&mut self) {
         self.keep_logs = true;

@@ -4,7 +4,7 @@ use crate::{
     desk::{Desk, PATIENCE, stop_cleanly},
     pair::{Hold, Pair, Side, assert_same},
 };
-use real_kafka::{Fill, Process, wait_until};
+use real_kafka::{Config, Fill, Process, wait_until};
 use std::{
     fs,
     sync::OnceLock,
@@ -73,7 +73,7 @@ fn wait_for_line(process: &Process, words: &str) -> String {
 #[track_caller]
 fn assert_copy_is(pair: &Pair, topic: &str, fills: &[Fill]) {
     let (source, destination) = (&pair.source, &pair.destination);
-    let expected = format!("{topic}.expected");
+    let expected = format!("{topic}.expected-{}", fills.len());
     source.with(|session| {
         session.create_topic(&source.bootstrap, &expected, 1, 1, &[]).unwrap();
         fills.iter().for_each(|fill| session.fill(&source.bootstrap, &expected, fill).unwrap());
@@ -186,4 +186,33 @@ fn records_deleted_ahead_of_the_copy_are_named_and_passed_over_when_told(version
     let copy =
         destination.with(|session| session.digest(&destination.bootstrap, "overtaken", false).unwrap());
     assert_eq!(copy[0].records, 15);
+}
+
+/// A broker that lost its newest records is elected nevertheless, as after an unclean election, and others follow.
+#[test]
+#[cfg_attr(not(feature = "real-kafka"), ignore = "needs real Kafka: cargo xtask test")]
+fn a_source_that_was_cut_is_named_and_followed_from_the_very_offset_when_told() {
+    let pair = Pair::start(("4.3.1", &Config::brokers(1)), ("4.3.1", &Config::brokers(1)));
+    let source = &pair.source;
+    let desk = Desk::new("cut", &source.bootstrap, &pair.destination.bootstrap);
+    make(source, "cut", &at(10, 0));
+    let kept = source.cluster().stored_log(0, "cut", 0).unwrap();
+    source.with(|session| session.fill(&source.bootstrap, "cut", &at(10, 10)).unwrap());
+    let connector = desk.connector("cut", "cut", "");
+    desk.catch_up(&connector);
+    {
+        let mut cluster = source.cluster();
+        cluster.stop(0).unwrap();
+        cluster.replace_log(0, "cut", 0, &kept).unwrap();
+        cluster.start_again(0).unwrap();
+    }
+    source.with(|session| session.fill(&source.bootstrap, "cut", &at(15, 100)).unwrap());
+    let outcome = desk.run_until_caught_up(&[&connector]);
+    assert_eq!(outcome.code, Some(4), "{}", outcome.output);
+    let reason = "the source's log is another one from offset 10 on";
+    assert!(outcome.output.contains(reason), "{}", outcome.output);
+    assert_copy_is(&pair, "cut", &[at(10, 0), at(10, 10)]);
+    let told = desk.catch_up(&desk.connector("cut", "cut", "paralog.on.source.truncated=skip"));
+    assert!(told.contains(reason), "{told}");
+    assert_copy_is(&pair, "cut", &[at(10, 0), at(10, 10), at(15, 100)]);
 }

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use client::{ErrorCode, FetchReply, Fetched, ProduceReply, Produced};
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Route, Routes, TopicId, TopicPartition};
-use offsets::{Fingerprint, Producer, SelectionId, Stored, StoredLane};
+use offsets::{Checkpoint, Fingerprint, Producer, Segment, SelectionId, Stored, StoredLane};
 use record_batch::{Batch, BatchBuilder, Codec};
 
 use super::Engine;
 use crate::budget::Budget;
 use crate::contents::Contents;
-use crate::events::{Action, ConnectionId, Event, Leader, Now, RequestId, SourceEvidence};
+use crate::events::{Action, ConnectionId, Event, LaneKey, Leader, Now, RequestId, SourceEvidence};
 use crate::lane::{first_checkpoint_for_tests, route_for_tests};
-use crate::options::Options;
-use crate::place::{Evidence, ProducerEvidence};
+use crate::options::{ExistingRecords, Options};
+use crate::place::{Evidence, ProducerEvidence, Tail};
 use crate::trouble::{Side, Trouble};
 
 const BROKER: BrokerId = BrokerId(1);
@@ -44,6 +44,12 @@ struct Run {
     epoch_end: Option<(LeaderEpoch, Offset)>,
     /// What the destination's records are, where reading them is answered.
     contents: Option<Contents>,
+    /// Its newest batch of the flow, where the log is looked into.
+    tail: Tail,
+    /// Looks at the destination wait for their answers.
+    looks_wait: bool,
+    /// The brokers and lanes of those that do.
+    looks: Vec<(BrokerId, LaneKey)>,
     /// The brokers and offsets of the fetches that were asked for, which wait for their answers.
     fetches: Vec<(BrokerId, Offset)>,
     /// To whom produce requests were sent.
@@ -102,6 +108,9 @@ impl Run {
             by_id: true,
             epoch_end: None,
             contents: None,
+            tail: Tail::NoneOurs,
+            looks_wait: false,
+            looks: Vec::new(),
             fetches: Vec::new(),
             sent: Vec::new(),
             left: Vec::new(),
@@ -150,6 +159,13 @@ impl Run {
                     broker,
                     lanes: lanes.into_iter().map(|(key, _)| (key, Ok(evidence))).collect(),
                 }
+            }
+            Action::ReadTail { lane, evidence, .. } => {
+                Event::TailRead { lane, evidence, tail: Ok(self.tail) }
+            }
+            Action::LookAtDestination { broker, lanes } if self.looks_wait => {
+                self.looks.extend(lanes.into_iter().map(|(key, _)| (broker, key)));
+                return None;
             }
             Action::LookAtDestination { broker, lanes } => Event::DestinationLooked {
                 broker,
@@ -333,6 +349,50 @@ fn who_has_not_heard_of_a_leader_does_not_bring_the_former_one_back() {
         run.tell(after, heard(told));
         assert_eq!(led_by(&run), expected, "after {after} s");
     }
+}
+
+#[test]
+fn a_lane_that_looks_elsewhere_has_no_turn_any_more_at_who_led_before() {
+    let position = StoredLane::Ours(first_checkpoint_for_tests());
+    let mut run = Run::with(Options::new("flow"), Some(position), true, (0, 30), shown(0, 0));
+    run.looks_wait = true;
+    run.route(1, route_for_tests(orders(), orders()));
+    // One look at a broker at a time: where it leads in another epoch by now, the next one waits for the first.
+    for (after, broker, epoch) in [(1, BROKER, 1), (2, BrokerId(2), 2)] {
+        let leader = Leader { broker, epoch: LeaderEpoch(epoch), topic_id: None };
+        run.tell(after, Event::Leaders { side: Side::Destination, answer: Ok(vec![(orders(), leader)]) });
+    }
+    let (broker, key) = run.looks[0];
+    let answer = vec![(key, Ok(shown(0, 0)))];
+    run.tell(3, Event::DestinationLooked { broker, connection: Some(ConnectionId(1)), lanes: answer });
+    assert_eq!(run.looks.iter().map(|(broker, _)| *broker).collect::<Vec<_>>(), [BROKER, BrokerId(2)]);
+}
+
+#[test]
+fn where_others_write_the_log_shows_whether_what_was_sent_is_replicated() {
+    let segment = |source: i64, destination: i64| Segment {
+        source: Offset(source),
+        source_end: Offset(source + 5),
+        destination: Offset(destination),
+        count: 5,
+    };
+    let mut alone = first_checkpoint_for_tests();
+    (alone.next_source, alone.sequence, alone.destination_end) = (Offset(10), 10, Offset(11));
+    let mut shared = alone.clone();
+    [segment(0, 0), segment(5, 6)].into_iter().for_each(|segment| shared.segments.push(segment));
+    // The leader remembers five more than were stored, and five more are replicated: three of them are others'.
+    let run_of = |existing_records, position: &Checkpoint| {
+        let options = Options { existing_records, ..Options::new("flow") };
+        let position = Some(StoredLane::Ours(position.clone()));
+        let mut run = Run::with(options, position, false, (0, 30), shown(14, 16));
+        run.tail = Tail::Ours(11);
+        run.route(1, route_for_tests(orders(), orders()));
+        (run.trouble(), run.fetches.len())
+    };
+    assert_eq!(run_of(ExistingRecords::Refuse, &alone), (None, 1), "nobody else writes there");
+    let waits = (Some(Trouble::NotReplicated), 0);
+    assert_eq!(run_of(ExistingRecords::Append, &alone), waits, "others were there before");
+    assert_eq!(run_of(ExistingRecords::Refuse, &shared), waits, "others' records lie between ours");
 }
 
 /// One record at `offset`.

@@ -3,7 +3,6 @@
 use super::*;
 use crate::lane::Diverged;
 use crate::life::{LifeCounts, Missing, Policies, Recreated};
-use offsets::Checkpoint;
 use record_batch::{Entry, ProducerStamp};
 
 fn id(number: u8) -> Option<TopicId> {
@@ -16,6 +15,12 @@ fn ten_copied() -> Checkpoint {
     (position.next_source, position.sequence, position.destination_end) = (Offset(10), 10, Offset(10));
     position.source_leader_epoch = LeaderEpoch(0);
     (position.source_topic_id, position.destination_topic_id) = (id(1), id(1));
+    position.segments.push(Segment {
+        source: Offset(0),
+        source_end: Offset(10),
+        destination: Offset(0),
+        count: 10,
+    });
     position
 }
 
@@ -102,6 +107,8 @@ fn a_source_topic_created_anew_stops_the_lane_unless_an_operator_says_otherwise(
     // Its records follow those of the old one, in sequence and offset.
     let mut restarts = run_of(Recreated::Restart);
     assert_eq!(position(&restarts), Some((0, 10, 10)));
+    let Some(StoredLane::Ours(stored)) = restarts.stored() else { panic!("it is ours") };
+    assert!(stored.segments.is_empty(), "its offsets are used a second time");
     assert_eq!(restarts.fetches, [(BROKER, Offset(0))]);
     restarts.give(BROKER, batch(0));
     assert_eq!((restarts.sent.len(), restarts.trouble()), (1, None));
