@@ -82,6 +82,32 @@ pub enum Trouble {
     StoreTaken(String),
 }
 
+/// What to grant where `error` says that a user lacks a right for `call`; `None` if it says something else.
+///
+/// Source: Kafka's documentation, "Protocols and ACLs".
+fn lacking(side: Side, call: &str, error: ErrorCode) -> Option<&'static str> {
+    Some(match error {
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED => match (side, call) {
+            (Side::Destination, "Produce") => {
+                "give the destination's user WRITE on this topic; the lane goes on by itself"
+            }
+            (Side::Destination, _) => {
+                "give the destination's user READ on this topic; the lane goes on by itself"
+            }
+            (Side::Source, _) => "give the source's user READ on this topic; the lane goes on by itself",
+        },
+        ErrorCode::GROUP_AUTHORIZATION_FAILED => {
+            "give the source's user READ on the group that src.consumer.group.id names, or else the connector's name; it \
+             goes on by itself"
+        }
+        ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
+            "give the destination's user IDEMPOTENT_WRITE on the cluster (from Kafka 2.8 on WRITE on a topic is enough); it \
+             goes on by itself"
+        }
+        _ => return None,
+    })
+}
+
 /// Why the copy's last records do not tell where the source goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfound {
@@ -211,7 +237,10 @@ impl Trouble {
             Trouble::RecordTooLarge { .. } => {
                 "raise max.message.bytes of the destination topic; the lane goes on by itself"
             }
-            Trouble::Refused(..) => "grant the right or lift the limit named; the lane goes on by itself",
+            Trouble::Refused(side, call, error, _) => match lacking(*side, call, *error) {
+                Some(hint) => hint,
+                None => "lift the limit named; the lane goes on by itself",
+            },
             Trouble::SourceOvertaken { .. } => {
                 "the records between the two offsets are gone at the source; to go on without them, stop \
                  the worker and `paralog offsets alter --to-earliest` this partition, or set \

@@ -1,5 +1,6 @@
 //! What the simulation does not draw: operators who change something between two runs, and single events at their time.
 
+mod answers;
 mod life;
 
 use std::sync::Arc;
@@ -298,6 +299,33 @@ fn what_another_leader_was_asked_for_proves_first_that_it_fits() {
 }
 
 #[test]
+fn a_batch_that_was_read_already_is_of_the_leader_epoch_that_it_was_of() {
+    // What comes of a batch at this offset, of so many records and of this leader epoch.
+    let outcome = |base_offset: i64, records: i64, epoch: i32| {
+        let mut position = first_checkpoint_for_tests();
+        (position.next_source, position.sequence, position.destination_end) = (Offset(5), 5, Offset(5));
+        position.source_leader_epoch = LeaderEpoch(1);
+        let mut run = Run::of(StoredLane::Ours(position), true, (0, 30), shown(4, 5));
+        run.leader = LeaderEpoch(2);
+        let mut batch =
+            BatchBuilder::new(Codec::None).base_offset(Offset(base_offset)).leader_epoch(LeaderEpoch(epoch));
+        (0..records).for_each(|_| batch.append(0, None, Some(b"value"), &[]));
+        run.give(BROKER, batch.build());
+        for after in 2..4 {
+            run.tell(after, Event::Timer);
+        }
+        run.trouble()
+    };
+    let changed = |at: i64| Some(Trouble::SourceChanged { at: Offset(at) });
+    // Read in part, and read whole.
+    assert_eq!([outcome(4, 2, 1), outcome(3, 1, 1), outcome(3, 1, 0)], [None, None, None]);
+    assert_eq!([outcome(4, 2, 2), outcome(4, 2, 0)], [changed(4), changed(4)]);
+    assert_eq!(outcome(3, 1, 2), changed(3));
+    // What is new may be of any later one.
+    assert_eq!(outcome(5, 1, 2), None);
+}
+
+#[test]
 fn a_lane_does_not_wait_for_a_leader_that_has_moved() {
     let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
     let mut run = Run::of(StoredLane::Ours(first_checkpoint_for_tests()), true, (0, 30), nothing);
@@ -323,6 +351,26 @@ fn a_lane_does_not_wait_for_a_leader_that_has_moved() {
     run.give(BROKER, batch(1));
     run.give(BROKER, [batch(0), batch(1)].concat().into());
     assert_eq!(run.sent.iter().map(|(broker, _)| *broker).collect::<Vec<_>>(), [BROKER, next]);
+}
+
+#[test]
+fn a_new_leader_that_shows_less_than_was_acknowledged_is_waited_for_as_long_as_it_may_lag() {
+    let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let position = StoredLane::Ours(first_checkpoint_for_tests());
+    let mut run = Run::of(position, true, (0, 30), nothing);
+    // So far back is what a walk over them has proven, when the source's leader changes in the middle of it.
+    run.engine.lanes.values_mut().for_each(|lane| lane.acknowledged_end = Offset(5));
+    let leader = Leader { broker: BrokerId(2), epoch: LeaderEpoch(1), topic_id: None };
+    run.moved = Some(leader);
+    run.tell(1, Event::Leaders { side: Side::Destination, answer: Ok(vec![(orders(), leader)]) });
+    for after in (2..51).step_by(2) {
+        run.tell(after, Event::Timer);
+        assert_eq!(run.trouble(), Some(Trouble::NotReplicated), "after {after} s");
+    }
+    for after in [52, 53] {
+        run.give_at(after, BROKER, batch(0));
+    }
+    assert_eq!(run.sent.len(), 1, "then they are lost");
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! What single answers of the destination mean, and what is not believed any more when it is time to send.
+
+use super::*;
+use crate::events::SendError;
+use offsets::Checkpoint;
+
+/// Nobody there remembers the flow; so many records are in the log.
+fn unremembered(latest: i64) -> Evidence {
+    Evidence { producer: ProducerEvidence::Nothing, ..shown(0, latest) }
+}
+
+/// A lane that has sent its first record and has no answer.
+fn one_sent(destination: Evidence) -> Run {
+    let mut run = Run::of(StoredLane::Ours(first_checkpoint_for_tests()), true, (0, 1000), destination);
+    run.give(BROKER, batch(0));
+    assert_eq!(run.sent.len(), 1);
+    run
+}
+
+/// The same with the answer that it is appended.
+fn one_appended() -> Run {
+    let mut run = one_sent(unremembered(0));
+    run.answered(1, ErrorCode::NONE, Some(0));
+    run.destination = shown(0, 1);
+    run
+}
+
+impl Run {
+    /// The last request is answered.
+    fn answered(&mut self, after: u64, error: ErrorCode, base_offset: Option<i64>) {
+        let produced = Produced {
+            partition: orders(),
+            error,
+            base_offset: base_offset.map(Offset),
+            log_append_time_ms: None,
+            log_start_offset: None,
+            message: None,
+        };
+        let reply = ProduceReply { throttle: Duration::ZERO, partitions: vec![produced] };
+        let request = self.sent[self.sent.len() - 1].1;
+        self.tell(after, Event::Produced { request, reply: Ok(reply) });
+    }
+
+    fn position(&self) -> &Checkpoint {
+        &self.engine.lanes.values().next().unwrap().acked
+    }
+}
+
+#[test]
+fn what_may_have_been_appended_is_waited_for_where_nobody_would_refuse_it_twice() {
+    for (error, base_offset, may_be_there) in [
+        (ErrorCode::REQUEST_TIMED_OUT, None, true),
+        (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, None, true),
+        (ErrorCode::NOT_ENOUGH_REPLICAS, None, true),
+        // Who appended it ceased to lead; who does not lead has not appended it.
+        (ErrorCode::NOT_LEADER_OR_FOLLOWER, Some(0), true),
+        (ErrorCode::NOT_LEADER_OR_FOLLOWER, None, false),
+        (ErrorCode::TOPIC_AUTHORIZATION_FAILED, None, false),
+    ] {
+        let mut run = one_sent(unremembered(0));
+        run.answered(1, error, base_offset);
+        assert_eq!(run.trouble() == Some(Trouble::OutcomeUnknown), may_be_there, "{error} {base_offset:?}");
+    }
+    for maybe_written in [true, false] {
+        let mut run = one_sent(unremembered(0));
+        let request = run.sent[0].1;
+        let trouble = Some(Trouble::Connection(Side::Destination, "reset".to_owned()));
+        run.tell(1, Event::Produced { request, reply: Err(SendError { trouble, maybe_written }) });
+        assert_eq!(run.trouble() == Some(Trouble::OutcomeUnknown), maybe_written);
+    }
+}
+
+#[test]
+fn a_record_that_was_appended_behind_those_of_others_is_found_there_and_not_counted_on() {
+    let mut run = one_sent(unremembered(0));
+    run.destination = shown(0, 4);
+    run.answered(1, ErrorCode::NONE, Some(3));
+    // What was read ahead is not sent before it is known where the copy stands.
+    run.give(BROKER, batch(1));
+    assert_eq!((run.sent.len(), run.fetches.last()), (1, Some(&(BROKER, Offset(0)))));
+}
+
+#[test]
+fn an_answer_that_comes_after_the_lane_has_turned_elsewhere_moves_nothing() {
+    let mut run = one_sent(unremembered(0));
+    run.looks_wait = true;
+    let leader = Leader { broker: BrokerId(2), epoch: LeaderEpoch(1), topic_id: None };
+    run.moved = Some(leader);
+    run.tell(1, Event::Leaders { side: Side::Destination, answer: Ok(vec![(orders(), leader)]) });
+    assert_eq!(run.looks, [], "what is under way has its answer first");
+    run.answered(2, ErrorCode::NONE, Some(0));
+    assert_eq!((run.looks.len(), run.position().destination_end), (1, Offset(0)));
+}
+
+#[test]
+fn what_was_seen_before_a_long_silence_is_looked_at_again_before_anything_is_sent() {
+    let mut stood_still = one_appended();
+    stood_still.looks_wait = true;
+    // What was read last is compared again, too.
+    for records in [batch(1), [batch(0), batch(1)].concat().into()] {
+        stood_still.give_at(20, BROKER, records);
+    }
+    stood_still.tell(20, Event::Timer);
+    assert_eq!((stood_still.sent.len(), stood_still.looks.len()), (1, 1));
+
+    let mut idle = one_appended();
+    idle.looks_wait = true;
+    let age_max = idle.engine.options.metadata_age_max.as_secs();
+    for after in (4..=age_max + 4).step_by(4) {
+        idle.tell(after, Event::Timer);
+    }
+    assert_eq!(idle.looks, [], "there was nothing to send");
+    for records in [batch(1), [batch(0), batch(1)].concat().into()] {
+        idle.give_at(age_max + 6, BROKER, records);
+    }
+    idle.tell(age_max + 6, Event::Timer);
+    assert_eq!((idle.sent.len(), idle.looks.len()), (1, 1));
+
+    let mut busy = one_appended();
+    busy.looks_wait = true;
+    busy.give_at(4, BROKER, batch(1));
+    assert_eq!((busy.sent.len(), busy.looks.len()), (2, 0));
+}
+
+#[test]
+fn a_leader_that_refuses_a_sequence_begun_anew_remembers_that_of_before() {
+    let mut position = first_checkpoint_for_tests();
+    (position.next_source, position.sequence_base, position.destination_end) = (Offset(10), 10, Offset(10));
+    position.segments.push(Segment {
+        source: Offset(0),
+        source_end: Offset(10),
+        destination: Offset(0),
+        count: 10,
+    });
+    // Before 2.5, brokers cannot be asked what they remember.
+    let unsupported = Evidence { producer: ProducerEvidence::Unsupported, ..shown(0, 10) };
+    let mut run = Run::of(StoredLane::Ours(position), true, (0, 30), unsupported);
+    run.tail = Tail::Ours(9);
+    run.give(BROKER, batch(10));
+    run.answered(1, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, None);
+    assert_eq!((run.position().sequence, run.position().sequence_base), (10, 0));
+    assert!(matches!(run.stored(), Some(StoredLane::Ours(stored)) if stored.sequence == 10));
+}
+
+#[test]
+fn where_the_source_was_cleaned_what_is_late_may_be_other_records_under_the_same_sequences() {
+    let sent = |source_compacted| {
+        let mut position = first_checkpoint_for_tests();
+        (position.next_source, position.sequence, position.destination_end) = (Offset(10), 10, Offset(10));
+        let stored = Some(StoredLane::Ours(position));
+        let mut run = Run::with(Options::new("flow"), stored, false, (0, 30), shown(9, 10));
+        let mut route = route_for_tests(orders(), orders());
+        route.rule.source_compacted = source_compacted;
+        run.route(1, route);
+        run.give(BROKER, batch(10));
+        run
+    };
+    assert_eq!(sent(false).sent.len(), 1, "the leader remembers, and would refuse it");
+    let mut waits = sent(true);
+    assert_eq!(waits.sent.len(), 0);
+    for after in (2..52).step_by(2) {
+        waits.tell(after, Event::Timer);
+        assert_eq!(waits.sent.len(), 0, "after {after} s");
+    }
+    for after in [52, 53, 54] {
+        waits.give_at(after, BROKER, batch(10));
+    }
+    assert_eq!(waits.sent.len(), 1);
+}
