@@ -30,6 +30,8 @@ struct Run {
     started: Instant,
     /// Since then, when something was last handed in.
     seconds: u64,
+    /// The wall clock at the start.
+    wall_ms: i64,
     source: (i64, i64),
     destination: Evidence,
     /// Who leads the copy, if another one.
@@ -104,6 +106,7 @@ impl Run {
             moved: None,
             saved: Vec::new(),
             seconds: 0,
+            wall_ms: 0,
             leader: LeaderEpoch(0),
             topic_ids: (None, None),
             by_id: true,
@@ -126,7 +129,8 @@ impl Run {
     /// Hands in `event`, `after` seconds from the start, and answers what is asked for.
     fn tell(&mut self, after: u64, event: Event) {
         self.seconds = after;
-        let now = Now { instant: self.started + Duration::from_secs(after), wall_ms: 1000 * after as i64 };
+        let wall_ms = self.wall_ms + 1000 * after as i64;
+        let now = Now { instant: self.started + Duration::from_secs(after), wall_ms };
         self.engine.handle(now, event);
         while let Some(action) = self.engine.poll_action() {
             if let Some(answer) = self.answer(action) {

@@ -116,6 +116,21 @@ fn what_was_seen_before_a_long_silence_is_looked_at_again_before_anything_is_sen
     idle.tell(age_max + 6, Event::Timer);
     assert_eq!((idle.sent.len(), idle.looks.len()), (1, 1));
 
+    // Another lane's look made a new connection, or the connection broke with nothing of this lane under way.
+    let mut reconnected = one_appended();
+    reconnected.looks_wait = true;
+    let connection = Some(ConnectionId(2));
+    reconnected.tell(1, Event::DestinationLooked { broker: BROKER, connection, lanes: Vec::new() });
+    reconnected.give(BROKER, batch(1));
+    let mut broken = one_appended();
+    broken.looks_wait = true;
+    broken.engine.connections.clear();
+    broken.give(BROKER, batch(1));
+    for mut run in [reconnected, broken] {
+        run.tell(2, Event::Timer);
+        assert_eq!((run.sent.len(), run.looks.len()), (1, 1));
+    }
+
     let mut busy = one_appended();
     busy.looks_wait = true;
     busy.give_at(4, BROKER, batch(1));
@@ -166,4 +181,55 @@ fn where_the_source_was_cleaned_what_is_late_may_be_other_records_under_the_same
         waits.give_at(after, BROKER, batch(10));
     }
     assert_eq!(waits.sent.len(), 1);
+}
+
+const TEN_DAYS_MS: i64 = 10 * 86_400_000;
+
+/// A lane that begins ten days after what [`batch`] gives was written: by then the destination may forget who wrote it.
+fn late(position: Checkpoint, stopped_cleanly: bool, destination: Evidence) -> Run {
+    let stored = Some(StoredLane::Ours(position));
+    let mut run = Run::with(Options::new("flow"), stored, stopped_cleanly, (0, 1000), destination);
+    run.wall_ms = TEN_DAYS_MS;
+    run.route(1, route_for_tests(orders(), orders()));
+    run
+}
+
+/// One record of the day.
+fn young(offset: i64) -> Bytes {
+    let mut batch = BatchBuilder::new(Codec::None).base_offset(Offset(offset)).leader_epoch(LeaderEpoch(0));
+    batch.append(TEN_DAYS_MS, None, Some(b"value"), &[]);
+    batch.build()
+}
+
+#[test]
+fn an_aged_record_and_what_follows_it_leave_one_by_one() {
+    let sent = |first: Bytes, next: [Bytes; 2]| {
+        let mut run = late(first_checkpoint_for_tests(), true, unremembered(0));
+        run.give(BROKER, first);
+        run.answered(1, ErrorCode::NONE, Some(0));
+        run.give(BROKER, next.concat().into());
+        let at_once = run.sent.len() - 1;
+        run.answered(1, ErrorCode::NONE, Some(1));
+        (at_once, run.sent.len() - 1)
+    };
+    assert_eq!(sent(young(0), [young(1), young(2)]), (2, 2));
+    assert_eq!(sent(batch(0), [young(1), young(2)]), (1, 2));
+    assert_eq!(sent(young(0), [batch(1), young(2)]), (1, 2));
+    assert_eq!(sent(young(0), [young(1), batch(2)]), (1, 2));
+}
+
+#[test]
+fn an_aged_record_waits_until_nothing_sent_before_can_arrive() {
+    let mut position = first_checkpoint_for_tests();
+    (position.next_source, position.sequence, position.destination_end) = (Offset(10), 10, Offset(10));
+    let mut run = late(position, false, shown(9, 10));
+    run.give(BROKER, batch(10));
+    for after in (2..52).step_by(2) {
+        run.tell(after, Event::Timer);
+        assert_eq!(run.sent.len(), 0, "after {after} s");
+    }
+    for after in [52, 53, 54] {
+        run.give_at(after, BROKER, batch(10));
+    }
+    assert_eq!(run.sent.len(), 1);
 }
