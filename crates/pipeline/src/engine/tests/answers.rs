@@ -183,6 +183,32 @@ fn where_the_source_was_cleaned_what_is_late_may_be_other_records_under_the_same
     assert_eq!(waits.sent.len(), 1);
 }
 
+#[test]
+fn a_stop_is_clean_where_the_outcome_of_all_that_was_sent_is_known() {
+    let is_clean = |error: ErrorCode, base_offset: Option<i64>| {
+        let mut run = one_sent(unremembered(0));
+        run.answered(1, error, base_offset);
+        run.tell(2, Event::Stop);
+        assert!(run.engine.is_stopped(), "everything that can be stored is");
+        let producer = run.saved.iter().rev().find_map(|stored| stored.producer.as_ref());
+        producer.is_some_and(|producer| producer.stopped_cleanly)
+    };
+    assert!(is_clean(ErrorCode::NONE, Some(0)));
+    assert!(is_clean(ErrorCode::NOT_LEADER_OR_FOLLOWER, None));
+    assert!(!is_clean(ErrorCode::REQUEST_TIMED_OUT, None));
+}
+
+#[test]
+fn nothing_is_sent_once_the_lease_is_over() {
+    let sent = |lease: u64| {
+        let mut run = one_appended();
+        run.tell(1, Event::Lease(run.started + Duration::from_secs(lease)));
+        run.give_at(4, BROKER, batch(1));
+        run.sent.len()
+    };
+    assert_eq!([sent(5), sent(4)], [2, 1]);
+}
+
 const TEN_DAYS_MS: i64 = 10 * 86_400_000;
 
 /// A lane that begins ten days after what [`batch`] gives was written: by then the destination may forget who wrote it.
