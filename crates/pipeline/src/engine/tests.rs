@@ -329,6 +329,29 @@ fn a_batch_that_was_read_already_is_of_the_leader_epoch_that_it_was_of() {
     assert_eq!(outcome(5, 1, 2), None);
 }
 
+/// What was sent is counted at the source. Where its leader changed since, it may hold others' records there, until the
+/// last of those that were sent has been compared.
+#[test]
+fn a_position_that_was_counted_across_a_change_of_leaders_is_stored_once_it_has_proven_right() {
+    let stored_after = |epoch: i32| {
+        let mut position = first_checkpoint_for_tests();
+        (position.next_source, position.sequence, position.destination_end) = (Offset(10), 10, Offset(10));
+        (position.source_leader_epoch, position.sent_leader_epoch) = (LeaderEpoch(0), LeaderEpoch(0));
+        let mut run = Run::of(StoredLane::Ours(position), false, (0, 30), shown(14, 15));
+        let mut sent =
+            BatchBuilder::new(Codec::None).base_offset(Offset(10)).leader_epoch(LeaderEpoch(epoch));
+        (0..5).for_each(|_| sent.append(0, None, Some(b"value"), &[]));
+        run.give(BROKER, sent.build());
+        let flush_interval = run.engine.options.flush_interval.as_secs();
+        for after in (4..=flush_interval + 4).step_by(4) {
+            run.tell(after, Event::Timer);
+        }
+        let Some(StoredLane::Ours(stored)) = run.stored() else { return None };
+        Some(stored.next_source.0)
+    };
+    assert_eq!((stored_after(0), stored_after(1).unwrap_or(10)), (Some(15), 10));
+}
+
 #[test]
 fn a_lane_does_not_wait_for_a_leader_that_has_moved() {
     let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
