@@ -324,8 +324,9 @@ fn a_topic_that_is_replaced_is_not_touched_before_routes_are_about_it() {
             topic_id: if side == Side::Source { ids.0 } else { ids.1 },
         };
         run.tell(2, Event::Leaders { side, answer: Ok(vec![(orders(), leader)]) });
-        run.give_at(3, BROKER, batch(10));
-        run.tell(4, Event::Timer);
+        for after in 3..8 {
+            run.give_at(after, BROKER, batch(10));
+        }
         assert_eq!((run.sent.len(), run.trouble()), (0, Some(Trouble::TopicReplaced(side))));
         run.destination = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
         run.route(2, route(ids));
