@@ -17,9 +17,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::buffers::BufferPool;
-use crate::handshake::greet;
+use crate::handshake::{Logins, greet};
 use crate::metadata::{self, Broker, Metadata, Wanted};
 use crate::opener::Tcp;
+use crate::refusals::Refusals;
+use crate::sasl::Credentials;
+use crate::tls::Tls;
 use crate::{Address, CallError, Connection, Opener, Options};
 
 /// Pauses before a call is tried again, when its connection could not be made or was lost: a broker that
@@ -42,6 +45,9 @@ struct Inner {
     options: Options,
     opener: Box<dyn Opener>,
     pool: BufferPool,
+    /// Who we are, if anyone wants to know.
+    credentials: Option<Arc<Credentials>>,
+    refusals: Arc<Refusals>,
     known: Mutex<Known>,
     shared: Mutex<HashMap<Arc<Address>, Arc<Slot>>>,
     /// Counted up, so that not everybody asks the same broker, nor again one that hangs or has not heard the news.
@@ -124,12 +130,20 @@ impl Cluster {
         Cluster::with_opener(options, Box::new(Tcp))
     }
 
-    /// The same, with another way to open connections than plain TCP.
+    /// The same, with another way to open connections than plain TCP. TLS, if it is wanted, is spoken over these.
     pub fn with_opener(options: Options, opener: Box<dyn Opener>) -> Cluster {
+        let opener: Box<dyn Opener> = match &options.security.tls {
+            Some(tls) => Box::new(Tls::new(tls.clone(), opener, options.connect_timeout)),
+            None => opener,
+        };
+        let credentials = options.security.sasl.clone();
+        let credentials = credentials.map(|sasl| Arc::new(Credentials::new(sasl, options.client_id.clone())));
         Cluster(Arc::new(Inner {
             options,
             opener,
             pool: BufferPool::default(),
+            credentials,
+            refusals: Arc::default(),
             known: Mutex::default(),
             shared: Mutex::default(),
             turn: AtomicUsize::new(0),
@@ -170,7 +184,8 @@ impl Cluster {
     ///
     /// # Errors
     /// [`CallError::UnknownBroker`] if the cluster does not list it; [`CallError::Connect`],
-    /// [`CallError::NotKafka`] or [`CallError::TimedOut`] if its address does not lead to it.
+    /// [`CallError::NotKafka`], [`CallError::Tls`] or [`CallError::TimedOut`] if its address does not lead to it;
+    /// [`CallError::Login`] if it does not let us in, or did not let us in elsewhere a moment ago.
     pub async fn connect(&self, broker: BrokerId) -> Result<Connection, CallError> {
         let address = self.address_of(broker).await?;
         self.open(&address).await
@@ -415,9 +430,14 @@ impl Cluster {
     }
 
     async fn open(&self, address: &Arc<Address>) -> Result<Connection, CallError> {
-        let Inner { options, opener, pool, .. } = &*self.0;
-        let greeted = greet(opener.as_ref(), address, options).await?;
-        Ok(Connection::start(greeted, Arc::clone(address), options, pool.clone()))
+        let Inner { options, opener, pool, credentials, refusals, .. } = &*self.0;
+        refusals.standing(address)?;
+        let began = Instant::now();
+        let logins = credentials.as_deref().map(|credentials| Logins { credentials, refusals });
+        let greeted = greet(opener.as_ref(), address, options, logins).await;
+        refusals.note_tls(address, greeted.as_ref().err(), began);
+        let identity = credentials.clone().map(|credentials| (credentials, Arc::clone(refusals)));
+        Ok(Connection::start(greeted?, Arc::clone(address), options, pool.clone(), identity))
     }
 
     /// The last metadata listed it.

@@ -9,6 +9,10 @@
 //! any other means that the two sides no longer agree, and ends the connection. So does a reply that is
 //! late, for those behind it could only be later. When a connection ends, everything pending fails at
 //! once, and each failure says whether the broker may have seen its request.
+//!
+//! Where a login lasts for a time only (KIP-368), the first request that comes near its end waits, with those behind it,
+//! until a new login was made in their stead: its requests stand in the same order as all others. The broker takes
+//! nothing else in between, and what was sent before is answered before.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -24,15 +28,24 @@ use protocol::{ApiKey, ApiVersions, DecodeError, EncodeError};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::warn;
 
 use crate::buffers::BufferPool;
 use crate::error::CloseCause;
-use crate::handshake::Greeted;
+use crate::handshake::{Greeted, fresh, share};
 use crate::inbound::Inbound;
+use crate::refusals::Refusals;
+use crate::sasl::{Ask, Credentials, Login, Next, renew_after};
 use crate::{Address, CallError, Options};
 
 /// The most slices that one write hands to the kernel, which takes 1024 at most.
 const SLICES_MAX: usize = 256;
+
+/// Correlation ids of logins that are made again: none that a request has.
+const LOGIN_IDS_FROM: i32 = i32::MIN;
+
+/// When a login that could not be begun is begun again: what it needs may be there by then.
+const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection to one broker. Clones are the same connection; it closes when all are gone and what was
 /// asked is answered, or by [`Connection::close`].
@@ -77,9 +90,21 @@ impl Connection {
         address: Arc<Address>,
         options: &Options,
         pool: BufferPool,
+        identity: Option<(Arc<Credentials>, Arc<Refusals>)>,
     ) -> Connection {
         let (sender, receiver) = mpsc::unbounded_channel();
         let ended = Arc::new(Ended::default());
+        let renewal = greeted.renew_at.zip(identity).map(|(due, (credentials, refusals))| {
+            Box::new(Renewal {
+                credentials,
+                refusals,
+                versions: greeted.versions.clone(),
+                timeout: options.request_timeout,
+                due: Some(due),
+                login: None,
+                held: VecDeque::new(),
+            })
+        });
         let driver = Driver {
             address: Arc::clone(&address),
             ended: Arc::clone(&ended),
@@ -90,6 +115,7 @@ impl Connection {
             queued_bytes: 0,
             written_bytes: 0,
             has_answered: false,
+            renewal,
         };
         tokio::spawn(driver.run(receiver));
         Connection(Arc::new(Inner {
@@ -201,7 +227,23 @@ struct Pending {
     first_byte: u64,
     deadline: Instant,
     after: Duration,
-    reply: oneshot::Sender<Result<Bytes, CallError>>,
+    /// `None`: a login of our own is told.
+    reply: Option<oneshot::Sender<Result<Bytes, CallError>>>,
+}
+
+/// A login that lasts for a time only, and the one that is to follow it.
+struct Renewal {
+    credentials: Arc<Credentials>,
+    refusals: Arc<Refusals>,
+    versions: ApiVersions,
+    /// For each of its requests.
+    timeout: Duration,
+    /// When it is time; never if the last login lasts as long as the connection.
+    due: Option<Instant>,
+    /// Under way, and when it began.
+    login: Option<(Login, Instant)>,
+    /// Requests that wait for it. Bounded by their callers, as all are.
+    held: VecDeque<Request>,
 }
 
 struct Driver {
@@ -218,6 +260,8 @@ struct Driver {
     written_bytes: u64,
     /// The broker has answered a request.
     has_answered: bool,
+    /// Boxed: most connections have none.
+    renewal: Option<Box<Renewal>>,
 }
 
 impl Driver {
@@ -229,6 +273,9 @@ impl Driver {
         // From here on callers find the queue closed, and the cause beside it.
         let _ = self.ended.cause.set(cause.clone());
         requests.close();
+        for request in self.renewal.take().into_iter().flat_map(|renewal| renewal.held) {
+            self.accept(request);
+        }
         while let Ok(request) = requests.try_recv() {
             self.accept(request);
         }
@@ -249,10 +296,10 @@ impl Driver {
                 () = ended.asked.notified() => return CloseCause::Here,
                 request = requests.recv(), if open => match request {
                     Some(request) => {
-                        self.accept(request);
+                        self.admit(request);
                         // Those that wait already go out in the same write.
                         while let Ok(request) = requests.try_recv() {
-                            self.accept(request);
+                            self.admit(request);
                         }
                     }
                     None => open = false,
@@ -271,6 +318,10 @@ impl Driver {
                     if let Some(late) = self.pending.iter().find(|pending| pending.deadline <= now) {
                         return CloseCause::EarlierTimedOut { api: late.api };
                     }
+                    // They wait for the login that is pending.
+                    if self.held().any(|deadline| deadline <= now) {
+                        return CloseCause::EarlierTimedOut { api: ApiKey::SaslAuthenticate };
+                    }
                 }
             }
         }
@@ -278,14 +329,82 @@ impl Driver {
 
     /// Sets the alarm to the nearest deadline, if it is not set to ring before.
     fn set(&self, alarm: Pin<&mut Sleep>) {
-        let Some(nearest) = self.pending.iter().map(|pending| pending.deadline).min() else { return };
+        let pending = self.pending.iter().map(|pending| pending.deadline);
+        let Some(nearest) = pending.chain(self.held()).min() else { return };
         if nearest < alarm.deadline() || alarm.is_elapsed() {
             alarm.reset(nearest);
         }
     }
 
+    /// When those that wait for a login want to be answered.
+    fn held(&self) -> impl Iterator<Item = Instant> {
+        self.renewal.iter().flat_map(|renewal| renewal.held.iter().map(|request| request.deadline))
+    }
+
+    /// Takes a request, unless a login is due first.
+    fn admit(&mut self, request: Request) {
+        let Some(renewal) = &mut self.renewal else { return self.accept(request) };
+        if renewal.login.is_none() {
+            let now = Instant::now();
+            if renewal.due.is_none_or(|due| now < due) {
+                return self.accept(request);
+            }
+            match renewal.begin(now) {
+                Some(ask) => {
+                    self.renewal.as_mut().expect("it was there").held.push_back(request);
+                    self.ask(ask);
+                }
+                None => self.accept(request),
+            }
+            return;
+        }
+        renewal.held.push_back(request);
+    }
+
+    /// A request of a login, which is answered to us.
+    fn ask(&mut self, ask: Ask) {
+        let Ask { api, correlation_id, frame } = ask;
+        let after = self.renewal.as_ref().map_or(Duration::ZERO, |renewal| renewal.timeout);
+        self.queue(api, correlation_id, vec![frame], (Instant::now() + after, after), None);
+    }
+
+    /// What an answer to [`Driver::ask`] leads to.
+    fn log_in(&mut self, frame: Bytes) -> Result<(), CloseCause> {
+        let renewal = self.renewal.as_mut().expect("it asked");
+        let (login, began) = renewal.login.as_mut().expect("it is under way until it is answered");
+        match login.answered(frame) {
+            Ok(Next::Ask(ask)) => self.ask(ask),
+            Ok(Next::Done { lifetime }) => {
+                renewal.due = lifetime.map(|lifetime| Instant::now() + renew_after(lifetime, share()));
+                renewal.login = None;
+                renewal.refusals.passed();
+                for request in std::mem::take(&mut renewal.held) {
+                    self.accept(request);
+                }
+            }
+            Err(what) => {
+                let (mechanism, began) = (login.mechanism(), *began);
+                let address = Arc::clone(&self.address);
+                renewal.refusals.refused(&CallError::Login { address, mechanism, what: what.clone() }, began);
+                return Err(CloseCause::Login { mechanism, what });
+            }
+        }
+        Ok(())
+    }
+
     fn accept(&mut self, request: Request) {
         let Request { api, correlation_id, slices, deadline, after, reply } = request;
+        self.queue(api, correlation_id, slices, (deadline, after), Some(reply));
+    }
+
+    fn queue(
+        &mut self,
+        api: ApiKey,
+        correlation_id: i32,
+        slices: Vec<Bytes>,
+        (deadline, after): (Instant, Duration),
+        reply: Option<oneshot::Sender<Result<Bytes, CallError>>>,
+    ) {
         self.pending.push_back(Pending {
             api,
             correlation_id,
@@ -319,8 +438,11 @@ impl Driver {
                 // One that was not written whole cannot have an answer.
                 Some(front) if got == Some(front.correlation_id) => {
                     self.has_answered = true;
-                    // A caller that has gone does not want it any more.
-                    let _ = front.reply.send(Ok(frame));
+                    match front.reply {
+                        // A caller that has gone does not want it any more.
+                        Some(reply) => drop(reply.send(Ok(frame))),
+                        None => self.log_in(frame)?,
+                    }
                 }
                 front => {
                     let expected = front.as_ref().map(|front| front.correlation_id);
@@ -338,6 +460,7 @@ impl Driver {
     fn fail_all(&mut self, cause: &CloseCause) {
         let now = Instant::now();
         for pending in self.pending.drain(..) {
+            let Some(reply) = pending.reply else { continue };
             let maybe_written = pending.first_byte < self.written_bytes;
             let (api, address) = (pending.api, Arc::clone(&self.address));
             let error = if pending.deadline <= now {
@@ -345,7 +468,27 @@ impl Driver {
             } else {
                 CallError::Closed { api, address, maybe_written, source: cause.clone() }
             };
-            let _ = pending.reply.send(Err(error));
+            let _ = reply.send(Err(error));
+        }
+    }
+}
+
+impl Renewal {
+    /// The first request of a new login, if there is all that it needs. The old one may still do for a while.
+    fn begin(&mut self, now: Instant) -> Option<Ask> {
+        match self.credentials.login(&self.versions, LOGIN_IDS_FROM, fresh()) {
+            Ok(Some(mut login)) => {
+                let ask = login.begin();
+                self.login = Some((login, now));
+                Some(ask)
+            }
+            // Who knew logins when the connection was made knows them now.
+            Ok(None) => None,
+            Err(error) => {
+                warn!(%error, "a login cannot be made again, going on with the last");
+                self.due = Some(now + BEGIN_AGAIN_AFTER);
+                None
+            }
         }
     }
 }

@@ -35,6 +35,28 @@ pub enum CallError {
         /// What it did instead.
         what: String,
     },
+    /// Connections cannot be secured as they are told to be; nothing was sent.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// No TLS came about with whoever listens there.
+    #[error("no TLS with {address}{}: {what}", address.origin())]
+    Tls {
+        /// Where.
+        address: Arc<Address>,
+        /// Why, and what to do about it.
+        what: String,
+    },
+    /// The broker does not let us in, or does not prove who it is in turn. Not tried again for a while, whoever asks:
+    /// accounts get locked.
+    #[error("{address} refuses the login by {mechanism}: {what}")]
+    Login {
+        /// Who refused.
+        address: Arc<Address>,
+        /// The SASL mechanism.
+        mechanism: &'static str,
+        /// Why, and what to do about it.
+        what: String,
+    },
     /// None of the addresses we have led to a broker.
     #[error("no broker of cluster `{cluster}` can be reached: {}", list(attempts))]
     Unreachable {
@@ -126,6 +148,30 @@ pub enum CallError {
     },
 }
 
+/// Why connections cannot be secured as [`crate::Security`] says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecurityError {
+    /// A store of certificates or keys that cannot be used.
+    #[error("{store}: {what}")]
+    Store {
+        /// Which, and where it is.
+        store: String,
+        /// What is wrong with it, and what to do about it.
+        what: String,
+    },
+    /// Versions or cipher suites of TLS that make no connection.
+    #[error("{0}")]
+    Choice(String),
+    /// What a login needs cannot be had.
+    #[error("{mechanism}: {what}")]
+    Credentials {
+        /// The SASL mechanism.
+        mechanism: &'static str,
+        /// What is missing or wrong.
+        what: String,
+    },
+}
+
 /// What ended a connection.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CloseCause {
@@ -166,6 +212,14 @@ pub enum CloseCause {
         /// The earlier request.
         api: ApiKey,
     },
+    /// The login was to be renewed, and was not.
+    #[error("the login by {mechanism} cannot be renewed: {what}")]
+    Login {
+        /// The SASL mechanism.
+        mechanism: &'static str,
+        /// Why.
+        what: String,
+    },
 }
 
 fn list(attempts: &[CallError]) -> String {
@@ -200,6 +254,9 @@ impl CallError {
             CallError::Address { .. }
             | CallError::Connect { .. }
             | CallError::NotKafka { .. }
+            | CallError::Security(_)
+            | CallError::Tls { .. }
+            | CallError::Login { .. }
             | CallError::Unreachable { .. }
             | CallError::UnknownBroker { .. }
             | CallError::NoController { .. }

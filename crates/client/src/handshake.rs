@@ -1,32 +1,49 @@
-//! Opens a connection and finds out who answers.
+//! Opens a connection, finds out who answers, and says who we are.
 //!
 //! ```text
-//! open ── ApiVersions v3 ──┬─ its versions ───────────────────▶ connection
-//!   ▲                      ├─ "not that version" ── v0…v2 ────▶ connection
+//! open ── ApiVersions v3 ──┬─ its versions ─────────────────┬── login, if any ──▶ connection
+//!   ▲                      ├─ "not that version" ── v0…v2 ──┘
 //!   └──── v0 from now on ──┴─ closed without a word
 //! ```
 //! Some services close the connection on a version they do not know, so a close is answered with one more
 //! try. What answers otherwise is no Kafka broker, and is named as far as it shows.
 
+use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use protocol::{ApiKey, ApiVersions, ApiVersionsAnswer, supported};
+use protocol::{ApiKey, ApiVersions, ApiVersionsAnswer, Peer, supported};
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::buffers::BufferPool;
 use crate::error::CloseCause;
 use crate::inbound::Inbound;
-use crate::{Address, CallError, Opener, Options, OutOfFiles, Stream};
+use crate::refusals::Refusals;
+use crate::sasl::{Credentials, Fresh, Next, renew_after};
+use crate::tls::TlsFailed;
+use crate::{Address, CallError, Opener, Options, OutOfFiles, SecurityError, Stream};
 
-/// The largest answer to ApiVersions taken from a peer that has not shown that it is Kafka.
+/// The largest answer taken from a peer that has not shown that it is Kafka, or does not know us yet.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// An open connection to a broker whose versions are known.
+/// An open connection to a broker whose versions are known, and that knows us if it wants to.
 pub(crate) struct Greeted {
     pub(crate) stream: Stream,
     pub(crate) versions: ApiVersions,
+    /// When to log in again.
+    pub(crate) renew_at: Option<Instant>,
+}
+
+/// Who we are, and whether it was believed lately.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Logins<'a> {
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) refusals: &'a Refusals,
 }
 
 /// Opens a connection to `address` within [`Options::connect_timeout`].
@@ -34,23 +51,26 @@ pub(crate) async fn greet(
     opener: &dyn Opener,
     address: &Arc<Address>,
     options: &Options,
+    logins: Option<Logins<'_>>,
 ) -> Result<Greeted, CallError> {
-    let mut reached = false;
-    match timeout(options.connect_timeout, attempt(opener, address, options, &mut reached)).await {
+    let mut reached = None;
+    match timeout(options.connect_timeout, attempt(opener, address, options, logins, &mut reached)).await {
         Ok(result) => result,
-        // Whoever listens there took the connection and says nothing. The caller's own request was not sent.
-        Err(_) if reached => Err(CallError::TimedOut {
-            api: ApiKey::ApiVersions,
-            address: Arc::clone(address),
-            after: options.connect_timeout,
-            maybe_written: false,
-        }),
-        Err(_) => Err(CallError::Connect {
-            address: Arc::clone(address),
-            source: Arc::new(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("no connection within {:.1} s", options.connect_timeout.as_secs_f64()),
-            )),
+        Err(_) => Err(match reached {
+            // Whoever listens there took the connection and says nothing. The caller's own request was not sent.
+            Some(api) => CallError::TimedOut {
+                api,
+                address: Arc::clone(address),
+                after: options.connect_timeout,
+                maybe_written: false,
+            },
+            None => CallError::Connect {
+                address: Arc::clone(address),
+                source: Arc::new(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("no connection within {:.1} s", options.connect_timeout.as_secs_f64()),
+                )),
+            },
         }),
     }
 }
@@ -59,26 +79,131 @@ async fn attempt(
     opener: &dyn Opener,
     address: &Arc<Address>,
     options: &Options,
-    reached: &mut bool,
+    logins: Option<Logins<'_>>,
+    reached: &mut Option<ApiKey>,
 ) -> Result<Greeted, CallError> {
     let newest = *supported(ApiKey::ApiVersions).end();
     for version in [newest, 0] {
         let opened = opener.open(Arc::clone(address)).await;
-        let stream = opened.map_err(|source| CallError::Connect {
-            address: Arc::clone(address),
-            source: Arc::new(OutOfFiles::named(source)),
-        })?;
-        *reached = true;
+        let stream = opened.map_err(|source| not_opened(address, source))?;
+        *reached = Some(ApiKey::ApiVersions);
         match ask(stream, address, options, version).await {
-            Ok(greeted) => return Ok(greeted),
+            Ok(mut greeted) => {
+                if let Some(logins) = logins {
+                    log_in(&mut greeted, address, logins, reached).await?;
+                }
+                return Ok(greeted);
+            }
             Err(Failed::Closed) => {}
             Err(Failed::For(error)) => return Err(error),
         }
     }
     Err(CallError::NotKafka {
         address: Arc::clone(address),
-        what: "it closes the connection without an answer, as a TLS listener or ZooKeeper may do".to_owned(),
+        what: if options.security.tls.is_some() {
+            "it closes the connection without an answer, though it speaks TLS"
+        } else {
+            "it closes the connection without an answer, as a TLS listener or ZooKeeper may do"
+        }
+        .to_owned(),
     })
+}
+
+/// Why there is no stream: openers that do more than connect say it in their own words.
+fn not_opened(address: &Arc<Address>, source: io::Error) -> CallError {
+    let address = Arc::clone(address);
+    if let Some(failed) = TlsFailed::of(&source) {
+        return CallError::Tls { address, what: failed.what.clone() };
+    }
+    match source.downcast::<SecurityError>() {
+        Ok(error) => CallError::Security(error),
+        Err(source) => CallError::Connect { address, source: Arc::new(OutOfFiles::named(source)) },
+    }
+}
+
+/// Says who we are.
+async fn log_in(
+    greeted: &mut Greeted,
+    address: &Arc<Address>,
+    Logins { credentials, refusals }: Logins<'_>,
+    reached: &mut Option<ApiKey>,
+) -> Result<(), CallError> {
+    *reached = Some(ApiKey::SaslHandshake);
+    let _turn = refusals.turn().await?;
+    let began = Instant::now();
+    // ApiVersions had the first two numbers.
+    let login = credentials.login(&greeted.versions, 2, fresh())?;
+    let mut login = login.ok_or_else(|| CallError::Unsupported {
+        api: ApiKey::SaslAuthenticate,
+        address: Arc::clone(address),
+        needs: "a listener for SASL of Kafka 1.0 or newer",
+    })?;
+    let mut inbound = Inbound::new(BufferPool::default(), ANSWER_BYTES_MAX);
+    let mut ask = login.begin();
+    loop {
+        *reached = Some(ask.api);
+        let closed = |source| closed(address, ask.api, source);
+        let written = async {
+            greeted.stream.writer.write_all(&ask.frame).await?;
+            greeted.stream.writer.flush().await
+        };
+        written.await.map_err(|error| closed(CloseCause::Io(error.into())))?;
+        let frame = next_frame(&mut inbound, &mut greeted.stream).await.map_err(closed)?;
+        let answered = if protocol::correlation_id(&frame) == Some(ask.correlation_id) {
+            login.answered(frame)
+        } else {
+            Err("its answer has another request's number".to_owned())
+        };
+        match answered {
+            Ok(Next::Ask(next)) => ask = next,
+            Ok(Next::Done { lifetime }) => {
+                refusals.passed();
+                greeted.renew_at = lifetime.map(|lifetime| Instant::now() + renew_after(lifetime, share()));
+                return Ok(());
+            }
+            Err(what) => {
+                let mechanism = login.mechanism();
+                let error = CallError::Login { address: Arc::clone(address), mechanism, what };
+                refusals.refused(&error, began);
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// A connection that ends while it is made. The caller's own request was not sent.
+fn closed(address: &Arc<Address>, api: ApiKey, source: CloseCause) -> CallError {
+    let address = Arc::clone(address);
+    match &source {
+        CloseCause::Io(error) => match TlsFailed::of(error) {
+            Some(failed) => CallError::Tls { address, what: failed.what.clone() },
+            None => CallError::Closed { api, address, maybe_written: false, source },
+        },
+        _ => CallError::Closed { api, address, maybe_written: false, source },
+    }
+}
+
+/// What a new login does not share with others.
+pub(crate) fn fresh() -> Fresh {
+    let mut random = [0; 18];
+    fill(&mut random);
+    #[expect(clippy::disallowed_methods, reason = "tokens end by the wall clock")]
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Fresh {
+        nonce: URL_SAFE_NO_PAD.encode(random),
+        now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Any number, so that not everybody does a thing at once.
+pub(crate) fn share() -> u8 {
+    let mut random = [0; 1];
+    fill(&mut random);
+    random[0]
+}
+
+fn fill(random: &mut [u8]) {
+    SystemRandom::new().fill(random).expect("the system has random numbers for whoever could connect");
 }
 
 enum Failed {
@@ -103,11 +228,14 @@ async fn ask(
             stream.writer.write_all(&request).await?;
             stream.writer.flush().await
         };
-        if written.await.is_err() {
-            return Err(Failed::Closed);
-        }
+        // What the peer said before it closed is still to be read, and tells more than that it closed.
+        let is_written = written.await.is_ok();
         let frame = match next_frame(&mut inbound, &mut stream).await {
-            Ok(frame) => frame,
+            Ok(frame) if is_written => frame,
+            Ok(_) => return Err(Failed::Closed),
+            Err(CloseCause::Io(error)) if TlsFailed::of(&error).is_some() => {
+                return Err(Failed::For(closed(address, ApiKey::ApiVersions, CloseCause::Io(error))));
+            }
             Err(CloseCause::ByPeer | CloseCause::Io(_)) => return Err(Failed::Closed),
             Err(cause) => return Err(not_kafka(what_it_is(&cause, inbound.staged()))),
         };
@@ -115,7 +243,9 @@ async fn ask(
             return Err(not_kafka("its answer has another request's number".to_owned()));
         }
         match ApiVersions::read_answer(version, frame) {
-            Ok(ApiVersionsAnswer::Versions(versions)) => return Ok(Greeted { stream, versions }),
+            Ok(ApiVersionsAnswer::Versions(versions)) => {
+                return Ok(Greeted { stream, versions, renew_at: None });
+            }
             Ok(ApiVersionsAnswer::AskAgain { version: lower }) => version = lower,
             Ok(ApiVersionsAnswer::Refused(error)) => {
                 return Err(Failed::For(CallError::Refused {
@@ -142,6 +272,7 @@ async fn next_frame(inbound: &mut Inbound, stream: &mut Stream) -> Result<Bytes,
 
 fn what_it_is(cause: &CloseCause, first_bytes: &[u8]) -> String {
     match protocol::looks_like(first_bytes) {
+        Some(Peer::Tls) => "it is a TLS listener; set a security protocol with SSL".to_owned(),
         Some(peer) => format!("it is {peer}"),
         None => format!("{cause}"),
     }

@@ -9,7 +9,7 @@
 //! Cluster ── pool of shared connections ──┐
 //!    │                                    ├── Connection ── one task owning the socket
 //!    └────── connect(broker) ─────────────┘        │
-//!                                        handshake, then frames out and in
+//!                                  TLS, versions, login, then frames out and in
 //! ```
 
 mod address;
@@ -26,7 +26,11 @@ mod opener;
 mod options;
 mod out_of_files;
 mod produce;
+mod refusals;
 mod retry;
+mod sasl;
+mod security;
+mod tls;
 
 pub use address::Address;
 pub use calls::{
@@ -34,7 +38,7 @@ pub use calls::{
 };
 pub use cluster::Cluster;
 pub use connection::Connection;
-pub use error::{CallError, CloseCause};
+pub use error::{CallError, CloseCause, SecurityError};
 pub use fetch::{FetchOptions, FetchReply, Fetcher, fetch_tells_divergence, fetches_by_topic_id};
 pub use metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata, Wanted};
 pub use opener::{Opener, Stream};
@@ -44,3 +48,7 @@ pub use protocol::fetch::{FetchPartition, Fetched};
 pub use protocol::produce::{ProduceBatch, ProduceReply, Produced};
 pub use protocol::{ApiKey, ApiVersions, ErrorCode};
 pub use retry::{Class, classify};
+pub use security::{
+    Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, StoreKind, StoreSource, TlsOptions,
+    TlsProtocol, TokenSource, Trust, UnsecuredToken,
+};

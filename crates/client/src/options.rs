@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use model::ClusterName;
 
+use crate::Security;
+
 /// How to reach one cluster, and how long to wait for it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -19,11 +21,13 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// The largest frame taken from a broker, in bytes. A larger one ends the connection, unread.
     pub frame_bytes_max: usize,
+    /// How its connections are secured.
+    pub security: Security,
 }
 
 impl Options {
     /// The usual waits: 40 s a request (as Kafka's own worker), 10 s a connection, frames of up to 128 MiB
-    /// (a broker sends at most `fetch.max.bytes`, 55 MiB, and one oversized batch).
+    /// (a broker sends at most `fetch.max.bytes`, 55 MiB, and one oversized batch); plaintext, as nobody.
     pub fn new(name: impl Into<ClusterName>, bootstrap: Vec<String>) -> Options {
         Options {
             name: name.into(),
@@ -32,6 +36,7 @@ impl Options {
             request_timeout: Duration::from_secs(40),
             connect_timeout: Duration::from_secs(10),
             frame_bytes_max: 128 << 20,
+            security: Security::default(),
         }
     }
 }

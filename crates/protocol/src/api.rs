@@ -32,6 +32,9 @@ pub fn supported(api: ApiKey) -> RangeInclusive<i16> {
         // From 8 one request asks for several groups.
         ApiKey::OffsetFetch => 2..=7,
         ApiKey::OffsetCommit => 2..=8,
+        // After version 0 the mechanism's bytes come bare, not as requests.
+        ApiKey::SaslHandshake => 1..=1,
+        ApiKey::SaslAuthenticate => 0..=2,
         #[expect(clippy::reversed_empty_ranges, reason = "the empty range says that we never send it")]
         _ => 1..=0,
     }

@@ -162,6 +162,11 @@ const OFFSET_COMMIT: &[Field] = &[
     always(Structures(&[always(Text), always(Structures(&[always(INT32), always(INT16)]))])),
 ];
 
+// Its texts are an array of their own, and have no tags in a version without any.
+const SASL_HANDSHAKE: &[Field] = &[always(INT16), always(Structures(&[always(Text)]))];
+
+const SASL_AUTHENTICATE: &[Field] = &[always(INT16), always(Text), always(Numbers(1)), since(1, INT64)];
+
 /// The outline of `api`'s response, in the versions that [`crate::supported`] names.
 fn outline(api: ApiKey) -> Option<&'static [Field]> {
     Some(match api {
@@ -177,6 +182,8 @@ fn outline(api: ApiKey) -> Option<&'static [Field]> {
         ApiKey::FindCoordinator => FIND_COORDINATOR,
         ApiKey::OffsetFetch => OFFSET_FETCH,
         ApiKey::OffsetCommit => OFFSET_COMMIT,
+        ApiKey::SaslHandshake => SASL_HANDSHAKE,
+        ApiKey::SaslAuthenticate => SASL_AUTHENTICATE,
         _ => return None,
     })
 }
@@ -412,6 +419,21 @@ mod tests {
                 .with_name(text("t").into())
                 .with_partitions(vec![commit::OffsetCommitResponsePartition::default()]);
             OffsetCommitResponse::default().with_topics(vec![topic])
+        });
+    }
+
+    #[test]
+    fn logins_pass_whole_and_only_whole() {
+        check_all(ApiKey::SaslHandshake, |_| {
+            SaslHandshakeResponse::default()
+                .with_error_code(33)
+                .with_mechanisms(vec![text("PLAIN"), text("SCRAM-SHA-256")])
+        });
+        check_all(ApiKey::SaslAuthenticate, |version| {
+            let response = SaslAuthenticateResponse::default()
+                .with_error_message(Some(text("no")))
+                .with_auth_bytes(Bytes::from_static(b"challenge"));
+            if version >= 1 { response.with_session_lifetime_ms(5000) } else { response }
         });
     }
 

@@ -85,7 +85,7 @@ async fn plan_one(reached: &[(&Connector, Reached)], index: usize) -> Result<Pla
     let mut options = connector.control.clone();
     options.others = others(reached, index);
     let plan = plan_once(&clusters.source, &clusters.destination, &options).await;
-    plan.map_err(|source| RunError::Unobserved { connector: connector.name.clone(), source })
+    plan.map_err(|error| RunError::Unobserved { connector: connector.name.clone(), source: Box::new(error) })
 }
 
 /// All plans as one JSON document: `{"paralog":1,"pending":…,"connectors":[{"connector":…,…},…]}`.

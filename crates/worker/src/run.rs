@@ -54,7 +54,7 @@ pub enum RunError {
         connector: String,
         /// Why.
         #[source]
-        source: ObserveError,
+        source: Box<ObserveError>,
     },
     /// A connector's data plane did not come up. Nothing was copied.
     #[error("cannot start connector `{connector}`")]

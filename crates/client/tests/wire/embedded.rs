@@ -18,7 +18,7 @@ use record_batch::{BatchBuilder, Codec, Entry, ProducerStamp, records, split};
 use tokio::time::Instant;
 
 const PROFILES: [Profile; 4] = [Profile::V1_1, Profile::V2_8, Profile::V3_9, Profile::V4_3];
-const NOW_MS: i64 = 1_790_000_000_000;
+pub(crate) const NOW_MS: i64 = 1_790_000_000_000;
 const HEADER_BYTES: usize = 61;
 
 /// Opens connections to a cluster in memory.
@@ -35,12 +35,12 @@ impl Opener for InMemory {
     }
 }
 
-async fn kafka(brokers: usize, profile: Profile) -> embedded_kafka::Cluster {
+pub(crate) async fn kafka(brokers: usize, profile: Profile) -> embedded_kafka::Cluster {
     let config = Config { start_ms: Some(NOW_MS), ..Config::new(brokers, profile) };
     embedded_kafka::Cluster::start(config.in_memory()).await.unwrap()
 }
 
-fn with(options: Options, kafka: &embedded_kafka::Cluster) -> Cluster {
+pub(crate) fn with(options: Options, kafka: &embedded_kafka::Cluster) -> Cluster {
     Cluster::with_opener(options, Box::new(InMemory(kafka.clone())))
 }
 
@@ -48,7 +48,7 @@ fn client(kafka: &embedded_kafka::Cluster) -> Cluster {
     with(Options::new("test", kafka.bootstrap()), kafka)
 }
 
-fn leader(kafka: &embedded_kafka::Cluster, partition: i32) -> BrokerId {
+pub(crate) fn leader(kafka: &embedded_kafka::Cluster, partition: i32) -> BrokerId {
     BrokerId(kafka.leader("t", partition).unwrap())
 }
 

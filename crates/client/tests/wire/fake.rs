@@ -13,7 +13,7 @@ use protocol::messages::metadata_response::MetadataResponseBroker;
 use protocol::messages::{ApiVersionsResponse, MetadataResponse};
 use protocol::server::{Request, RequestKind, decode_request, encode_response};
 use protocol::{Encodable, StrBytes};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 
 /// What the peer does about a request.
 #[derive(Debug)]
@@ -71,7 +71,11 @@ pub(crate) fn peer(answer: impl FnMut(Request) -> Say + Send + 'static) -> u16 {
     })
 }
 
-async fn serve<F: FnMut(Request) -> Say>(mut stream: DuplexStream, answer: Arc<Mutex<F>>) {
+/// Answers what is asked on `stream`, as `answer` says, until it ends.
+pub(crate) async fn serve<F: FnMut(Request) -> Say>(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Arc<Mutex<F>>,
+) {
     while let Ok(length) = stream.read_i32().await {
         let mut frame = vec![0; length as usize];
         if stream.read_exact(&mut frame).await.is_err() {

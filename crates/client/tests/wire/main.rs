@@ -6,7 +6,10 @@
 
 mod cluster;
 mod connection;
+mod cost;
 mod embedded;
 mod fake;
 mod not_kafka;
+mod sasl;
 mod sockets;
+mod tls;

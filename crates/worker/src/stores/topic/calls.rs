@@ -380,6 +380,15 @@ impl Topic {
             CallError::Refused { error, message, api, .. } => {
                 self.refused(&format!("{api:?}"), *error, message.as_deref())
             }
+            // It may be that the other side's, or our, certificates or passwords are just being changed.
+            CallError::Security(_) | CallError::Tls { .. } | CallError::Login { .. } => Fault::Passing(what),
+            CallError::Unreachable { attempts, .. }
+                if attempts
+                    .iter()
+                    .any(|attempt| matches!(attempt, CallError::Tls { .. } | CallError::Login { .. })) =>
+            {
+                Fault::Passing(format!("{what}; see the worker's `security.protocol`, `ssl.*` and `sasl.*`"))
+            }
             CallError::Unreachable { .. } | CallError::Connect { .. } | CallError::NotKafka { .. } => {
                 let bootstrap = self.settings.cluster.bootstrap.join(",");
                 Fault::Passing(format!(

@@ -1,0 +1,384 @@
+//! Saying who we are: one login, as requests and answers without their socket.
+//!
+//! ```text
+//! SaslHandshake (mechanism) ──▶ SaslAuthenticate, step by step ──▶ done, for so long
+//! ```
+//! Before the time is over a login is made again on the same connection (KIP-368), by the same steps.
+//!
+//! Source: Kafka's SaslClientAuthenticator; KIP-43, KIP-152, KIP-368.
+
+mod oauth;
+mod plain;
+mod scram;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::messages::{
+    SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+};
+use protocol::{ApiKey, ApiVersions, ErrorCode, StrBytes};
+
+use crate::{Mechanism, SaslOptions, SecurityError};
+use oauth::Oauth;
+use scram::{Kept, Scram, printable};
+
+/// Who we are on one cluster, for all its connections.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    options: SaslOptions,
+    client_id: String,
+    kept: Kept,
+}
+
+/// What no login has in common with another.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    /// Random, printable, without a comma.
+    pub(crate) nonce: String,
+    /// The wall clock, in milliseconds since 1970.
+    pub(crate) now_ms: u64,
+}
+
+/// The client's side of one login. It holds secrets, so that it does not print.
+pub(crate) struct Login {
+    mechanism: &'static str,
+    whose: String,
+    client_id: String,
+    handshake_version: i16,
+    version: i16,
+    exchange: Exchange,
+    first: Vec<u8>,
+    correlation_id: i32,
+    awaited: ApiKey,
+}
+
+enum Exchange {
+    Plain,
+    Scram(Scram),
+    Oauth(Oauth),
+}
+
+/// A request of a login.
+pub(crate) struct Ask {
+    pub(crate) api: ApiKey,
+    pub(crate) correlation_id: i32,
+    /// All of it.
+    pub(crate) frame: Bytes,
+}
+
+/// What comes of an answer.
+pub(crate) enum Next {
+    Ask(Ask),
+    /// We are in, for as long as that, or as the connection.
+    Done {
+        lifetime: Option<Duration>,
+    },
+}
+
+/// What comes of a mechanism's step.
+enum Step {
+    Say(Vec<u8>),
+    Done,
+}
+
+/// Why a mechanism gives up.
+#[derive(Debug)]
+enum Fault {
+    /// The broker does not let us in.
+    Refused(String),
+    /// The broker is not to be believed.
+    Untrusted(String),
+}
+
+impl fmt::Debug for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Next::Ask(ask) => write!(f, "Ask({:?}, [hidden])", ask.api),
+            Next::Done { lifetime } => write!(f, "Done({lifetime:?})"),
+        }
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Say(_) => "Say([hidden])",
+            Step::Done => "Done",
+        })
+    }
+}
+
+impl Fault {
+    fn unexpected(what: &str) -> Fault {
+        Fault::Untrusted(format!("it gives {what}"))
+    }
+}
+
+impl Credentials {
+    pub(crate) fn new(options: SaslOptions, client_id: String) -> Credentials {
+        Credentials { options, client_id, kept: Kept::default() }
+    }
+
+    /// As brokers call it.
+    pub(crate) fn mechanism(&self) -> &'static str {
+        self.options.mechanism.name()
+    }
+
+    /// A login with a broker that speaks these `versions`, whose requests are numbered from `correlation_id` on; `None`
+    /// if it knows no logins. Reads a token's file, if there is one.
+    pub(crate) fn login(
+        &self,
+        versions: &ApiVersions,
+        correlation_id: i32,
+        fresh: Fresh,
+    ) -> Result<Option<Login>, SecurityError> {
+        let (exchange, first) = self.exchange(fresh)?;
+        let handshake = versions.negotiate(ApiKey::SaslHandshake);
+        let Some((handshake_version, version)) = handshake.zip(versions.negotiate(ApiKey::SaslAuthenticate))
+        else {
+            return Ok(None);
+        };
+        let whose = match &self.options.mechanism {
+            Mechanism::Plain { username, .. } | Mechanism::Scram { username, token: false, .. } => {
+                format!("check the user `{username}` and its password")
+            }
+            Mechanism::Scram { username, .. } => {
+                format!("check the delegation token `{username}`: has it expired?")
+            }
+            Mechanism::OauthBearer { .. } => {
+                "check who issued the token, whether it has expired, and the clocks of both sides".to_owned()
+            }
+        };
+        Ok(Some(Login {
+            mechanism: self.mechanism(),
+            whose,
+            client_id: self.client_id.clone(),
+            handshake_version,
+            version,
+            exchange,
+            first,
+            correlation_id,
+            awaited: ApiKey::SaslHandshake,
+        }))
+    }
+
+    /// Whether there is all that a login needs.
+    pub(crate) fn check(&self, fresh: Fresh) -> Result<(), SecurityError> {
+        self.exchange(fresh).map(drop)
+    }
+
+    fn exchange(&self, fresh: Fresh) -> Result<(Exchange, Vec<u8>), SecurityError> {
+        let made = match &self.options.mechanism {
+            Mechanism::Plain { username, password } => {
+                plain::message(username, password).map(|message| (Exchange::Plain, message))
+            }
+            Mechanism::Scram { hash, username, password, token } => {
+                Scram::new(*hash, username, password, *token, fresh.nonce, self.kept.clone())
+                    .map(|scram| (scram.first(), scram))
+                    .map(|(message, scram)| (Exchange::Scram(scram), message))
+            }
+            Mechanism::OauthBearer { token, extensions } => oauth::message(token, extensions, fresh.now_ms)
+                .map(|message| (Exchange::Oauth(Oauth::default()), message)),
+        };
+        made.map_err(|what| SecurityError::Credentials { mechanism: self.mechanism(), what })
+    }
+}
+
+impl Login {
+    pub(crate) fn mechanism(&self) -> &'static str {
+        self.mechanism
+    }
+
+    /// What is to be sent first.
+    pub(crate) fn begin(&mut self) -> Ask {
+        let mechanism = StrBytes::from_static_str(self.mechanism);
+        let body = SaslHandshakeRequest::default().with_mechanism(mechanism);
+        self.ask(ApiKey::SaslHandshake, self.handshake_version, &body)
+    }
+
+    /// What an answer, correlation id included, leads to, or why we are not in.
+    pub(crate) fn answered(&mut self, frame: Bytes) -> Result<Next, String> {
+        match self.awaited {
+            ApiKey::SaslHandshake => self.chosen(frame),
+            _ => self.stepped(frame),
+        }
+    }
+
+    fn chosen(&mut self, frame: Bytes) -> Result<Next, String> {
+        let answer: SaslHandshakeResponse =
+            protocol::decode_response(ApiKey::SaslHandshake, self.handshake_version, frame)
+                .map_err(|error| format!("its answer to SaslHandshake cannot be read: {error}"))?;
+        match ErrorCode(answer.error_code) {
+            ErrorCode::NONE => {
+                let first = std::mem::take(&mut self.first);
+                Ok(Next::Ask(self.say(first)))
+            }
+            ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
+                let offered: Vec<String> = answer.mechanisms.iter().map(|name| printable(name)).collect();
+                Err(format!("the broker offers {}", offered.join(", ")))
+            }
+            ErrorCode::ILLEGAL_SASL_STATE => {
+                Err("the listener asks for no login: set a security protocol without SASL".to_owned())
+            }
+            other => Err(other.to_string()),
+        }
+    }
+
+    fn stepped(&mut self, frame: Bytes) -> Result<Next, String> {
+        let answer: SaslAuthenticateResponse =
+            protocol::decode_response(ApiKey::SaslAuthenticate, self.version, frame)
+                .map_err(|error| format!("its answer to SaslAuthenticate cannot be read: {error}"))?;
+        let code = ErrorCode(answer.error_code);
+        if !code.is_ok() {
+            let message =
+                answer.error_message.as_deref().map(printable).filter(|message| !message.is_empty());
+            return Err(self.refused(&message.unwrap_or_else(|| code.to_string())));
+        }
+        let step = match &mut self.exchange {
+            Exchange::Plain => plain::step(&answer.auth_bytes),
+            Exchange::Scram(scram) => scram.step(&answer.auth_bytes),
+            Exchange::Oauth(oauth) => oauth.step(&answer.auth_bytes),
+        };
+        match step {
+            Ok(Step::Say(bytes)) => Ok(Next::Ask(self.say(bytes))),
+            Ok(Step::Done) => {
+                let lifetime_ms = u64::try_from(answer.session_lifetime_ms).unwrap_or(0);
+                Ok(Next::Done { lifetime: (lifetime_ms > 0).then(|| Duration::from_millis(lifetime_ms)) })
+            }
+            Err(Fault::Refused(why)) => Err(self.refused(&why)),
+            Err(Fault::Untrusted(why)) => Err(why),
+        }
+    }
+
+    fn refused(&self, why: &str) -> String {
+        let said = match &self.exchange {
+            Exchange::Oauth(oauth) => oauth.refusal().filter(|said| !why.contains(said)),
+            _ => None,
+        };
+        let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
+        format!("{}{said}; {}", why.trim_end_matches('.'), self.whose)
+    }
+
+    fn say(&mut self, bytes: Vec<u8>) -> Ask {
+        let body = SaslAuthenticateRequest::default().with_auth_bytes(bytes.into());
+        self.ask(ApiKey::SaslAuthenticate, self.version, &body)
+    }
+
+    fn ask(&mut self, api: ApiKey, version: i16, body: &impl protocol::Encodable) -> Ask {
+        let correlation_id = self.correlation_id;
+        self.correlation_id = correlation_id.wrapping_add(1);
+        self.awaited = api;
+        let frame = protocol::encode_request(api, version, correlation_id, &self.client_id, body)
+            .expect("these messages have no field that a version lacks, and tokens are bounded");
+        Ask { api, correlation_id, frame }
+    }
+}
+
+/// When to log in again, after a login that lasts for `lifetime`: late, and not everybody at once. `share` is random.
+///
+/// Brokers take no other login within a second (KIP-368).
+pub(crate) fn renew_after(lifetime: Duration, share: u8) -> Duration {
+    let part = lifetime.mul_f64(0.85 + 0.1 * f64::from(share) / 255.0);
+    part.max(Duration::from_millis(1100))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::server::encode_response;
+
+    use super::*;
+    use crate::{ScramHash, Secret};
+
+    fn versions() -> ApiVersions {
+        ApiVersions::new([(ApiKey::SaslHandshake, 0, 1), (ApiKey::SaslAuthenticate, 0, 2)])
+    }
+
+    fn login(mechanism: Mechanism) -> Login {
+        let credentials = Credentials::new(SaslOptions { mechanism }, "me".to_owned());
+        let fresh = Fresh { nonce: "N".to_owned(), now_ms: 0 };
+        credentials.login(&versions(), 5, fresh).unwrap().unwrap()
+    }
+
+    fn plain() -> Login {
+        login(Mechanism::Plain { username: "ann".to_owned(), password: Secret::new("hush") })
+    }
+
+    fn chosen(code: ErrorCode) -> Bytes {
+        let offered = ["PLAIN", "SCRAM-SHA-512"].map(StrBytes::from_static_str);
+        let answer =
+            SaslHandshakeResponse::default().with_error_code(code.0).with_mechanisms(offered.to_vec());
+        encode_response(ApiKey::SaslHandshake, 1, 5, &answer).unwrap().slice(4..)
+    }
+
+    fn stepped(code: ErrorCode, message: &'static str, lifetime_ms: i64) -> Bytes {
+        let answer = SaslAuthenticateResponse::default()
+            .with_error_code(code.0)
+            .with_error_message(Some(StrBytes::from_static_str(message)))
+            .with_session_lifetime_ms(lifetime_ms);
+        encode_response(ApiKey::SaslAuthenticate, 2, 6, &answer).unwrap().slice(4..)
+    }
+
+    #[test]
+    fn a_login_goes_its_steps_and_lasts_as_the_broker_says() {
+        let mut login = plain();
+        let ask = login.begin();
+        assert_eq!((ask.api, ask.correlation_id), (ApiKey::SaslHandshake, 5));
+        let Ok(Next::Ask(ask)) = login.answered(chosen(ErrorCode::NONE)) else { panic!() };
+        assert_eq!((ask.api, ask.correlation_id), (ApiKey::SaslAuthenticate, 6));
+        assert!(ask.frame.windows(9).any(|part| part == b"\0ann\0hush"));
+        let done = login.answered(stepped(ErrorCode::NONE, "", 5000)).unwrap();
+        assert!(
+            matches!(done, Next::Done { lifetime: Some(lifetime) } if lifetime == Duration::from_secs(5))
+        );
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let check =
+            |answer: Bytes, expected: &str| assert_eq!(plain().answered(answer).unwrap_err(), expected);
+        check(chosen(ErrorCode::UNSUPPORTED_SASL_MECHANISM), "the broker offers PLAIN, SCRAM-SHA-512");
+        check(
+            chosen(ErrorCode::ILLEGAL_SASL_STATE),
+            "the listener asks for no login: set a security protocol without SASL",
+        );
+        let mut login = plain();
+        login.answered(chosen(ErrorCode::NONE)).unwrap();
+        let why = login.answered(stepped(
+            ErrorCode::SASL_AUTHENTICATION_FAILED,
+            "Invalid username or password.",
+            0,
+        ));
+        assert_eq!(why.unwrap_err(), "Invalid username or password; check the user `ann` and its password");
+        assert!(plain().answered(Bytes::from_static(b"\0\0\0\x05nonsense")).is_err());
+    }
+
+    #[test]
+    fn a_broker_without_logins_is_told_and_missing_words_are_too() {
+        let credentials = Credentials::new(
+            SaslOptions {
+                mechanism: Mechanism::Scram {
+                    hash: ScramHash::Sha256,
+                    username: String::new(),
+                    password: Secret::new("x"),
+                    token: false,
+                },
+            },
+            "me".to_owned(),
+        );
+        let fresh = || Fresh { nonce: "N".to_owned(), now_ms: 0 };
+        let error = credentials.check(fresh()).unwrap_err().to_string();
+        assert!(error.starts_with("SCRAM-SHA-256: "), "{error}");
+        let mechanism = Mechanism::Plain { username: "ann".to_owned(), password: Secret::new("hush") };
+        let credentials = Credentials::new(SaslOptions { mechanism }, "me".to_owned());
+        assert!(credentials.login(&ApiVersions::default(), 0, fresh()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_login_is_renewed_before_its_end_and_not_at_once() {
+        let after = |seconds, share| renew_after(Duration::from_secs(seconds), share).as_secs_f64();
+        assert!((after(100, 0) - 85.0).abs() < 0.01 && (after(100, 255) - 95.0).abs() < 0.01);
+        assert!(after(1, 0) > 1.0);
+    }
+}

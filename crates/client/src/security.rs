@@ -1,0 +1,284 @@
+//! How connections to a cluster are secured, as the caller says it.
+//!
+//! These are wishes: what they lead to is in `tls` and `sasl`. Nothing here prints a secret.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::SecurityError;
+use crate::handshake::fresh;
+use crate::sasl::Credentials;
+
+/// What every connection to a cluster does before the first request. The default is plaintext, as nobody.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Security {
+    /// Encryption; `None` is plain TCP.
+    pub tls: Option<TlsOptions>,
+    /// Who we are; `None` is whoever the cluster takes us for.
+    pub sasl: Option<SaslOptions>,
+}
+
+/// How TLS is spoken. The default trusts the system's roots, checks the host and shows no certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsOptions {
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// What we show to a broker that asks who we are (mutual TLS).
+    pub identity: Option<Identity>,
+    /// The broker's certificate must be for the host that was asked for. Without it only the chain is checked
+    /// (an empty `ssl.endpoint.identification.algorithm`).
+    pub verify_host: bool,
+    /// The versions offered. Empty: all.
+    pub protocols: Vec<TlsProtocol>,
+    /// The cipher suites offered, by Java's or IANA's names; one that is not known here is an error at the start.
+    /// Empty: all that are known, AES-128-GCM first.
+    pub cipher_suites: Vec<String>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsProtocol {
+    /// `TLSv1.2`
+    V1_2,
+    /// `TLSv1.3`
+    V1_3,
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that the operating system trusts.
+    System,
+    /// Those in a store, all of them, and no others.
+    Store(StoreSource),
+}
+
+/// Our certificate, those above it, and the key to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Where they are.
+    pub store: StoreSource,
+    /// What opens the key inside the store (`ssl.key.password`); `None`: what opens the store.
+    pub key_password: Option<Secret>,
+}
+
+/// Where certificates, and perhaps a key, come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreSource {
+    /// A file, read again for a new connection when it has changed.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is said to be.
+        kind: StoreKind,
+        /// What opens it. Without one, a JKS file is taken unchecked.
+        password: Option<Secret>,
+    },
+    /// PEM text from the settings.
+    Inline {
+        /// The certificates. Hidden as Kafka hides them: a key may have slipped in.
+        certificates: Secret,
+        /// The private key, PKCS#8, perhaps encrypted with the identity's key password. `None` in a trust store.
+        key: Option<Secret>,
+    },
+}
+
+/// What a store file is said to be. JKS and PKCS12 are told apart by their contents, as Java does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// `JKS`
+    Jks,
+    /// `PKCS12`
+    Pkcs12,
+    /// `PEM`: certificates and key in one file.
+    Pem,
+}
+
+/// How we say who we are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SaslOptions {
+    /// The way, with what it takes.
+    pub mechanism: Mechanism,
+}
+
+/// A SASL mechanism and what it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mechanism {
+    /// `PLAIN`
+    Plain {
+        /// Who.
+        username: String,
+        /// What proves it.
+        password: Secret,
+    },
+    /// `SCRAM-SHA-256` and `SCRAM-SHA-512`
+    Scram {
+        /// Which of them.
+        hash: ScramHash,
+        /// Who, or a delegation token's id.
+        username: String,
+        /// What proves it, or the token's HMAC.
+        password: Secret,
+        /// It is a delegation token (`tokenauth=true`).
+        token: bool,
+    },
+    /// `OAUTHBEARER`
+    OauthBearer {
+        /// Where tokens come from.
+        token: TokenSource,
+        /// Sent with each token, name and value (`extension_…`, KIP-342).
+        extensions: Vec<(String, String)>,
+    },
+}
+
+/// The hash that a SCRAM mechanism is named for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScramHash {
+    /// `SCRAM-SHA-256`
+    Sha256,
+    /// `SCRAM-SHA-512`
+    Sha512,
+}
+
+/// Where an OAUTHBEARER token comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TokenSource {
+    /// Made here and signed by nobody, for development (Kafka's `OAuthBearerUnsecuredLoginCallbackHandler`).
+    Unsecured(UnsecuredToken),
+    /// Always the same.
+    Static(Secret),
+    /// The contents of a file, without the white space around them; read for each login.
+    File(PathBuf),
+}
+
+/// What an unsecured token says, as the options `unsecuredLogin…` do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnsecuredToken {
+    /// `unsecuredLoginStringClaim_<name>` and its kin, in order. One of them should be the principal's.
+    pub claims: Vec<(String, Claim)>,
+    /// `unsecuredLoginPrincipalClaimName`, usually `sub`.
+    pub principal_claim: String,
+    /// `unsecuredLoginScopeClaimName`, usually `scope`.
+    pub scope_claim: String,
+    /// `unsecuredLoginLifetimeSeconds`, usually an hour.
+    pub lifetime: Duration,
+}
+
+/// The value of a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// `unsecuredLoginStringClaim_…`
+    Text(String),
+    /// `unsecuredLoginNumberClaim_…`
+    Number(f64),
+    /// `unsecuredLoginListClaim_…`
+    List(Vec<String>),
+}
+
+/// Text that must not be shown. [`Secret::expose`] is the only way to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// From here on it does not show.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text, for whoever it is meant for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
+impl Default for TlsOptions {
+    fn default() -> TlsOptions {
+        TlsOptions {
+            trust: Trust::System,
+            identity: None,
+            verify_host: true,
+            protocols: Vec::new(),
+            cipher_suites: Vec::new(),
+        }
+    }
+}
+
+impl Default for UnsecuredToken {
+    fn default() -> UnsecuredToken {
+        UnsecuredToken {
+            claims: Vec::new(),
+            principal_claim: "sub".to_owned(),
+            scope_claim: "scope".to_owned(),
+            lifetime: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Security {
+    /// Reads what it names (stores, files with tokens) and makes of it what connections need, without any: so that what
+    /// is wrong with it is told at the start.
+    ///
+    /// # Errors
+    /// [`SecurityError`] that says what cannot be used, and why. Blocks while it reads.
+    pub fn check(&self) -> Result<(), SecurityError> {
+        if let Some(tls) = &self.tls {
+            crate::tls::check(tls)?;
+        }
+        if let Some(sasl) = &self.sasl {
+            Credentials::new(sasl.clone(), String::new()).check(fresh())?;
+        }
+        Ok(())
+    }
+}
+
+impl Mechanism {
+    /// As brokers call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Mechanism::Plain { .. } => "PLAIN",
+            Mechanism::Scram { hash: ScramHash::Sha256, .. } => "SCRAM-SHA-256",
+            Mechanism::Scram { hash: ScramHash::Sha512, .. } => "SCRAM-SHA-512",
+            Mechanism::OauthBearer { .. } => "OAUTHBEARER",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_show() {
+        let secret = || Secret::new("hush");
+        let file = |kind| StoreSource::File { path: "store".into(), kind, password: Some(secret()) };
+        let inline = StoreSource::Inline { certificates: secret(), key: Some(secret()) };
+        let identity = Identity { store: inline, key_password: Some(secret()) };
+        let tls = TlsOptions {
+            trust: Trust::Store(file(StoreKind::Jks)),
+            identity: Some(identity),
+            ..TlsOptions::default()
+        };
+        let mechanisms = [
+            Mechanism::Plain { username: "ann".into(), password: secret() },
+            Mechanism::Scram {
+                hash: ScramHash::Sha256,
+                username: "ann".into(),
+                password: secret(),
+                token: true,
+            },
+            Mechanism::OauthBearer { token: TokenSource::Static(secret()), extensions: Vec::new() },
+        ];
+        for mechanism in mechanisms {
+            let security = Security { tls: Some(tls.clone()), sasl: Some(SaslOptions { mechanism }) };
+            let shown = format!("{security:?} {security:#?}");
+            assert!(shown.contains("[hidden]") && !shown.contains("hush"), "{shown}");
+        }
+    }
+}
