@@ -71,6 +71,23 @@ final class Admin {
             .all().get();
     }
 
+    /** A user of both mechanisms of SCRAM (2.7 and later). */
+    void scramUser(String user, String password) throws Exception {
+        String prefix = "org.apache.kafka.clients.admin.";
+        Class<?> mechanismType = Class.forName(prefix + "ScramMechanism");
+        Class<?> infoType = Class.forName(prefix + "ScramCredentialInfo");
+        Class<?> upsertionType = Class.forName(prefix + "UserScramCredentialUpsertion");
+        // One at a time: Kafka 4 takes a user once in a request.
+        for (String name : new String[] {"SCRAM_SHA_256", "SCRAM_SHA_512"}) {
+            Object mechanism = mechanismType.getField(name).get(null);
+            Object info = infoType.getConstructor(mechanismType, int.class).newInstance(mechanism, 4096);
+            Object upsertion = upsertionType.getConstructor(String.class, infoType, String.class).newInstance(user, info, password);
+            Object result = AdminClient.class.getMethod("alterUserScramCredentials", List.class)
+                .invoke(client, Collections.singletonList(upsertion));
+            ((KafkaFuture<?>) Class.forName(prefix + "AlterUserScramCredentialsResult").getMethod("all").invoke(result)).get();
+        }
+    }
+
     void topics(Session session) throws Exception {
         for (String name : new TreeSet<>(client.listTopics().names().get())) {
             session.answer(name);

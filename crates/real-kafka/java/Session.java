@@ -65,6 +65,7 @@ public final class Session {
             case "delete-records":
                 Admin.of(bootstrap).deleteRecords(rest.get(0), Integer.parseInt(rest.get(1)), Long.parseLong(rest.get(2)));
                 break;
+            case "scram-user": Admin.of(bootstrap).scramUser(rest.get(0), rest.get(1)); break;
             case "ends": Read.ends(bootstrap, rest.get(0), this); break;
             case "await": Read.await(bootstrap, rest.get(0), Long.parseLong(rest.get(1)), Long.parseLong(rest.get(2)), this); break;
             case "digest": Read.digest(bootstrap, rest.get(0), rest.get(1), this); break;

@@ -1,6 +1,6 @@
 //! A cluster of one to three brokers on this machine.
 
-use crate::{Distribution, Error, Process, ports, ready, wait_until};
+use crate::{Distribution, Error, Listener, Process, Stores, ports, ready, secured, wait_until};
 use std::{
     collections::BTreeMap,
     fs,
@@ -21,6 +21,7 @@ pub struct Config {
     overrides: Vec<(String, String)>,
     heap_mb: u32,
     jvm_options: Vec<String>,
+    secured: Option<Stores>,
 }
 
 impl Config {
@@ -28,7 +29,17 @@ impl Config {
     #[must_use]
     pub fn brokers(brokers: u16) -> Config {
         assert!((1..=3).contains(&brokers), "1 to 3 brokers, not {brokers}");
-        Config { brokers, overrides: Vec::new(), heap_mb: 384, jvm_options: Vec::new() }
+        Config { brokers, overrides: Vec::new(), heap_mb: 384, jvm_options: Vec::new(), secured: None }
+    }
+
+    /// Adds every [`Listener`] beside the plaintext one, which stays the brokers' own and that of
+    /// [`Cluster::bootstrap`]. PLAIN knows the user `ann` with the password `ann-secret`, SCRAM whom
+    /// [`crate::Session::add_scram_user`] adds, OAUTHBEARER whoever an unsecured token names; each login lasts for three
+    /// seconds.
+    #[must_use]
+    pub fn secured(mut self, stores: &Stores) -> Config {
+        self.secured = Some(stores.clone());
+        self
     }
 
     /// Sets a broker property; in the value, `{id}` stands for the broker's id and `{default}` for what the property
@@ -69,6 +80,8 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Broker {
     port: u16,
+    /// Those of the listeners of a secured cluster, in the order of [`secured::MORE`].
+    more_ports: Vec<u16>,
     settings: PathBuf,
     process: Option<Process>,
 }
@@ -108,6 +121,20 @@ impl Cluster {
     pub fn bootstrap(&self) -> String {
         let addresses: Vec<String> =
             self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.port)).collect();
+        addresses.join(",")
+    }
+
+    /// The brokers' addresses by a listener of a secured cluster.
+    ///
+    /// # Panics
+    /// If there is no such listener.
+    #[must_use]
+    pub fn bootstrap_of(&self, listener: Listener) -> String {
+        let Some(place) = secured::MORE.iter().position(|(more, _)| *more == listener) else {
+            return self.bootstrap();
+        };
+        let addresses: Vec<String> =
+            self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.more_ports[place])).collect();
         addresses.join(",")
     }
 
@@ -273,11 +300,15 @@ impl Cluster {
             }
             let settings = cluster.folder.join(format!("broker-{id}.properties"));
             let mut text = String::new();
-            for (key, value) in cluster.settings(id, port, extra_ports) {
+            let more_ports = match config.secured {
+                Some(_) => ports::free(secured::MORE.len()),
+                None => Vec::new(),
+            };
+            for (key, value) in cluster.settings(id, port, extra_ports, &more_ports) {
                 text += &format!("{key}={value}\n");
             }
             fs::write(&settings, text).map_err(Error::io("cannot write", &settings))?;
-            cluster.brokers.push(Broker { port, settings, process: None });
+            cluster.brokers.push(Broker { port, more_ports, settings, process: None });
         }
         if kafka.version().needs_zookeeper() {
             let settings = cluster.folder.join("zookeeper.properties");
@@ -292,7 +323,13 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn settings(&self, id: usize, port: u16, extra_ports: &[u16]) -> BTreeMap<String, String> {
+    fn settings(
+        &self,
+        id: usize,
+        port: u16,
+        extra_ports: &[u16],
+        more_ports: &[u16],
+    ) -> BTreeMap<String, String> {
         let brokers = usize::from(self.config.brokers);
         let version = self.kafka.version();
         let mut settings = BTreeMap::new();
@@ -339,6 +376,12 @@ impl Cluster {
             set("share.coordinator.state.topic.replication.factor", replicas);
             set("share.coordinator.state.topic.min.isr", "1".to_owned());
             set("share.coordinator.state.topic.num.partitions", "4".to_owned());
+        }
+        if let Some(stores) = &self.config.secured {
+            let present = |key: &str| settings.get(key).cloned().unwrap_or_default();
+            let (listeners, advertised) = (present("listeners"), present("advertised.listeners"));
+            let map = present("listener.security.protocol.map");
+            settings.extend(secured::settings(stores, more_ports, &listeners, &advertised, &map));
         }
         for (key, value) in &self.config.overrides {
             let default = settings.get(key).cloned().unwrap_or_default();

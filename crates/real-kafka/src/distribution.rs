@@ -4,7 +4,7 @@ use crate::{Error, process};
 use std::{
     fmt, fs,
     hash::{DefaultHasher, Hash, Hasher},
-    io::ErrorKind,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     str::FromStr,
@@ -85,10 +85,7 @@ impl Distribution {
         let home = cache().join(version.to_string());
         fs::create_dir_all(&home).map_err(Error::io("cannot create", &home))?;
 
-        let lock = home.join("lock");
-        let lock_file = fs::File::create(&lock).map_err(Error::io("cannot create", &lock))?;
-        lock_file.lock().map_err(Error::io("cannot lock", &lock))?; // until it is dropped
-
+        let _lock = lock(&home)?;
         let jars = home.join("jars");
         let pom = pom(&artifacts);
         let complete = home.join("complete.pom");
@@ -129,6 +126,11 @@ impl Distribution {
         format.args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]).arg(&settings);
         run(format, "formats the brokers' disks")?;
         fs::rename(&fresh, &folder).map_err(Error::io("cannot create", &folder))
+    }
+
+    /// Holds what processes share of this version until it is dropped.
+    pub(crate) fn lock(&self) -> Result<fs::File, Error> {
+        lock(&self.home)
     }
 
     /// The folder with one formatted disk.
@@ -187,6 +189,13 @@ impl Distribution {
         command.arg(main);
         command
     }
+}
+
+fn lock(home: &Path) -> Result<fs::File, Error> {
+    let lock = home.join("lock");
+    let file = fs::File::create(&lock).map_err(Error::io("cannot create", &lock))?;
+    file.lock().map_err(Error::io("cannot lock", &lock))?;
+    Ok(file)
 }
 
 fn cache() -> PathBuf {
@@ -275,7 +284,8 @@ fn list_jars(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(jars)
 }
 
-const HELPER: [(&str, &str); 6] = [
+const HELPER: [(&str, &str); 7] = [
+    ("Keytool.java", include_str!("../java/Keytool.java")),
     ("Session.java", include_str!("../java/Session.java")),
     ("Fill.java", include_str!("../java/Fill.java")),
     ("Read.java", include_str!("../java/Read.java")),
@@ -325,12 +335,22 @@ fn require(program: &str, needed_for: &'static str) -> Result<(), Error> {
 }
 
 pub(crate) fn run(command: Command, needed_for: &'static str) -> Result<(), Error> {
+    run_with_input(command, "", needed_for)
+}
+
+/// `input` must be shorter than what a pipe holds while nobody reads it, 64 KB.
+pub(crate) fn run_with_input(command: Command, input: &str, needed_for: &'static str) -> Result<(), Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     let line = format!("{command:?}");
     let mut command = process::bound_to_us(command);
-    command.stdin(Stdio::null());
     require(&program, needed_for)?;
-    let output = command.output().map_err(|source| Error::Missing { program, needed_for, source })?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let missing = |source| Error::Missing { program: program.clone(), needed_for, source };
+    let mut child = command.spawn().map_err(missing)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(input.as_bytes()); // one that ended says so by its status
+    }
+    let output = child.wait_with_output().map_err(missing)?;
     if output.status.success() {
         return Ok(());
     }

@@ -9,6 +9,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A cluster may be secured ([`Config::secured`]): then it has listeners for each way to connect, with certificates that
+//! Java's keytool made ([`Stores`]).
+//!
 //! A [`Distribution`] is the class path of one Kafka version, kept in a cache that all processes of a
 //! user share. A [`Cluster`] is one to three brokers (and ZooKeeper, where that version wants it) with
 //! their disks; dropping it kills the processes and removes the disks, and keeps the logs when the test
@@ -27,7 +30,9 @@ mod error;
 mod ports;
 mod process;
 mod ready;
+mod secured;
 mod session;
+mod stores;
 mod tools;
 mod wait;
 
@@ -36,7 +41,9 @@ pub use connect::Connect;
 pub use distribution::{Distribution, Version};
 pub use error::Error;
 pub use process::Process;
+pub use secured::Listener;
 pub use session::{
     Fill, PartitionDigest, Session, SourceRecord, StoredRecord, TopicDescription, Transaction,
 };
+pub use stores::Stores;
 pub use wait::{Deadline, wait_until};

@@ -286,6 +286,14 @@ impl Session {
             .map(drop)
     }
 
+    /// Adds a user, or gives one another password, for both mechanisms of SCRAM. Needs Kafka 2.7 or later.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn add_scram_user(&mut self, bootstrap: &str, user: &str, password: &str) -> Result<(), Error> {
+        self.call(&["scram-user", bootstrap, user, password]).map(drop)
+    }
+
     /// The first and the end offset of each partition; empty if there is no such topic.
     ///
     /// # Errors
