@@ -5,7 +5,8 @@
 //! at the first unescaped `=`, `:`, blank, tab or form feed; then escapes are resolved, in UTF-16 as in
 //! Java, so that `\ud83d\ude00` is one character. Differences, on purpose: UTF-8 is read as UTF-8, where
 //! Kafka Connect reads every file as ISO-8859-1; a byte order mark is dropped; what Java refuses with an
-//! exception is a [`Problem`] with its line, and reading goes on.
+//! exception is a [`Problem`] with its line, and reading goes on; and so are the lines behind one that ends in the
+//! middle of PEM text: Java takes each for a property, and we would show a key in calling it unknown.
 //!
 //! Source: the Javadoc of `java.util.Properties.load(Reader)`; compared with Java 17 over random files.
 
@@ -47,6 +48,7 @@ fn parse_text(file: &str, text: &str, is_utf8: bool) -> (Vec<Entry>, Vec<Problem
     let mut by_key: HashMap<String, usize> = HashMap::new();
     let mut problems = Vec::new();
     let mut noted_encoding = false;
+    let mut in_pem = false;
     for logical in LogicalLines::new(text) {
         let place = Place { file: file.clone(), line: logical.line };
         if is_utf8 && !noted_encoding && !logical.chars.iter().all(char::is_ascii) {
@@ -67,6 +69,16 @@ fn parse_text(file: &str, text: &str, is_utf8: bool) -> (Vec<Entry>, Vec<Problem
                 continue;
             }
         };
+        let is_behind = in_pem || starts_pem(&key);
+        in_pem = ends_in_pem(in_pem, &key, &value);
+        if is_behind {
+            continue;
+        }
+        if in_pem {
+            let message = format!("`{key}` ends with its line, in the middle of PEM text");
+            let hint = "write all of it as one line, with `\\n` where a line of it ends, or `\\n\\` and go on in the next";
+            problems.push(Problem::error(place.clone(), message).with_hint(hint));
+        }
         let index = entries.len();
         if let Some(earlier) = by_key.insert(key.clone(), index)
             && let Some(entry) = entries[earlier].take()
@@ -79,6 +91,22 @@ fn parse_text(file: &str, text: &str, is_utf8: bool) -> (Vec<Entry>, Vec<Problem
         entries.push(Some(Entry::new(key, value, &place)));
     }
     (entries.into_iter().flatten().collect(), problems)
+}
+
+const PEM_BEGIN: &str = "-----BEGIN";
+const PEM_END: &str = "-----END";
+
+/// The line begins a part of PEM text: no property is called so.
+fn starts_pem(key: &str) -> bool {
+    key.starts_with(PEM_BEGIN)
+}
+
+/// Whether PEM text goes on behind the line of this property, given whether it did before it.
+fn ends_in_pem(before: bool, key: &str, value: &str) -> bool {
+    [key, value].iter().fold(before, |before, text| match (text.rfind(PEM_BEGIN), text.rfind(PEM_END)) {
+        (None, None) => before,
+        (begin, end) => begin > end,
+    })
 }
 
 /// One property as `java.util.Properties.store` would write it, without the line's end: reading it gives
@@ -280,6 +308,32 @@ mod tests {
         let expected: Vec<(String, String, u32)> =
             expected.iter().map(|&(key, value, line)| (key.to_owned(), value.to_owned(), line)).collect();
         assert_eq!(pairs(text), expected, "{text:?}");
+    }
+
+    #[test]
+    fn pem_text_over_several_lines_is_told_once_and_its_lines_are_no_properties() {
+        let pem = |lines: &str| format!("a=1\nkey={lines}\nb=2\n");
+        let folded = pem(
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQ==\nabc+/\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n\
+             MIIB\n-----END CERTIFICATE-----",
+        );
+        let (entries, problems) = parse("f", &folded);
+        let keys: Vec<&str> = entries.iter().map(|entry| &*entry.key).collect();
+        assert_eq!(keys, ["a", "key", "b"]);
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        let told = problem.to_string();
+        assert!(told.contains("f:2: `key` ends with its line"), "{told}");
+        assert!(!told.contains("MIIE"), "{told}");
+        let cut_off = parse("f", &pem("-----BEGIN PRIVATE KEY-----\nMIIEvQ==")).0;
+        assert_eq!(cut_off.len(), 2);
+        for whole in [
+            "-----BEGIN X-----\\nMIIE\\n-----END X-----",
+            "-----BEGIN X-----\\n\\\n  MIIE\\n\\\n  -----END X-----",
+            "-----BEGIN X----- MIIE -----END X-----",
+        ] {
+            let (entries, problems) = parse("f", &pem(whole));
+            assert_eq!((entries.len(), problems.len()), (3, 0), "{whole}");
+        }
     }
 
     #[test]
