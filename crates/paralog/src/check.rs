@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
+use properties::ClusterSettings;
 use worker::Prepared;
 
 use crate::answer::answer;
@@ -30,11 +31,20 @@ pub(crate) fn check(check: &Check) -> Result<(), Failure> {
             text,
             "ok: connector `{}` copies from {} to {}",
             connector.name,
-            connector.source.bootstrap.join(","),
-            connector.destination.bootstrap.join(",")
+            shown(&connector.source),
+            shown(&connector.destination)
         )
         .expect("a string takes whatever is written");
         text.extend(rights.iter().map(|right| format!("    needs {right}\n")));
     }
     answer(&text).context("cannot write to the output").map_err(|error| Failure::start(&error))
+}
+
+/// A cluster's addresses, and how its connections are secured.
+fn shown(cluster: &ClusterSettings) -> String {
+    let bootstrap = cluster.bootstrap.join(",");
+    match cluster.security.summary() {
+        Some(summary) => format!("{bootstrap} ({summary})"),
+        None => bootstrap,
+    }
 }

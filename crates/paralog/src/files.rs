@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use properties::table::FileKind;
-use properties::{Entry, Place, Problem, Report, Settings, kind_of, load, parse_bytes};
+use properties::{Entry, Place, Problem, Report, Settings, kind_of, load, parse_bytes, resolve};
+use worker::ThisMachine;
+
+use crate::secrets;
 
 /// No property file is this large; something else was named.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -31,9 +34,22 @@ pub(crate) fn read(files: &[PathBuf], by_content: bool) -> (Option<Settings>, Re
         report.extend(problems);
         return (None, report);
     }
-    let (settings, mut report) = load(&worker.unwrap_or_default(), &connectors);
+    judge(worker.unwrap_or_default(), connectors, problems)
+}
+
+/// The settings that these entries come to, and everything there is to say about them, `problems` included. `None`
+/// where that holds an error.
+pub(crate) fn judge(
+    worker: Vec<Entry>,
+    connectors: Vec<Vec<Entry>>,
+    problems: Vec<Problem>,
+) -> (Option<Settings>, Report) {
+    let resolved = resolve(worker, connectors, &ThisMachine);
+    let (settings, mut report) = load(&resolved.worker, &resolved.connectors);
     report.extend(problems);
+    report.extend(resolved.problems.iter().cloned());
     let settings = settings.ok().filter(|_| !report.has_errors());
+    report.extend(secrets::exposed(&resolved, settings.as_ref()));
     (settings, report)
 }
 

@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod run;
 mod screen;
+mod secrets;
 mod signals;
 
 use cli::{Cli, Command};

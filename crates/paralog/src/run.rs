@@ -65,15 +65,15 @@ fn settings(run: &Connectors) -> Result<(Option<Settings>, Report), Failure> {
     if let (Some(source), Some(destination), Some(topics)) =
         (&direct.source, &direct.destination, &direct.topics)
     {
-        let (settings, report) = Settings::from_options(&RunOptions {
+        let options = RunOptions {
             source: source.clone(),
             destination: destination.clone(),
             topics: topics.clone(),
             rename: direct.rename.clone(),
             sets: run.set.clone(),
-        });
-        let settings = settings.ok().filter(|_| !report.has_errors());
-        return Ok((settings, report));
+        };
+        let (worker, connector, problems) = options.entries();
+        return Ok(files::judge(worker, vec![connector], problems));
     }
     if run.files.len() < 2 {
         return Err(Failure::usage(

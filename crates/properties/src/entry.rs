@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::table::{FileKind, lookup};
+use crate::value::Kind;
+
 /// One `key=value` of a file or of the command line, unescaped, and where it stands.
 ///
 /// `Debug` hides the value of a key that looks like a secret, so that an entry may be logged.
@@ -16,12 +19,39 @@ pub struct Entry {
     pub file: Arc<str>,
     /// The first natural line of the entry, from 1; 0 where lines mean nothing.
     pub line: u32,
+    /// What stood there, if the value was taken from config providers: this is shown in its place.
+    pub reference: Option<Arc<str>>,
 }
 
 impl Entry {
     /// An entry.
     pub fn new(key: impl Into<String>, value: impl Into<String>, place: &Place) -> Entry {
-        Entry { key: key.into(), value: value.into(), file: place.file.clone(), line: place.line }
+        let (file, line) = (place.file.clone(), place.line);
+        Entry { key: key.into(), value: value.into(), file, line, reference: None }
+    }
+
+    /// The value as messages may show it, if the property is none whose value is secret: what came out of a config
+    /// provider is not shown.
+    pub(crate) fn shown(&self) -> &str {
+        self.reference.as_deref().unwrap_or(&self.value).trim()
+    }
+
+    /// Whether somebody who sees the file sees a secret: a password, a key or a login that stands there itself.
+    pub fn exposes_secret(&self) -> bool {
+        if self.value.trim().is_empty() || self.reference.is_some() {
+            return false;
+        }
+        let known =
+            [FileKind::Worker, FileKind::Connector].into_iter().find_map(|kind| lookup(kind, &self.key));
+        match known {
+            // Certificates are hidden for the case that a key has slipped in.
+            Some(found) => {
+                found.property.kind == Kind::Password
+                    && !found.property.name.contains("certificate")
+                    && !found.property.name.contains("license")
+            }
+            None => is_secret(&self.key),
+        }
     }
 
     /// Where it stands.
@@ -32,7 +62,11 @@ impl Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = if is_secret(&self.key) { "[hidden]" } else { &self.value };
+        let value = match &self.reference {
+            Some(reference) => reference,
+            None if is_secret(&self.key) => "[hidden]",
+            None => &*self.value,
+        };
         write!(f, "{}: {}={value}", self.place(), self.key)
     }
 }
@@ -96,5 +130,19 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "w.properties:3: dest.kafka.sasl.jaas.config=[hidden]");
         let open = Entry::new("tasks.max", "4", &place);
         assert_eq!(format!("{open:?}"), "w.properties:3: tasks.max=4");
+        let reference = Some(Arc::from("${env:TASKS}"));
+        assert_eq!(format!("{:?}", Entry { reference, ..open }), "w.properties:3: tasks.max=${env:TASKS}");
+    }
+
+    #[test]
+    fn a_secret_that_stands_in_a_file_is_known_by_its_property() {
+        let exposes = |key: &str, value: &str| Entry::new(key, value, &Place::none()).exposes_secret();
+        assert!(exposes("src.kafka.sasl.jaas.config", "x"));
+        assert!(exposes("ssl.key.password", "x") && exposes("no.such.password", "x"));
+        assert!(!exposes("ssl.key.password", " ") && !exposes("ssl.truststore.certificates", "x"));
+        assert!(!exposes("tasks.max", "4") && !exposes("sasl.oauthbearer.token.endpoint.url", "x"));
+        let reference = Some(Arc::from("${env:X}"));
+        let taken = Entry { reference, ..Entry::new("ssl.key.password", "x", &Place::none()) };
+        assert!(!taken.exposes_secret());
     }
 }

@@ -1,17 +1,21 @@
 //! Setting text, in the dialects of the products we replace, to types.
 //!
-//! [`parse`] reads Java's `.properties`; the [`table`] knows every property; [`load`] judges a worker's
-//! and its connectors' entries by it and gives [`Settings`] and a [`Report`] of everything there is to say
-//! about all files at once. No I/O: text comes in, types go out.
+//! [`parse`] reads Java's `.properties`; [`resolve`] puts in what config providers give; the [`table`] knows every
+//! property; [`load`] judges a worker's and its connectors' entries by it and gives [`Settings`] and a [`Report`] of
+//! everything there is to say about all files at once. No I/O: text comes in, types go out, and what a provider reads
+//! is handed in by the edge ([`Surroundings`]).
 
 mod entry;
 mod executable;
+mod jaas;
 mod load;
 mod nearest;
 mod parse;
+mod providers;
 mod reference;
 mod report;
 mod run_options;
+mod security;
 mod settings;
 pub mod table;
 pub mod value;
@@ -20,9 +24,14 @@ pub use entry::{Entry, Place};
 pub use executable::split_executable;
 pub use load::{kind_of, load};
 pub use parse::{escape, parse, parse_bytes};
+pub use providers::{Resolved, Surroundings, resolve};
 pub use reference::reference_markdown;
 pub use report::{Problem, Report, Severity};
 pub use run_options::RunOptions;
+pub use security::{
+    ClaimSettings, IdentitySettings, SaslSettings, SecuritySettings, StoreFormat, StoreSettings, TlsSettings,
+    TlsVersion, TokenSettings,
+};
 pub use settings::{
     ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OFFSET_FILE_DEFAULT, OffsetSettings,
     OffsetStart, OffsetStorage, OffsetTopicSettings, OnRecreated, ReadingSettings, SelectionSettings,

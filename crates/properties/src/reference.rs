@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::table::{Feature, Group, Property, SCOPES, Scope, Status};
+use crate::table::{Group, Property, SCOPES, Scope, Status};
 
 const INTRODUCTION: &str = "\
 # Properties
@@ -20,9 +20,11 @@ all that begin so. Unknown properties are ignored with a warning that names the 
 | not built yet | recognised; without effect, and named in one line at the start |
 | refused | recognised, but not built yet, and ignoring it would change what is copied: stops the start |
 
-TLS and SASL are not built yet. A connection whose `security.protocol` is not `PLAINTEXT` is refused, and so is
-one that is given `ssl.*` or `sasl.*` without any protocol; under an explicit `PLAINTEXT` they have no effect, as
-in Kafka.
+How a connection is secured, `security.protocol` says, as in Kafka: under `PLAINTEXT`, its default, `ssl.*` and
+`sasl.*` have no effect, which is told; given without any protocol they are refused, because who writes them means
+them. What is \"not built yet\" or refused below is so where the protocol and the mechanism give it an effect. A
+value may be taken from config providers, `${provider:path:key}`, by Kafka Connect's rules; what is shown then is what
+stands in the file. See [Securing connections](../guide/security.md).
 ";
 
 /// The reference page of all properties, in Markdown.
@@ -87,7 +89,6 @@ fn here(property: &Property) -> String {
     match property.status {
         Status::Used => "used".to_owned(),
         Status::NoMeaning(why) => format!("no meaning: {}", why.as_str()),
-        Status::NotBuilt { feature: Feature::Security, .. } => "refused, see above".to_owned(),
         Status::NotBuilt { refuse: false, feature, .. } => format!("not built yet: {}", feature.as_str()),
         Status::NotBuilt { refuse: true, feature, off: [] } => {
             format!("refused if set: {}", feature.as_str())

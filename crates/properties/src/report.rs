@@ -103,6 +103,17 @@ impl Report {
         problems.into_iter().for_each(|problem| self.push(problem));
     }
 
+    /// Puts other words in the place of some, in all messages and hints.
+    pub(crate) fn replace(&mut self, words: &str, other: &str) {
+        for problem in &mut self.problems {
+            for text in [Some(&mut problem.message), problem.hint.as_mut()].into_iter().flatten() {
+                if text.contains(words) {
+                    *text = text.replace(words, other);
+                }
+            }
+        }
+    }
+
     /// Whether anything here forbids a start.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)

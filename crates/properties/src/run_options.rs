@@ -3,7 +3,7 @@
 
 use crate::entry::{Entry, Place};
 use crate::load::{is_topic_name, load};
-use crate::report::{Problem, Report};
+use crate::report::{Problem, Report, Severity};
 use crate::settings::Settings;
 use crate::table::{FileKind, lookup};
 
@@ -23,12 +23,25 @@ pub struct RunOptions {
 }
 
 impl Settings {
-    /// Settings of a run without files: one connector, named after what it copies where, so that runs
-    /// between other clusters or under other names keep their progress apart.
-    ///
-    /// Problems name the option (`--source`, `--set`) in place of a file.
+    /// Settings of a run without files, and without config providers: see [`RunOptions::entries`].
     #[allow(clippy::result_unit_err)] // the errors are in the report
     pub fn from_options(options: &RunOptions) -> (Result<Settings, ()>, Report) {
+        let (worker, connector, problems) = options.entries();
+        let (settings, mut report) = load(&worker, &[connector]);
+        let is_wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
+        report.extend(problems);
+        (if is_wrong { Err(()) } else { settings }, report)
+    }
+}
+
+impl RunOptions {
+    /// The entries of a worker and of one connector, ready for [`crate::resolve`] and [`load`], and what is wrong with
+    /// the options themselves. The connector is named after what it copies where, so that runs between other clusters
+    /// or under other names keep their progress apart.
+    ///
+    /// Problems name the option (`--source`, `--set`) in place of a file.
+    pub fn entries(&self) -> (Vec<Entry>, Vec<Entry>, Vec<Problem>) {
+        let options = self;
         let mut worker = Vec::new();
         let mut connector = Vec::new();
         let mut problems = Vec::new();
@@ -85,14 +98,7 @@ impl Settings {
         } else if !given("offset.storage.file.filename") && !worker.is_empty() {
             worker.insert(0, default_offset_file(&Place::new("--set", 0)));
         }
-        let (settings, mut report) = load(&worker, &[connector]);
-        let settings = if problems.iter().any(|problem| problem.severity == crate::Severity::Error) {
-            Err(())
-        } else {
-            settings
-        };
-        report.extend(problems);
-        (settings, report)
+        (worker, connector, problems)
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use model::TopicName;
 
 use crate::entry::Place;
+use crate::security::SecuritySettings;
 
 /// Where progress is kept when no worker's file says so.
 pub const OFFSET_FILE_DEFAULT: &str = "paralog.offsets";
@@ -20,6 +21,18 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// The flows, each with a name of its own.
     pub connectors: Vec<ConnectorSettings>,
+}
+
+impl Settings {
+    /// The files that hold secrets and are named in the settings: key stores, tokens. Some more than once.
+    pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let of_worker = match &self.worker.offset_storage {
+            OffsetStorage::File(_) => None,
+            OffsetStorage::Topic(topic) => Some(&topic.cluster),
+        };
+        let clusters = self.connectors.iter().flat_map(|it| [&it.source, &it.destination]).chain(of_worker);
+        clusters.flat_map(|cluster| cluster.security.secret_files())
+    }
 }
 
 /// The process.
@@ -41,7 +54,7 @@ pub enum OffsetStorage {
     /// In a file, as a standalone Connect worker does: `offset.storage.file.filename`.
     File(PathBuf),
     /// In a topic, as a distributed one does: `offset.storage.topic`.
-    Topic(OffsetTopicSettings),
+    Topic(Box<OffsetTopicSettings>),
 }
 
 /// The topic that keeps progress.
@@ -101,7 +114,7 @@ impl ConnectorSettings {
     }
 }
 
-/// How to reach a cluster. Plaintext: everything else is refused while it is not built.
+/// How to reach a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
     /// The brokers to begin with, as `host:port`, at least one; IPv6 addresses in brackets.
@@ -112,6 +125,8 @@ pub struct ClusterSettings {
     pub request_timeout: Option<Duration>,
     /// How long a connection may take to come up.
     pub connect_timeout: Option<Duration>,
+    /// How its connections are secured.
+    pub security: SecuritySettings,
 }
 
 /// Which topics are copied: those in the whitelist or matching the regex, less those in the blacklist.

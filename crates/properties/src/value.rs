@@ -191,6 +191,11 @@ pub enum Value {
 pub struct Secret(String);
 
 impl Secret {
+    /// From here on it does not show.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
     /// The text itself, for the one who needs it.
     pub fn reveal(&self) -> &str {
         &self.0

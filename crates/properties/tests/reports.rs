@@ -1,10 +1,15 @@
 //! What is said about files, word for word. `UPDATE_GOLDEN=1 cargo test -p properties` writes the expected
 //! reports anew; read the difference before it is committed.
 
+use std::io;
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use properties::table::{FileKind, names};
-use properties::{Entry, OffsetStorage, Place, Report, load, parse, parse_bytes, split_executable};
+use properties::{
+    Entry, OffsetStorage, Place, Report, Surroundings, load, parse, parse_bytes, resolve, split_executable,
+};
 
 fn read(name: &str, report: &mut Report) -> Vec<Entry> {
     let path = format!("{}/tests/files/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -30,10 +35,37 @@ fn check_files(worker: &str, connectors: &[&str], golden: &str) {
     let mut report = Report::new();
     let worker = read(worker, &mut report);
     let connectors: Vec<Vec<Entry>> = connectors.iter().map(|name| read(name, &mut report)).collect();
-    let (settings, loaded) = load(&worker, &connectors);
+    let resolved = resolve(worker, connectors, &Nothing);
+    let (settings, loaded) = load(&resolved.worker, &resolved.connectors);
     assert_eq!(settings.is_err(), loaded.has_errors());
     report.extend(loaded.problems().into_iter().cloned());
+    report.extend(resolved.problems);
     check(&report, golden);
+}
+
+/// No file and no variable.
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn is_folder(&self, _: &Path) -> bool {
+        false
+    }
+
+    fn is_file(&self, _: &Path) -> bool {
+        false
+    }
+
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn finds(&self, _: &str, _: &str) -> Result<bool, String> {
+        Ok(true)
+    }
 }
 
 #[test]
@@ -42,12 +74,12 @@ fn every_mistake_of_a_file_is_told_at_once() {
 }
 
 #[test]
-fn a_secured_distributed_worker_is_refused_with_every_reason() {
+fn a_secured_distributed_workers_file_is_read() {
     check_files("worker-secured.properties", &["quickstart-zookeeper.properties"], "worker-secured");
 }
 
 #[test]
-fn schema_migration_to_a_secured_cluster_is_refused() {
+fn schema_migration_is_refused() {
     check_files("connect-standalone.properties", &["schema-migration.properties"], "schema-migration");
 }
 
@@ -157,12 +189,6 @@ fn progress_in_a_topic_is_that_of_a_distributed_worker_and_a_file_wins_over_it()
          hint: it takes 1 or more, or -1 for the broker's default\n\
          warning: w:3: `offset.storage.cleanup.policy` is ignored: the topic is compacted in any case\n",
     );
-    says(
-        &format!("{DISTRIBUTED}security.protocol=SSL"),
-        &format!("{CONNECTOR}dest.kafka.security.protocol=PLAINTEXT"),
-        "error: w:5: `security.protocol` is `SSL`: TLS and SASL are not built yet, the cluster of \
-         `offset.storage.topic` can only be reached in plaintext\n",
-    );
 }
 
 #[test]
@@ -188,52 +214,6 @@ fn a_converter_is_the_connectors_or_else_the_workers() {
         "error: c:6: `header.converter` is `org.apache.kafka.connect.storage.SimpleHeaderConverter`: it would change \
          records, and only copying them as they are is built\n\
          hint: write header.converter=io.confluent.connect.replicator.util.ByteArrayConverter\n",
-    );
-}
-
-#[test]
-fn security_counts_where_a_connection_is_made_and_as_its_protocol_says() {
-    let secret = "dest.kafka.sasl.jaas.config=hunter2\n";
-    says(
-        WORKER,
-        &format!("{CONNECTOR}{secret}"),
-        "error: c:6: TLS and SASL are not built yet, but the destination is given `dest.kafka.sasl.jaas.config`\n\
-         hint: without `security.protocol` Kafka's clients connect in plaintext in spite of these; to do so here, write \
-         dest.kafka.security.protocol=PLAINTEXT\n",
-    );
-    says(
-        WORKER,
-        &format!("{CONNECTOR}{secret}dest.kafka.security.protocol=PLAINTEXT"),
-        "warning: c:6: without effect while `security.protocol` of the destination is PLAINTEXT: \
-         `dest.kafka.sasl.jaas.config`\n",
-    );
-    // The worker's holds where the connector says nothing, and not where it does.
-    says(
-        &format!("{WORKER}security.protocol=SSL"),
-        CONNECTOR,
-        "error: w:3: `security.protocol` is `SSL`: TLS and SASL are not built yet, the destination can only be reached \
-         in plaintext\n",
-    );
-    says(
-        &format!("{WORKER}security.protocol=SSL"),
-        &format!("{CONNECTOR}dest.kafka.security.protocol=PLAINTEXT"),
-        "",
-    );
-    says(
-        WORKER,
-        &format!("{CONNECTOR}src.consumer.security.protocol=TLS"),
-        "error: c:6: `src.consumer.security.protocol` is `TLS`, which it cannot be\n\
-         hint: it takes `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`\n",
-    );
-    // Defaults spelled out ask for nothing, nor do clients that do not exist here.
-    says(WORKER, &format!("{CONNECTOR}dest.kafka.ssl.endpoint.identification.algorithm=https"), "");
-    says(
-        WORKER,
-        &format!(
-            "{CONNECTOR}confluent.topic.security.protocol=SASL_SSL\nconsumer.override.sasl.mechanism=PLAIN"
-        ),
-        "info: accepted, though without meaning here: `confluent.topic.security.protocol` (no licence is needed); \
-         `consumer.override.sasl.mechanism` (it serves sink connectors only)\n",
     );
 }
 

@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 use model::TimestampRule;
 use pipeline::{ExistingRecords, Isolation, Missing, Policies, Recreated};
 use properties::{
-    ClusterSettings, ConnectorSettings, LifeSettings, OffsetStorage, OnRecreated, Problem, Report, Settings,
-    TimestampType, WorkerSettings,
+    ClusterSettings, ConnectorSettings, LifeSettings, OffsetStorage, OnRecreated, Place, Problem, Report,
+    Settings, TimestampType, WorkerSettings,
 };
 use topology::rights::{Claims, Right, rights};
 use topology::{Naming, Pattern, Selection, SettingNames, SettingProblem, TopicPolicy, check_settings};
 
+use crate::secured;
 use crate::start_up::End;
 
 /// A connector that is ready to be started.
@@ -73,12 +74,17 @@ pub fn blocking_threads_max() -> usize {
     cores + OTHER_BLOCKING_THREADS
 }
 
-/// Turns settings into what can be started; connects to nothing.
+/// Turns settings into what can be started; connects to nothing, but opens the stores of keys and certificates.
 ///
 /// # Errors
 /// A [`Report`] of all problems, of all connectors.
 pub fn prepare(settings: &Settings) -> Result<Prepared, Report> {
     let mut report = Report::new();
+    if let OffsetStorage::Topic(topic) = &settings.worker.offset_storage {
+        let options = secured::client_options("offsets", &topic.cluster);
+        let whose = "the cluster of `offset.storage.topic`";
+        report.extend(secured::problem(whose, &topic.cluster, &options, Place::none()));
+    }
     let several = settings.connectors.len() > 1;
     let connectors: Vec<Connector> = settings
         .connectors
@@ -137,29 +143,27 @@ fn prepare_one(
         bootstrap: cluster.bootstrap.join(","),
         property,
     };
+    let client_options = |side: &str, cluster: &ClusterSettings| {
+        let name = if several { format!("{}/{side}", connector.name) } else { side.to_owned() };
+        secured::client_options(&name, cluster)
+    };
+    let source = client_options("source", &connector.source);
+    let destination = client_options("destination", &connector.destination);
+    for (side, cluster, options) in
+        [("source", &connector.source, &source), ("destination", &connector.destination, &destination)]
+    {
+        let whose = format!("the {side}");
+        report.extend(secured::problem(&whose, cluster, options, connector.place("name")));
+    }
     Some(Connector {
         name: connector.name.clone(),
-        source: client_options("source", connector, &connector.source, several),
+        source,
         source_end: end("source", "src.kafka.bootstrap.servers", &connector.source),
-        destination: client_options("destination", connector, &connector.destination, several),
+        destination,
         destination_end: end("destination", "dest.kafka.bootstrap.servers", &connector.destination),
         control: control_options(connector, selection, naming),
         pipeline: pipeline_options(worker, connector),
     })
-}
-
-fn client_options(
-    side: &str,
-    connector: &ConnectorSettings,
-    cluster: &ClusterSettings,
-    several: bool,
-) -> client::Options {
-    let name = if several { format!("{}/{side}", connector.name) } else { side.to_owned() };
-    let mut options = client::Options::new(name.as_str(), cluster.bootstrap.clone());
-    options.client_id.clone_from(&cluster.client_id);
-    options.request_timeout = cluster.request_timeout.unwrap_or(options.request_timeout);
-    options.connect_timeout = cluster.connect_timeout.unwrap_or(options.connect_timeout);
-    options
 }
 
 fn control_options(connector: &ConnectorSettings, selection: Selection, naming: Naming) -> control::Options {

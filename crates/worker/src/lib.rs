@@ -9,9 +9,11 @@ mod plan;
 pub mod progress;
 mod reached;
 mod run;
+mod secured;
 mod start_up;
 mod status;
 pub mod stores;
+mod surroundings;
 
 pub use client::OutOfFiles;
 pub use connector::{Prepared, blocking_threads_max, prepare};
@@ -20,3 +22,4 @@ pub use plan::{Planned, document, plan};
 pub use run::{Outcome, RunError, run};
 pub use start_up::{End, ReachError, chain};
 pub use status::{FlowStatus, TopicStatus, WorkerStatus};
+pub use surroundings::ThisMachine;

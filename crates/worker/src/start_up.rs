@@ -28,6 +28,13 @@ pub struct End {
     pub property: &'static str,
 }
 
+impl End {
+    /// The property `name` of this end, beside the one that gave the addresses.
+    fn of(&self, name: &str) -> String {
+        format!("{}{name}", self.property.strip_suffix("bootstrap.servers").unwrap_or(self.property))
+    }
+}
+
 /// A cluster that cannot be worked with.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
@@ -65,10 +72,25 @@ impl ReachError {
             ),
             ReachError::Bootstrap { end, source } => match first_cause(source) {
                 CallError::NotKafka { .. } => format!(
-                    "`{}` must name a plaintext listener of a Kafka broker, host and port; TLS and SASL are not \
-                     built yet",
+                    "`{}` must name a listener of a Kafka broker, host and port, and `{}` say what it asks for: \
+                     TLS, a login, both or neither",
+                    end.property,
+                    end.of("security.protocol")
+                ),
+                CallError::Tls { .. } => format!(
+                    "it is set up by `{}` and `{}`, for the listener that `{}` names",
+                    end.of("security.protocol"),
+                    end.of("ssl.*"),
                     end.property
                 ),
+                CallError::Login { .. } => {
+                    format!(
+                        "who logs in say `{}` and `{}`",
+                        end.of("sasl.mechanism"),
+                        end.of("sasl.jaas.config")
+                    )
+                }
+                CallError::Security(_) => format!("see `{}` and `{}`", end.of("ssl.*"), end.of("sasl.*")),
                 CallError::Connect { source, .. } if OutOfFiles::of(source).is_some() => {
                     String::from("it takes two or three connections for each broker, and a few files")
                 }
@@ -78,11 +100,8 @@ impl ReachError {
                         end.property
                     )
                 }
-                CallError::Closed { source: CloseCause::ByPeer, .. } => {
-                    format!(
-                        "if the listener asks for TLS or SASL, name a plaintext one in `{}`",
-                        end.property
-                    )
+                CallError::Closed { source: CloseCause::ByPeer | CloseCause::AtFirst, .. } => {
+                    format!("`{}` must say what the listener asks for", end.of("security.protocol"))
                 }
                 CallError::Unsupported { .. } => String::from("brokers of Kafka 1.1 and newer are supported"),
                 _ => format!("check the address in `{}`", end.property),
@@ -161,8 +180,13 @@ fn may_pass(error: &CallError) -> bool {
 fn first_cause(error: &CallError) -> &CallError {
     match error {
         CallError::Unreachable { attempts, .. } => {
-            let not_kafka = attempts.iter().find(|attempt| matches!(attempt, CallError::NotKafka { .. }));
-            not_kafka.or(attempts.first()).map_or(error, first_cause)
+            let says_most = |attempt: &&CallError| {
+                matches!(
+                    attempt,
+                    CallError::Login { .. } | CallError::Tls { .. } | CallError::NotKafka { .. }
+                )
+            };
+            attempts.iter().find(says_most).or(attempts.first()).map_or(error, first_cause)
         }
         other => other,
     }

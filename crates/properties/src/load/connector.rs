@@ -7,6 +7,7 @@ use super::worker::{TOPIC_SETTINGS, interval};
 use super::{converters, secured};
 use crate::nearest::nearest;
 use crate::report::{Problem, Report};
+use crate::security::SecuritySettings;
 use crate::settings::{
     ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OffsetSettings, OffsetStart,
     OnRecreated, ReadingSettings, SelectionSettings, TimestampType, TopicSettings, WorkerSettings,
@@ -21,8 +22,6 @@ pub(super) fn read<'a>(
 ) -> Option<ConnectorSettings> {
     check_class(file, report);
     converters::check(file, worker, report);
-    secured::check_source(file, report);
-    secured::check_destination(Some(file), worker, report);
 
     let name = file.text("name");
     if name.is_none() {
@@ -129,7 +128,8 @@ fn read_source(file: &File<'_>, name: &str, report: &mut Report) -> Option<Clust
         let hint = "write `host:port` of one or more brokers of the source";
         missing(file, "src.kafka.bootstrap.servers", hint, report);
     }
-    read_cluster(chain, bootstrap?, || format!("{name}-0"))
+    let security = secured::read_source(file, report);
+    read_cluster(chain, bootstrap?, || format!("{name}-0"), security)
 }
 
 fn read_destination<'a>(
@@ -140,6 +140,10 @@ fn read_destination<'a>(
 ) -> Option<ClusterSettings> {
     let chain: &[Link<'_, '_>] = &[(file, DESTINATION), (worker, WORKER)];
     let bootstrap = first(chain, "bootstrap.servers", servers);
+    let of_worker = servers(worker, "bootstrap.servers").unwrap_or_default();
+    let is_workers = of_worker.is_empty()
+        || bootstrap.as_ref().is_none_or(|servers| servers.iter().any(|server| of_worker.contains(server)));
+    let security = secured::read_destination(Some(file), worker, is_workers, report);
     let Some(bootstrap) = bootstrap else {
         let message = "the destination is missing: neither the connector's `dest.kafka.bootstrap.servers` nor the \
                        worker's `bootstrap.servers` is given";
@@ -157,27 +161,29 @@ fn read_destination<'a>(
         if let Some(other) = other.filter(|other| other.value.trim() != explicit.value.trim()) {
             let message = format!(
                 "the destination is `{}`, not `{}` of `{}` ({})",
-                explicit.value.trim(),
-                other.value.trim(),
+                explicit.shown(),
+                other.shown(),
                 other.key,
                 other.place()
             );
             report.push(Problem::info(explicit.place(), message));
         }
     }
-    read_cluster(chain, bootstrap, || format!("connector-producer-{name}-0"))
+    read_cluster(chain, bootstrap, || format!("connector-producer-{name}-0"), security)
 }
 
 /// The cluster that the worker itself uses; `None` where no broker is given.
-pub(super) fn read_worker_cluster(worker: &File<'_>) -> Option<ClusterSettings> {
+pub(super) fn read_worker_cluster(worker: &File<'_>, report: &mut Report) -> Option<ClusterSettings> {
     let chain: &[Link<'_, '_>] = &[(worker, &[""])];
-    read_cluster(chain, worker.list("bootstrap.servers"), || "paralog-offsets".to_owned())
+    let security = secured::read_worker(worker, report);
+    read_cluster(chain, worker.list("bootstrap.servers"), || "paralog-offsets".to_owned(), security)
 }
 
 fn read_cluster(
     chain: &[Link<'_, '_>],
     bootstrap: Vec<String>,
     client_id: impl Fn() -> String,
+    security: SecuritySettings,
 ) -> Option<ClusterSettings> {
     if bootstrap.is_empty() {
         return None;
@@ -187,6 +193,7 @@ fn read_cluster(
         client_id: first(chain, "client.id", File::text).unwrap_or_else(client_id),
         request_timeout: first(chain, "request.timeout.ms", File::millis),
         connect_timeout: first(chain, "socket.connection.setup.timeout.ms", File::millis),
+        security,
     })
 }
 

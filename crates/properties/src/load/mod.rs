@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! entries ─▶ survey (each key against the table) ─▶ connector, worker (rules between keys) ─▶ Settings
-//!                     └──────────── problems of all files ───────────┴─▶ Report
+//!                     └──────────── problems of all files ───────────┴─▶ Report (without what providers gave)
 //! ```
 //!
 //! Nothing stops at the first error: a property that cannot be read counts as left out, so that the rest
@@ -38,6 +38,7 @@ pub fn load(worker: &[Entry], connectors: &[Vec<Entry>]) -> (Result<Settings, ()
     connectors.iter().for_each(|entries| survey.look_at(FileKind::Connector, entries));
     survey.finish();
 
+    let worker_entries = worker;
     let worker = File::new(FileKind::Worker, worker);
     let worker_settings = worker::read(&worker, &mut report);
     let connector_settings: Vec<_> = connectors
@@ -48,7 +49,7 @@ pub fn load(worker: &[Entry], connectors: &[Vec<Entry>]) -> (Result<Settings, ()
         })
         .collect();
     if connectors.is_empty() && !report.has_errors() {
-        secured::check_destination(None, &worker, &mut report);
+        secured::read_destination(None, &worker, true, &mut report);
         report.push(Problem::warning(Place::none(), "there is no connector: nothing is copied"));
     }
     for (index, settings) in connector_settings.iter().enumerate() {
@@ -66,7 +67,19 @@ pub fn load(worker: &[Entry], connectors: &[Vec<Entry>]) -> (Result<Settings, ()
     } else {
         Ok(Settings { worker: worker_settings, connectors: connector_settings })
     };
+    hide_provided(&mut report, connectors.iter().copied().chain([worker_entries]).flatten());
     (settings, report)
+}
+
+/// Where a message quotes a value that a config provider gave, what stands in the file is to be read in its place.
+fn hide_provided<'a>(report: &mut Report, entries: impl Iterator<Item = &'a Entry>) {
+    for entry in entries {
+        if let Some(reference) = &entry.reference
+            && !entry.value.trim().is_empty()
+        {
+            report.replace(&format!("`{}`", entry.value.trim()), &format!("`{reference}`"));
+        }
+    }
 }
 
 /// Drops files that are of another kind than the place they are given in: a word about that says more than

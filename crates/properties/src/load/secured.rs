@@ -1,102 +1,312 @@
-//! Security: refused where a connection would need it.
+//! Security: what the properties of one connection come to.
 //!
-//! A connection's properties come from several prefixes, the first that has one wins. In Kafka `ssl.*` and
-//! `sasl.*` take effect only as `security.protocol` says, whose default is PLAINTEXT. So a protocol other
-//! than PLAINTEXT is refused; `ssl.*` and `sasl.*` under an explicit PLAINTEXT are told to be without
-//! effect; and without any protocol they are refused too, because who writes them means them.
+//! A connection's properties come from several prefixes, and of each property the first that has it counts. In Kafka
+//! `ssl.*` and `sasl.*` take effect only as `security.protocol` says, whose default is PLAINTEXT. So what has none
+//! under the protocol that is given is told; and without any protocol it is refused, because who writes it means it.
+//!
+//! ```text
+//! prefixes ─▶ one entry a property ─▶ protocol ─┬─ ssl.*  ─▶ TlsSettings     tls
+//!             Connection                        └─ sasl.* ─▶ SaslSettings    sasl, by mechanism
+//! ```
+//!
+//! The rules between the properties are those of Kafka's clients (`DefaultSslEngineFactory`, `JaasContext`).
+
+mod sasl;
+mod tls;
+
+use std::collections::BTreeMap;
 
 use super::file::File;
 use super::survey::is_off;
-use crate::entry::Entry;
+use crate::entry::{Entry, Place};
 use crate::report::{Problem, Report};
-use crate::table::{FileKind, Status, lookup};
+use crate::security::SecuritySettings;
+use crate::table::{Feature, FileKind, Found, Status, lookup};
+use crate::value::{Secret, trim};
 
 const PROTOCOL: &str = "security.protocol";
+const MECHANISM: &str = "sasl.mechanism";
 const SOURCE_PREFIXES: [&str; 2] = ["src.consumer.", "src.kafka."];
 const DESTINATION_PREFIXES: [&str; 3] = ["dest.kafka.", "producer.override.", "admin.override."];
-const WORKER_PREFIXES: [&str; 3] = ["producer.", "admin.", ""];
+const WORKER_PREFIXES: [&str; 2] = ["producer.", "admin."];
+const WORKER_OWN: &str = "";
 
-pub(super) fn check_source(connector: &File<'_>, report: &mut Report) {
-    check(&given(connector, FileKind::Connector, &SOURCE_PREFIXES), "source", "src.kafka.", report);
+pub(super) fn read_source(connector: &File<'_>, report: &mut Report) -> SecuritySettings {
+    let mut connection = Connection::new("source", "src.kafka.");
+    connection.add(connector, FileKind::Connector, &SOURCE_PREFIXES);
+    connection.read(report)
 }
 
-/// The destination of `connector`, or of the worker alone.
-pub(super) fn check_destination(connector: Option<&File<'_>>, worker: &File<'_>, report: &mut Report) {
-    let mut chain =
-        connector.map_or_else(Vec::new, |file| given(file, FileKind::Connector, &DESTINATION_PREFIXES));
-    chain.extend(given(worker, FileKind::Worker, &WORKER_PREFIXES));
-    let prefix = if connector.is_some() { "dest.kafka." } else { "" };
-    check(&chain, "destination", prefix, report);
+/// The destination of `connector`, or of the worker alone. What the worker says of its own connections (without a
+/// prefix) holds too if the destination `is_workers` own cluster: another one must not be shown its secrets.
+pub(super) fn read_destination(
+    connector: Option<&File<'_>>,
+    worker: &File<'_>,
+    is_workers: bool,
+    report: &mut Report,
+) -> SecuritySettings {
+    let mut connection =
+        Connection::new("destination", if connector.is_some() { "dest.kafka." } else { WORKER_OWN });
+    if let Some(connector) = connector {
+        connection.add(connector, FileKind::Connector, &DESTINATION_PREFIXES);
+    }
+    connection.add(worker, FileKind::Worker, &WORKER_PREFIXES);
+    if is_workers {
+        connection.add(worker, FileKind::Worker, &[WORKER_OWN]);
+    } else if let Some(own) = worker.entry(PROTOCOL).filter(|own| !is_plaintext(own))
+        && !connection.by_name.contains_key(PROTOCOL)
+    {
+        let message = format!(
+            "`{PROTOCOL}` and what belongs to it are for the cluster of `bootstrap.servers`, and do not hold for the \
+             destination, whose address is another"
+        );
+        let hint = "secure the destination with `dest.kafka.security.protocol` and its like";
+        report.push(Problem::info(own.place(), message).with_hint(hint));
+    }
+    connection.read(report)
 }
 
 /// The worker's own cluster, which keeps its progress.
-pub(super) fn check_worker(worker: &File<'_>, report: &mut Report) {
-    check(&given(worker, FileKind::Worker, &[""]), "cluster of `offset.storage.topic`", "", report);
+pub(super) fn read_worker(worker: &File<'_>, report: &mut Report) -> SecuritySettings {
+    let mut connection = Connection::new("cluster of `offset.storage.topic`", WORKER_OWN);
+    connection.add(worker, FileKind::Worker, &[WORKER_OWN]);
+    connection.read(report)
 }
 
-/// A security property that is given: its name without the prefix, and its entry.
-type Given<'a> = (&'a str, &'a Entry);
+fn is_plaintext(protocol: &Entry) -> bool {
+    let protocol = trim(&protocol.value);
+    protocol.is_empty() || protocol.eq_ignore_ascii_case("PLAINTEXT")
+}
 
-fn given<'a>(file: &File<'a>, kind: FileKind, prefixes: &[&str]) -> Vec<Given<'a>> {
-    let mut given = Vec::new();
-    for prefix in prefixes {
-        for entry in file.entries() {
-            let found = lookup(kind, &entry.key);
-            if let Some(found) = found.filter(|found| found.is_security() && found.scope.prefix == *prefix)
-                && let Status::NotBuilt { off, .. } = found.property.status
-            {
-                let name = &entry.key[prefix.len()..];
-                if name == PROTOCOL || !is_off(found.property.kind, off, &entry.value) {
-                    given.push((name, entry));
+/// A security property of a connection.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    entry: &'a Entry,
+    found: Found,
+    /// How many prefixes come before its own.
+    layer: usize,
+}
+
+/// The security properties of one connection: of each the one that counts.
+struct Connection<'a> {
+    /// Whose it is, for messages.
+    side: &'static str,
+    /// Where to write what is missing.
+    prefix: &'static str,
+    by_name: BTreeMap<&'a str, Given<'a>>,
+    layers: usize,
+}
+
+/// `security.protocol`.
+#[derive(Clone, Copy)]
+struct Protocol {
+    name: &'static str,
+    tls: bool,
+    sasl: bool,
+}
+
+const PROTOCOLS: [Protocol; 4] = [
+    Protocol { name: "PLAINTEXT", tls: false, sasl: false },
+    Protocol { name: "SSL", tls: true, sasl: false },
+    Protocol { name: "SASL_PLAINTEXT", tls: false, sasl: true },
+    Protocol { name: "SASL_SSL", tls: true, sasl: true },
+];
+
+impl<'a> Connection<'a> {
+    fn new(side: &'static str, prefix: &'static str) -> Connection<'a> {
+        Connection { side, prefix, by_name: BTreeMap::new(), layers: 0 }
+    }
+
+    fn add(&mut self, file: &File<'a>, kind: FileKind, prefixes: &[&str]) {
+        for prefix in prefixes {
+            for entry in file.entries() {
+                let found = lookup(kind, &entry.key);
+                if let Some(found) =
+                    found.filter(|found| found.is_security() && found.scope.prefix == *prefix)
+                {
+                    let given = Given { entry, found, layer: self.layers };
+                    self.by_name.entry(&entry.key[prefix.len()..]).or_insert(given);
                 }
             }
+            self.layers += 1;
         }
     }
-    given
+
+    fn read(&self, report: &mut Report) -> SecuritySettings {
+        let Some(protocol) = self.protocol(report) else { return SecuritySettings::default() };
+        let tls = protocol.tls.then(|| self.tls(report));
+        let mechanism = self.text(MECHANISM).unwrap_or("GSSAPI");
+        let sasl = if protocol.sasl { self.sasl(mechanism, report) } else { None };
+        for given in self.by_name.values() {
+            self.refuse_java(given, protocol, report);
+        }
+        self.tell_idle(protocol, mechanism, sasl.is_some(), report);
+        let given = self
+            .by_name
+            .iter()
+            .map(|(name, given)| ((*name).to_owned(), (given.entry.key.clone(), given.entry.place())));
+        SecuritySettings { tls, sasl, given: given.collect() }
+    }
+
+    /// The protocol that holds; `None` if that cannot be said, which is told.
+    fn protocol(&self, report: &mut Report) -> Option<Protocol> {
+        let [plaintext, ..] = PROTOCOLS;
+        if let Some(given) = self.by_name.get(PROTOCOL) {
+            let value = trim(&given.entry.value);
+            let known = PROTOCOLS.iter().find(|protocol| value.eq_ignore_ascii_case(protocol.name)).copied();
+            if known.is_none() && !value.is_empty() {
+                let message =
+                    format!("`{}` is `{}`, which it cannot be", given.entry.key, given.entry.shown());
+                report.push(
+                    Problem::error(given.entry.place(), message)
+                        .with_hint("it takes `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`"),
+                );
+                return None;
+            }
+            return Some(known.unwrap_or(plaintext));
+        }
+        let meant: Vec<&Given<'_>> =
+            self.by_name.values().filter(|given| asks_for_something(given)).collect();
+        if let Some(first) = meant.first() {
+            let message = format!("the {} is given {}, and no `{PROTOCOL}`", self.side, listed(&meant));
+            report.push(Problem::error(first.entry.place(), message).with_hint(format!(
+                "without it Kafka's clients connect in plaintext in spite of these; write {}{PROTOCOL}=SSL, \
+                 SASL_PLAINTEXT or SASL_SSL, or PLAINTEXT to connect so here too",
+                self.prefix
+            )));
+            return None;
+        }
+        Some(plaintext)
+    }
+
+    /// Whether `name` has an effect under this protocol and mechanism.
+    fn has_effect(name: &str, protocol: Protocol, mechanism: &str) -> bool {
+        match name {
+            PROTOCOL => true,
+            "security.providers" => protocol.tls || protocol.sasl,
+            _ if name.starts_with("ssl.") => protocol.tls,
+            _ if !protocol.sasl => false,
+            _ if name.starts_with("sasl.kerberos.") => mechanism == "GSSAPI",
+            "sasl.login.class" | "sasl.login.callback.handler.class" => true,
+            _ if name.starts_with("sasl.oauthbearer.") || name.starts_with("sasl.login.") => {
+                mechanism == "OAUTHBEARER"
+            }
+            _ => true,
+        }
+    }
+
+    /// What is given and has no effect, unless a prefix that counts less gave it. `logs_in`: how to log in is known.
+    fn tell_idle(&self, protocol: Protocol, mechanism: &str, logs_in: bool, report: &mut Report) {
+        let Some(by) = self.by_name.get(PROTOCOL) else { return };
+        let mut by_protocol = Vec::new();
+        let mut by_mechanism = Vec::new();
+        let mut by_source = Vec::new();
+        for (name, given) in &self.by_name {
+            if given.layer > by.layer || !asks_for_something(given) {
+                continue;
+            }
+            let is_issued = matches!(
+                given.found.property.status,
+                Status::NotBuilt { feature: Feature::IdentityProvider, .. }
+            );
+            match Connection::has_effect(name, protocol, mechanism) {
+                // Where one is asked for, that was refused.
+                true if is_issued && logs_in => by_source.push(given),
+                true => {}
+                false if name.starts_with("sasl.") && protocol.sasl => by_mechanism.push(given),
+                false => by_protocol.push(given),
+            }
+        }
+        let side = self.side;
+        let whys = [
+            (format!("while `{PROTOCOL}` of the {side} is {}", protocol.name), by_protocol),
+            (format!("while `{MECHANISM}` of the {side} is {mechanism}"), by_mechanism),
+            (format!("since no identity provider is asked for tokens of the {side}"), by_source),
+        ];
+        for (why, idle) in whys {
+            if let Some(first) = idle.first() {
+                let message = format!("without effect {why}: {}", listed(&idle));
+                report.push(Problem::warning(first.entry.place(), message));
+            }
+        }
+    }
+
+    /// Refuses what Java's own ways of changing TLS and SASL would do.
+    fn refuse_java(&self, given: &Given<'_>, protocol: Protocol, report: &mut Report) {
+        let Status::NotBuilt { feature: Feature::JavaSecurity, off, .. } = given.found.property.status else {
+            return;
+        };
+        let property = given.found.property;
+        let in_effect = match property.name {
+            "security.providers" => protocol.tls || protocol.sasl,
+            name if name.starts_with("ssl.") => protocol.tls,
+            _ => protocol.sasl,
+        };
+        if in_effect && !is_off(property.kind, off, &given.entry.value) {
+            let message = format!(
+                "`{}` is `{}`: {} are not loaded here, and ignoring it would change how the {} is reached",
+                given.entry.key,
+                given.entry.shown(),
+                Feature::JavaSecurity.as_str(),
+                self.side
+            );
+            let hint = "remove it to connect without";
+            report.push(Problem::error(given.entry.place(), message).with_hint(hint));
+        }
+    }
+
+    /// What is given for `name`, unless it is empty.
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.by_name.get(name).map(|given| trim(&given.entry.value)).filter(|text| !text.is_empty())
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.text(name).map(Secret::new)
+    }
+
+    fn list(&self, name: &str) -> Vec<&'a str> {
+        let parts = self.text(name).into_iter().flat_map(|text| text.split(',')).map(trim);
+        parts.filter(|part| !part.is_empty()).collect()
+    }
+
+    /// `name` under the key that is given, or under the one to write.
+    fn key(&self, name: &str) -> String {
+        match self.by_name.get(name) {
+            Some(given) => format!("`{}`", given.entry.key),
+            None => format!("`{}{name}`", self.prefix),
+        }
+    }
+
+    /// How the value of `name` shows.
+    fn shown(&self, name: &str) -> &'a str {
+        self.by_name.get(name).map_or("", |given| given.entry.shown())
+    }
+
+    /// Where `name` is given; else the protocol, which makes it needed.
+    fn place(&self, name: &str) -> Place {
+        let given = self.by_name.get(name).or(self.by_name.get(PROTOCOL));
+        given.map_or_else(Place::none, |given| given.entry.place())
+    }
+
+    fn refuse(&self, name: &str, message: &str, hint: &str, report: &mut Report) {
+        report.push(Problem::error(self.place(name), message).with_hint(hint));
+    }
 }
 
-fn check(chain: &[Given<'_>], side: &str, prefix: &str, report: &mut Report) {
-    let protocol = chain.iter().find(|(name, _)| *name == PROTOCOL).map(|(_, entry)| *entry);
-    let others: Vec<&Entry> =
-        chain.iter().filter(|(name, _)| *name != PROTOCOL).map(|(_, entry)| *entry).collect();
-    let listed = |entries: &[&Entry]| {
-        let names: Vec<String> = entries.iter().map(|entry| format!("`{}`", entry.key)).collect();
-        names.join(", ")
+/// Whether it asks for anything but what holds without it.
+fn asks_for_something(given: &Given<'_>) -> bool {
+    let property = given.found.property;
+    let off: &[&str] = match property.status {
+        Status::NotBuilt { off, .. } => off,
+        _ => &[],
     };
-    match protocol.map(|entry| (entry, entry.value.trim())) {
-        Some((_, "PLAINTEXT" | "")) => {
-            if let Some(first) = others.first() {
-                let message = format!(
-                    "without effect while `{PROTOCOL}` of the {side} is PLAINTEXT: {}",
-                    listed(&others)
-                );
-                report.push(Problem::warning(first.place(), message));
-            }
-        }
-        Some((entry, "SSL" | "SASL_PLAINTEXT" | "SASL_SSL")) => {
-            let message = format!(
-                "`{}` is `{}`: TLS and SASL are not built yet, the {side} can only be reached in plaintext",
-                entry.key,
-                entry.value.trim()
-            );
-            report.push(Problem::error(entry.place(), message));
-        }
-        Some((entry, other)) => {
-            let message = format!("`{}` is `{other}`, which it cannot be", entry.key);
-            report.push(
-                Problem::error(entry.place(), message)
-                    .with_hint("it takes `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`"),
-            );
-        }
-        None => {
-            if let Some(first) = others.first() {
-                let message =
-                    format!("TLS and SASL are not built yet, but the {side} is given {}", listed(&others));
-                report.push(Problem::error(first.place(), message).with_hint(format!(
-                    "without `{PROTOCOL}` Kafka's clients connect in plaintext in spite of these; to do so here, \
-                     write {prefix}{PROTOCOL}=PLAINTEXT"
-                )));
-            }
-        }
-    }
+    let value = trim(&given.entry.value);
+    let is_default = property.default == Some(value) || is_off(property.kind, off, value);
+    // Versions alone do not say that TLS is meant.
+    !is_default && !matches!(property.name, PROTOCOL | "ssl.protocol" | "ssl.enabled.protocols")
+}
+
+fn listed(given: &[&Given<'_>]) -> String {
+    let names: Vec<String> = given.iter().map(|given| format!("`{}`", given.entry.key)).collect();
+    names.join(", ")
 }

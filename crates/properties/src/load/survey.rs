@@ -46,11 +46,17 @@ impl<'a> Survey<'a> {
                     );
                 }
                 // Whether it matters depends on the protocol of its connection: see `secured`.
-                Status::NotBuilt { .. } if found.is_security() => {}
+                _ if found.is_security() => {
+                    if found.property.name != "security.protocol" {
+                        self.is_readable(entry, found);
+                    }
+                }
                 Status::NotBuilt { feature, off, refuse } => {
                     self.not_built(entry, found, feature, off, refuse);
                 }
-                Status::Used => self.used(entry, found),
+                Status::Used => {
+                    self.is_readable(entry, found);
+                }
             }
         }
         if unknown > UNKNOWN_MAX
@@ -61,19 +67,6 @@ impl<'a> Survey<'a> {
                 Problem::warning(Place { line: 0, ..entry.place() }, message)
                     .with_hint(format!("is it a {kind}'s file?")),
             );
-        }
-    }
-
-    fn used(&mut self, entry: &Entry, found: Found) {
-        if !self.is_readable(entry, found) {
-            return;
-        }
-        if let Some(reference) = provider_reference(&entry.value) {
-            let message = format!(
-                "`{}` takes its value from `{reference}`: config providers are not built yet",
-                entry.key
-            );
-            self.report.push(Problem::error(entry.place(), message).with_hint("write the value itself"));
         }
     }
 
@@ -91,7 +84,7 @@ impl<'a> Survey<'a> {
             let message = format!(
                 "`{}` is `{}`: not built yet ({}), and ignoring it would change what is copied",
                 entry.key,
-                entry.value.trim(),
+                entry.shown(),
                 feature.as_str()
             );
             let hint = match off {
@@ -107,10 +100,11 @@ impl<'a> Survey<'a> {
     /// Whether the value is one of its type; says so if not.
     fn is_readable(&mut self, entry: &Entry, found: Found) -> bool {
         let Found { property, .. } = found;
-        if provider_reference(&entry.value).is_some() && matches!(property.status, Status::Used) {
-            return true; // what it stands for may be readable
-        }
         let Err(message) = property.kind.read(&entry.value) else { return true };
+        let message = match &entry.reference {
+            Some(reference) => format!("is `{reference}`, and what that gives is no such value"),
+            None => message,
+        };
         let default = match property.default {
             Some(default) => format!("; left out it is {default}"),
             None => String::new(),
@@ -191,33 +185,4 @@ fn under_other_prefixes(kind: FileKind, key: &str) -> Vec<String> {
         .filter(exists)
         .map(|key| format!("`{key}`"))
         .collect()
-}
-
-/// The first `${provider:path:key}` or `${provider:key}` in a value, as Connect's `ConfigTransformer` finds
-/// it. `${topic}` is none.
-fn provider_reference(value: &str) -> Option<&str> {
-    let mut rest = value;
-    while let Some(start) = rest.find("${") {
-        let after = &rest[start..];
-        let end = after.find('}')?;
-        if after[..end].contains(':') {
-            return Some(&after[..=end]);
-        }
-        rest = &after[2..];
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reference_to_a_provider_has_a_colon_and_a_rename_format_has_none() {
-        assert_eq!(provider_reference("${topic}.replica"), None);
-        assert_eq!(provider_reference("a ${file:/x:user} b"), Some("${file:/x:user}"));
-        assert_eq!(provider_reference("${topic}${env:HOME}"), Some("${env:HOME}"));
-        assert_eq!(provider_reference("${broken:"), None);
-        assert_eq!(provider_reference("${}:${"), None);
-    }
 }

@@ -8,7 +8,6 @@ use model::TopicName;
 
 use super::connector::{is_topic_name, read_worker_cluster};
 use super::file::File;
-use super::secured;
 use crate::nearest::nearest;
 use crate::report::{Problem, Report};
 use crate::settings::{OFFSET_FILE_DEFAULT, OffsetStorage, OffsetTopicSettings, WorkerSettings};
@@ -85,7 +84,7 @@ fn read_offset_storage(file: &File<'_>, report: &mut Report) -> OffsetStorage {
         return OffsetStorage::File(PathBuf::from(path));
     }
     if let Some(topic) = topic.and_then(|topic| read_offset_topic(file, topic, report)) {
-        return OffsetStorage::Topic(topic);
+        return OffsetStorage::Topic(Box::new(topic));
     }
     if file.text(OFFSET_TOPIC).is_none() && !file.is_empty() {
         let message = format!("neither `{OFFSET_FILE}` nor `{OFFSET_TOPIC}` is given");
@@ -111,8 +110,7 @@ fn read_offset_topic(file: &File<'_>, topic: String, report: &mut Report) -> Opt
             report.push(problem.with_hint("it takes 1 or more, or -1 for the broker's default"));
         }
     }
-    secured::check_worker(file, report);
-    let cluster = read_worker_cluster(file);
+    let cluster = read_worker_cluster(file, report);
     if cluster.is_none() && file.entry("bootstrap.servers").is_none() {
         let message = format!("`bootstrap.servers` is missing, the cluster of `{OFFSET_TOPIC}`");
         let problem = Problem::error(file.whole(), message);

@@ -123,6 +123,10 @@ phrases! {
         NeverSkipped = "no record is ever skipped for an error",
         /// What Replicator overrides.
         Fixed = "it is fixed, as it is in Replicator",
+        /// How whoever gets a token judges it.
+        Judged = "tokens are judged by the brokers",
+        /// When a token is replaced.
+        Login = "a token is made or read for each log-in",
         /// What is for connectors out of Kafka.
         Sink = "it serves sink connectors only",
         /// What Connect and its connectors say to each other.
@@ -133,8 +137,12 @@ phrases! {
 phrases! {
     /// What is not built yet.
     Feature {
-        /// Encrypted and authenticated connections.
-        Security = "TLS and SASL",
+        /// Java's ways to change how connections are secured.
+        JavaSecurity = "classes and providers of Java",
+        /// GSSAPI.
+        Kerberos = "Kerberos",
+        /// Tokens by HTTPS.
+        IdentityProvider = "tokens from an identity provider",
         /// Single message transforms.
         Transforms = "transforms and predicates",
         /// The provenance header and the loops it breaks.
@@ -147,8 +155,6 @@ phrases! {
         Rest = "the REST interface",
         /// Several workers as one.
         Distributed = "sharing work among workers",
-        /// `${file:…}` and its like.
-        Providers = "config providers",
         /// Java code that sees each record.
         Interceptors = "interceptors",
         /// Where to begin besides the beginning.
@@ -317,7 +323,8 @@ impl Found {
 
     /// Whether it sets up encryption or authentication of a connection that is made.
     pub fn is_security(&self) -> bool {
-        matches!(self.status(), Status::NotBuilt { feature: Feature::Security, .. })
+        !matches!(self.status(), Status::NoMeaning(_))
+            && SECURITY.properties.iter().any(|property| std::ptr::eq(property, self.property))
     }
 }
 

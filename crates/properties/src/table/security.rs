@@ -1,9 +1,10 @@
-//! Encryption and authentication of connections: recognised, not built yet.
+//! Encryption and authentication of connections.
 //!
-//! Whether one of these is refused depends on the protocol of the connection it is for; see
-//! `load/security.rs`. What is in `off` is Kafka's own default, and asks for nothing.
+//! Which of these have an effect, and whether what one asks for is refused, depends on the protocol and the mechanism
+//! of the connection it is for: see `load/secured.rs`. What is in `off` is what Java or Kafka would do anyway, and
+//! asks for nothing.
 
-use super::{Feature, Group, Property, Status, refused};
+use super::{Feature, Group, Property, Why, later, refused, used, void};
 use crate::value::{Kind, Unit};
 
 /// Security properties of every client.
@@ -11,218 +12,292 @@ pub(super) static SECURITY: Group = Group { title: "Security of any client", pro
 
 const SECONDS: Kind = Kind::Whole { unit: Unit::Seconds, min: 0, max: 3600 };
 
-/// Without a default.
-const fn plain(name: &'static str, kind: Kind, says: &'static str) -> Property {
-    refused(name, kind, "", Feature::Security, &[], says)
+/// A class, provider or algorithm of Java's.
+const fn java(name: &'static str, kind: Kind, off: &'static [&'static str], says: &'static str) -> Property {
+    refused(name, kind, if off.is_empty() { "" } else { off[0] }, Feature::JavaSecurity, off, says)
 }
 
-const fn with_default(
-    name: &'static str,
-    kind: Kind,
-    off: &'static [&'static str],
-    says: &'static str,
-) -> Property {
-    let status = Status::NotBuilt { feature: Feature::Security, off, refuse: true };
-    Property { name, kind, default: Some(off[0]), status, says }
+const fn kerberos(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
+    later(name, kind, default, Feature::Kerberos, says)
+}
+
+/// How an identity provider is asked for a token.
+const fn issued(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
+    later(name, kind, default, Feature::IdentityProvider, says)
+}
+
+/// How whoever gets a token judges it.
+const fn judged(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
+    void(name, kind, default, Why::Judged, says)
+}
+
+const fn refreshed(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
+    void(name, kind, default, Why::Login, says)
 }
 
 const PROPERTIES: &[Property] = &[
-    with_default(
+    used(
         "security.protocol",
         Kind::OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
-        &["PLAINTEXT"],
-        "encryption and authentication of the connection",
+        "PLAINTEXT",
+        "encryption and authentication of the connection; `ssl.*` and `sasl.*` have an effect only as it says",
     ),
-    plain("security.providers", Kind::Text, "Java security providers"),
-    with_default("sasl.mechanism", Kind::Text, &["GSSAPI"], "how the client proves who it is"),
-    plain("sasl.jaas.config", Kind::Password, "the login: module, user and secret"),
-    plain("sasl.jaas.config.jndi.allowlist", Kind::Text, "JNDI addresses that a login may name"),
-    plain("sasl.client.callback.handler.class", Kind::Class, "class that answers the mechanism"),
-    plain("sasl.login.callback.handler.class", Kind::Class, "class that fetches credentials"),
-    plain("sasl.login.class", Kind::Class, "class that logs in"),
-    plain("sasl.kerberos.service.name", Kind::Text, "the service name of the brokers in Kerberos"),
-    with_default(
-        "sasl.kerberos.kinit.cmd",
+    java("security.providers", Kind::Text, &[], "Java security providers"),
+    used(
+        "sasl.mechanism",
         Kind::Text,
-        &["/usr/bin/kinit"],
-        "the command that renews tickets",
+        "GSSAPI",
+        "how the client proves who it is: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; `GSSAPI` and `AWS_MSK_IAM` are not built yet",
     ),
-    with_default(
+    used(
+        "sasl.jaas.config",
+        Kind::Password,
+        "",
+        "the login: module, user and secret; a file named by `java.security.auth.login.config` is not read",
+    ),
+    java("sasl.jaas.config.jndi.allowlist", Kind::Text, &[], "JNDI addresses that a login may name"),
+    java(
+        "sasl.client.callback.handler.class",
+        Kind::Class,
+        &[
+            "org.apache.kafka.common.security.authenticator.SaslClientCallbackHandler",
+            "org.apache.kafka.common.security.oauthbearer.internals.OAuthBearerSaslClientCallbackHandler",
+        ],
+        "class that answers the mechanism",
+    ),
+    used(
+        "sasl.login.callback.handler.class",
+        Kind::Class,
+        "",
+        "class that fetches credentials: for `OAUTHBEARER`, Kafka's own for unsecured tokens, which is the default, or for those of `sasl.oauthbearer.token.endpoint.url`",
+    ),
+    java(
+        "sasl.login.class",
+        Kind::Class,
+        &[
+            "org.apache.kafka.common.security.authenticator.DefaultLogin",
+            "org.apache.kafka.common.security.oauthbearer.internals.OAuthBearerRefreshingLogin",
+        ],
+        "class that logs in",
+    ),
+    kerberos("sasl.kerberos.service.name", Kind::Text, "", "the service name of the brokers in Kerberos"),
+    kerberos("sasl.kerberos.kinit.cmd", Kind::Text, "/usr/bin/kinit", "the command that renews tickets"),
+    kerberos(
         "sasl.kerberos.ticket.renew.window.factor",
         Kind::Fraction,
-        &["0.8"],
+        "0.8",
         "when in its life a ticket is renewed",
     ),
-    with_default("sasl.kerberos.ticket.renew.jitter", Kind::Fraction, &["0.05"], "random part of that time"),
-    with_default(
+    kerberos("sasl.kerberos.ticket.renew.jitter", Kind::Fraction, "0.05", "random part of that time"),
+    kerberos(
         "sasl.kerberos.min.time.before.relogin",
         Kind::long_millis(0),
-        &["60000"],
+        "60000",
         "the shortest time between two log-ins",
     ),
-    with_default(
+    refreshed(
         "sasl.login.refresh.window.factor",
         Kind::Fraction,
-        &["0.8"],
+        "0.8",
         "when in its life a token is refreshed",
     ),
-    with_default("sasl.login.refresh.window.jitter", Kind::Fraction, &["0.05"], "random part of that time"),
-    with_default(
+    refreshed("sasl.login.refresh.window.jitter", Kind::Fraction, "0.05", "random part of that time"),
+    refreshed(
         "sasl.login.refresh.min.period.seconds",
         SECONDS,
-        &["60"],
+        "60",
         "the shortest time between two refreshes",
     ),
-    with_default(
+    refreshed(
         "sasl.login.refresh.buffer.seconds",
         SECONDS,
-        &["300"],
+        "300",
         "how long before its end a token is refreshed at the latest",
     ),
-    plain(
+    issued(
         "sasl.login.connect.timeout.ms",
         Kind::millis(0),
+        "",
         "how long connecting to the identity provider may take",
     ),
-    plain("sasl.login.read.timeout.ms", Kind::millis(0), "how long its answer may take"),
-    with_default(
-        "sasl.login.retry.backoff.ms",
-        Kind::long_millis(0),
-        &["100"],
-        "the pause before it is asked again",
+    issued("sasl.login.read.timeout.ms", Kind::millis(0), "", "how long its answer may take"),
+    issued("sasl.login.retry.backoff.ms", Kind::long_millis(0), "100", "the pause before it is asked again"),
+    issued("sasl.login.retry.backoff.max.ms", Kind::long_millis(0), "10000", "the longest such pause"),
+    used(
+        "sasl.oauthbearer.token.endpoint.url",
+        Kind::Text,
+        "",
+        "where tokens come from: `file:///…` for a file that holds one; an identity provider (`https:`) is not built yet, and refused",
     ),
-    with_default(
-        "sasl.login.retry.backoff.max.ms",
-        Kind::long_millis(0),
-        &["10000"],
-        "the longest such pause",
-    ),
-    plain("sasl.oauthbearer.token.endpoint.url", Kind::Text, "where tokens are issued"),
-    plain("sasl.oauthbearer.jwks.endpoint.url", Kind::Text, "where the provider's keys are"),
-    with_default(
+    judged("sasl.oauthbearer.jwks.endpoint.url", Kind::Text, "", "where the provider's keys are"),
+    judged(
         "sasl.oauthbearer.jwks.endpoint.refresh.ms",
         Kind::long_millis(0),
-        &["3600000"],
+        "3600000",
         "how often these keys are fetched",
     ),
-    with_default(
+    judged(
         "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
         Kind::long_millis(0),
-        &["100"],
+        "100",
         "the pause before they are fetched again",
     ),
-    with_default(
+    judged(
         "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
         Kind::long_millis(0),
-        &["10000"],
+        "10000",
         "the longest such pause",
     ),
-    with_default(
-        "sasl.oauthbearer.scope.claim.name",
-        Kind::Text,
-        &["scope"],
-        "the claim that holds the scope",
-    ),
-    with_default("sasl.oauthbearer.sub.claim.name", Kind::Text, &["sub"], "the claim that holds the subject"),
-    with_default("sasl.oauthbearer.clock.skew.seconds", SECONDS, &["30"], "how far clocks may be apart"),
-    plain("sasl.oauthbearer.expected.audience", Kind::List, "audiences a token must name"),
-    plain("sasl.oauthbearer.expected.issuer", Kind::Text, "the issuer a token must name"),
-    with_default(
+    judged("sasl.oauthbearer.scope.claim.name", Kind::Text, "scope", "the claim that holds the scope"),
+    judged("sasl.oauthbearer.sub.claim.name", Kind::Text, "sub", "the claim that holds the subject"),
+    judged("sasl.oauthbearer.clock.skew.seconds", SECONDS, "30", "how far clocks may be apart"),
+    judged("sasl.oauthbearer.expected.audience", Kind::List, "", "audiences a token must name"),
+    judged("sasl.oauthbearer.expected.issuer", Kind::Text, "", "the issuer a token must name"),
+    issued(
         "sasl.oauthbearer.header.urlencode",
         Kind::Boolean,
-        &["false"],
+        "false",
         "whether client id and secret are URL-encoded",
     ),
-    plain("sasl.oauthbearer.scope", Kind::Text, "the scope asked for"),
-    plain("sasl.oauthbearer.client.credentials.client.id", Kind::Text, "the client id"),
-    plain("sasl.oauthbearer.client.credentials.client.secret", Kind::Password, "the client's secret"),
-    with_default(
+    issued("sasl.oauthbearer.scope", Kind::Text, "", "the scope asked for"),
+    issued("sasl.oauthbearer.client.credentials.client.id", Kind::Text, "", "the client id"),
+    issued("sasl.oauthbearer.client.credentials.client.secret", Kind::Password, "", "the client's secret"),
+    java(
         "sasl.oauthbearer.jwt.retriever.class",
         Kind::Class,
-        &["org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever"],
+        &[
+            "org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever",
+            "org.apache.kafka.common.security.oauthbearer.FileJwtRetriever",
+        ],
         "class that fetches tokens",
     ),
-    with_default(
+    judged(
         "sasl.oauthbearer.jwt.validator.class",
         Kind::Class,
-        &["org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator"],
+        "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator",
         "class that checks tokens",
     ),
-    with_default(
-        "sasl.oauthbearer.jti.validation.enabled",
-        Kind::Boolean,
-        &["false"],
-        "whether a token needs an id",
-    ),
-    with_default(
+    judged("sasl.oauthbearer.jti.validation.enabled", Kind::Boolean, "false", "whether a token needs an id"),
+    judged(
         "sasl.oauthbearer.iat.validation.enabled",
         Kind::Boolean,
-        &["false"],
+        "false",
         "whether a token needs a time of issue",
     ),
-    with_default("sasl.oauthbearer.assertion.algorithm", Kind::Text, &["RS256"], "how assertions are signed"),
-    plain("sasl.oauthbearer.assertion.claim.aud", Kind::Text, "the audience of assertions"),
-    plain("sasl.oauthbearer.assertion.claim.iss", Kind::Text, "the issuer of assertions"),
-    plain("sasl.oauthbearer.assertion.claim.sub", Kind::Text, "the subject of assertions"),
-    with_default(
-        "sasl.oauthbearer.assertion.claim.exp.seconds",
-        Kind::count(0),
-        &["300"],
-        "how long assertions hold",
-    ),
-    with_default(
+    issued("sasl.oauthbearer.assertion.algorithm", Kind::Text, "RS256", "how assertions are signed"),
+    issued("sasl.oauthbearer.assertion.claim.aud", Kind::Text, "", "the audience of assertions"),
+    issued("sasl.oauthbearer.assertion.claim.iss", Kind::Text, "", "the issuer of assertions"),
+    issued("sasl.oauthbearer.assertion.claim.sub", Kind::Text, "", "the subject of assertions"),
+    issued("sasl.oauthbearer.assertion.claim.exp.seconds", Kind::count(0), "300", "how long assertions hold"),
+    issued(
         "sasl.oauthbearer.assertion.claim.nbf.seconds",
         Kind::count(0),
-        &["60"],
+        "60",
         "how long before their issue assertions hold",
     ),
-    with_default(
+    issued(
         "sasl.oauthbearer.assertion.claim.jti.include",
         Kind::Boolean,
-        &["false"],
+        "false",
         "whether assertions have an id",
     ),
-    plain("sasl.oauthbearer.assertion.file", Kind::Text, "a file that holds the assertion"),
-    plain("sasl.oauthbearer.assertion.private.key.file", Kind::Text, "the key that signs assertions"),
-    plain("sasl.oauthbearer.assertion.private.key.passphrase", Kind::Password, "the passphrase of that key"),
-    plain("sasl.oauthbearer.assertion.template.file", Kind::Text, "what else assertions hold"),
-    plain("sasl.oauthbearer.assertion.*", Kind::Text, "more about assertions, by version"),
-    plain(
+    issued("sasl.oauthbearer.assertion.file", Kind::Text, "", "a file that holds the assertion"),
+    issued("sasl.oauthbearer.assertion.private.key.file", Kind::Text, "", "the key that signs assertions"),
+    issued(
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        Kind::Password,
+        "",
+        "the passphrase of that key",
+    ),
+    issued("sasl.oauthbearer.assertion.template.file", Kind::Text, "", "what else assertions hold"),
+    issued("sasl.oauthbearer.assertion.*", Kind::Text, "", "more about assertions, by version"),
+    issued(
         "sasl.oauthbearer.aws.iam.webidentitytoken.audience",
         Kind::Text,
+        "",
         "the audience of AWS identity tokens",
     ),
-    plain("sasl.oauthbearer.aws.iam.webidentitytoken.duration.seconds", Kind::Text, "how long they hold"),
-    plain("sasl.oauthbearer.aws.iam.webidentitytoken.region", Kind::Text, "the AWS region that issues them"),
-    plain("sasl.oauthbearer.aws.iam.webidentitytoken.signing.algorithm", Kind::Text, "how they are signed"),
-    plain("sasl.oauthbearer.aws.iam.webidentitytoken.tags", Kind::Text, "their tags"),
-    with_default("ssl.protocol", Kind::Text, &["TLSv1.3", "TLSv1.2", "TLS"], "the TLS version"),
-    with_default(
+    issued(
+        "sasl.oauthbearer.aws.iam.webidentitytoken.duration.seconds",
+        Kind::Text,
+        "",
+        "how long they hold",
+    ),
+    issued(
+        "sasl.oauthbearer.aws.iam.webidentitytoken.region",
+        Kind::Text,
+        "",
+        "the AWS region that issues them",
+    ),
+    issued(
+        "sasl.oauthbearer.aws.iam.webidentitytoken.signing.algorithm",
+        Kind::Text,
+        "",
+        "how they are signed",
+    ),
+    issued("sasl.oauthbearer.aws.iam.webidentitytoken.tags", Kind::Text, "", "their tags"),
+    used(
+        "ssl.protocol",
+        Kind::Text,
+        "TLSv1.3",
+        "the newest version of TLS that may be spoken; `TLS` for any",
+    ),
+    used(
         "ssl.enabled.protocols",
         Kind::List,
-        &["TLSv1.2,TLSv1.3", "TLSv1.2", "TLSv1.3"],
-        "the TLS versions that may be spoken",
+        "TLSv1.2,TLSv1.3",
+        "the versions that may be spoken; those before 1.2 are left out, with a warning",
     ),
-    plain("ssl.provider", Kind::Text, "the Java security provider for TLS"),
-    plain("ssl.cipher.suites", Kind::List, "the cipher suites that may be used"),
-    plain("ssl.secure.random.implementation", Kind::Text, "the source of random numbers"),
-    plain("ssl.engine.factory.class", Kind::Class, "class that makes TLS engines"),
-    with_default("ssl.keystore.type", Kind::Text, &["JKS"], "the format of the key store"),
-    with_default("ssl.truststore.type", Kind::Text, &["JKS"], "the format of the trust store"),
-    plain("ssl.keystore.location", Kind::Text, "the file with the client's key"),
-    plain("ssl.keystore.password", Kind::Password, "its password"),
-    plain("ssl.key.password", Kind::Password, "the key's password"),
-    plain("ssl.keystore.key", Kind::Password, "the client's key itself, as PEM"),
-    plain("ssl.keystore.certificate.chain", Kind::Password, "the client's certificates, as PEM"),
-    plain("ssl.truststore.location", Kind::Text, "the file with the certificates to trust"),
-    plain("ssl.truststore.password", Kind::Password, "its password"),
-    plain("ssl.truststore.certificates", Kind::Password, "the certificates to trust, as PEM"),
-    with_default("ssl.keymanager.algorithm", Kind::Text, &["SunX509"], "how keys are chosen"),
-    with_default("ssl.trustmanager.algorithm", Kind::Text, &["PKIX"], "how trust is decided"),
-    with_default(
+    java("ssl.provider", Kind::Text, &["SunJSSE"], "the Java security provider for TLS"),
+    used(
+        "ssl.cipher.suites",
+        Kind::List,
+        "",
+        "the cipher suites that may be used, by Java's names; left out, all there are here",
+    ),
+    java(
+        "ssl.secure.random.implementation",
+        Kind::Text,
+        &["DRBG", "NativePRNG", "NativePRNGNonBlocking", "NativePRNGBlocking", "SHA1PRNG"],
+        "the source of random numbers; the system's in any case",
+    ),
+    java(
+        "ssl.engine.factory.class",
+        Kind::Class,
+        &["org.apache.kafka.common.security.ssl.DefaultSslEngineFactory"],
+        "class that makes TLS engines",
+    ),
+    used(
+        "ssl.keystore.type",
+        Kind::Text,
+        "JKS",
+        "the format of the key store: `JKS`, `PKCS12` (each also taken for the other, as by Java) or `PEM`",
+    ),
+    used("ssl.truststore.type", Kind::Text, "JKS", "the format of the trust store, as of the key store"),
+    used("ssl.keystore.location", Kind::Text, "", "the file with the client's certificates and key"),
+    used("ssl.keystore.password", Kind::Password, "", "its password"),
+    used("ssl.key.password", Kind::Password, "", "the key's password; left out, the key store's"),
+    used("ssl.keystore.key", Kind::Password, "", "the client's key itself, as PEM (PKCS#8)"),
+    used("ssl.keystore.certificate.chain", Kind::Password, "", "the client's certificates, as PEM"),
+    used(
+        "ssl.truststore.location",
+        Kind::Text,
+        "",
+        "the file with the certificates to trust; without one and without `ssl.truststore.certificates`, those of the system",
+    ),
+    used(
+        "ssl.truststore.password",
+        Kind::Password,
+        "",
+        "its password; left out, the file is not checked for changes",
+    ),
+    used("ssl.truststore.certificates", Kind::Password, "", "the certificates to trust, as PEM"),
+    java("ssl.keymanager.algorithm", Kind::Text, &["SunX509", "PKIX", "NewSunX509"], "how keys are chosen"),
+    java("ssl.trustmanager.algorithm", Kind::Text, &["PKIX", "SunX509", "X509"], "how trust is decided"),
+    used(
         "ssl.endpoint.identification.algorithm",
         Kind::Text,
-        &["https"],
+        "https",
         "whether the broker's name must match its certificate; empty for no",
     ),
 ];

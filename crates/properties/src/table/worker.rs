@@ -70,14 +70,18 @@ const WORKER_PROPERTIES: &[Property] = &[
     void("internal.value.converter.*", Kind::Text, "", Why::Internal, "set-up of that converter"),
     void("plugin.path", Kind::List, "", Why::Plugins, "folders of Java plugins"),
     void("plugin.discovery", Kind::Text, "hybrid_warn", Why::Plugins, "how these are found"),
-    later(
+    used(
         "config.providers",
         Kind::List,
         "",
-        Feature::Providers,
-        "providers of values written as `${provider:path:key}`",
+        "names of providers of values that are written as `${provider:path:key}`, here and in connectors' files",
     ),
-    later("config.providers.*", Kind::Text, "", Feature::Providers, "set-up of these providers"),
+    used(
+        "config.providers.*",
+        Kind::Text,
+        "",
+        "their set-up: `.NAME.class` is Kafka's FileConfigProvider, DirectoryConfigProvider or EnvVarConfigProvider, `.NAME.param.allowed.paths` and `.NAME.param.allowlist.pattern` what they may read",
+    ),
     void(
         "connector.client.config.override.policy",
         Kind::Text,

@@ -47,6 +47,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
+use crate::secured::client_options;
 use calls::{Fate, Fault, Shape, Topic};
 use hold::{Claims, Lane};
 use reading::Reading;
@@ -87,11 +88,8 @@ impl OffsetTopic {
         settings: &OffsetTopicSettings,
         save_patience: Duration,
     ) -> Result<OffsetTopic, StoreError> {
-        let mut options = client::Options::new("offsets", settings.cluster.bootstrap.clone());
-        options.client_id.clone_from(&settings.cluster.client_id);
-        options.request_timeout = settings.cluster.request_timeout.unwrap_or(options.request_timeout);
-        options.connect_timeout = settings.cluster.connect_timeout.unwrap_or(options.connect_timeout);
-        let topic = Topic::new(Cluster::new(options), settings.clone());
+        let cluster = Cluster::new(client_options("offsets", &settings.cluster));
+        let topic = Topic::new(cluster, settings.clone());
         let look = async || match topic.shape().await? {
             Some(_) => topic.check_policy().await,
             None => Ok(()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use offsets::{Stored, connect_file::Entry as OffsetEntry};
 use pipeline::StoreError;
-use properties::{ClusterSettings, OffsetTopicSettings};
+use properties::{ClusterSettings, OffsetTopicSettings, SecuritySettings};
 use worker::progress::{self, Chosen, To};
 use worker::stores::topic::{OffsetTopic, TopicStore};
 
@@ -38,6 +38,7 @@ fn settings(cluster: &Cluster, partitions: i32) -> OffsetTopicSettings {
             client_id: String::from("offsets"),
             request_timeout: None,
             connect_timeout: None,
+            security: SecuritySettings::default(),
         },
         topic: OFFSETS.into(),
         partitions,

@@ -1,0 +1,192 @@
+//! How connections to one cluster are secured, as the settings say it.
+//!
+//! What is here has been judged: a value that asks for something that is not built does not come this far. What only
+//! the files behind it can tell (a wrong password, an expired certificate) shows when they are opened.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::entry::Place;
+use crate::value::Secret;
+
+/// How the connections to one cluster are secured. The default is plaintext, as nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecuritySettings {
+    /// Encryption: `security.protocol` is `SSL` or `SASL_SSL`.
+    pub tls: Option<TlsSettings>,
+    /// The login: `security.protocol` is `SASL_PLAINTEXT` or `SASL_SSL`.
+    pub sasl: Option<SaslSettings>,
+    /// The entry that counts of each property, by the property's name without a prefix.
+    pub(crate) given: BTreeMap<String, (String, Place)>,
+}
+
+impl SecuritySettings {
+    /// Under which key the property `name` (without a prefix) was given, and where; of several the one that counts.
+    pub fn given(&self, name: &str) -> Option<(&str, &Place)> {
+        self.given.get(name).map(|(key, place)| (key.as_str(), place))
+    }
+
+    /// What there is of it, in a few words; `None` for plaintext as nobody.
+    pub fn summary(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        match (&self.tls, &self.sasl) {
+            (None, None) => return None,
+            (None, Some(_)) => parts.push("no TLS"),
+            (Some(TlsSettings { identity: Some(_), .. }), _) => parts.push("TLS with a client certificate"),
+            (Some(_), _) => parts.push("TLS"),
+        }
+        parts.extend(self.sasl.as_ref().map(SaslSettings::mechanism));
+        Some(parts.join(", "))
+    }
+
+    /// The files behind it that hold secrets themselves.
+    pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let identity = self.tls.as_ref().and_then(|tls| tls.identity.as_ref());
+        let store = identity.and_then(|identity| match &identity.store {
+            StoreSettings::File { path, .. } => Some(path),
+            StoreSettings::Inline { .. } => None,
+        });
+        let token = match &self.sasl {
+            Some(SaslSettings::OauthBearer { token: TokenSettings::File(path), .. }) => Some(path),
+            _ => None,
+        };
+        store.into_iter().chain(token)
+    }
+}
+
+/// Encryption, `ssl.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Whose certificates are trusted; `None` for those that the operating system trusts.
+    pub trust: Option<StoreSettings>,
+    /// What proves who we are; `None` for nothing.
+    pub identity: Option<IdentitySettings>,
+    /// Whether the broker's certificate must be for the host that is connected to.
+    pub verify_host: bool,
+    /// The versions that may be spoken, not empty.
+    pub protocols: Vec<TlsVersion>,
+    /// The cipher suites that may be used, by Java's names; empty for all. Whether they exist is for their user to
+    /// find out.
+    pub cipher_suites: Vec<String>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// `TLSv1.2`.
+    V1_2,
+    /// `TLSv1.3`.
+    V1_3,
+}
+
+/// A certificate, those above it, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentitySettings {
+    /// Where they are.
+    pub store: StoreSettings,
+    /// `ssl.key.password`; `None` for the store's own.
+    pub key_password: Option<Secret>,
+}
+
+/// Where certificates, and perhaps a key, are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// In a file.
+    File {
+        /// `ssl.truststore.location`, `ssl.keystore.location`.
+        path: PathBuf,
+        /// Its format.
+        format: StoreFormat,
+        /// Its password, if it is given.
+        password: Option<Secret>,
+    },
+    /// In the settings themselves, as PEM text.
+    Inline {
+        /// `ssl.truststore.certificates`, `ssl.keystore.certificate.chain`.
+        certificates: Secret,
+        /// `ssl.keystore.key`.
+        key: Option<Secret>,
+    },
+}
+
+/// The format of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFormat {
+    /// `JKS`.
+    Jks,
+    /// `PKCS12`.
+    Pkcs12,
+    /// `PEM`.
+    Pem,
+}
+
+/// A login, `sasl.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SaslSettings {
+    /// `PLAIN`.
+    Plain {
+        /// Who.
+        username: String,
+        /// What proves it.
+        password: Secret,
+    },
+    /// `SCRAM-SHA-256`, `SCRAM-SHA-512`.
+    Scram {
+        /// `SCRAM-SHA-512`.
+        sha512: bool,
+        /// Who, or the id of a delegation token.
+        username: String,
+        /// What proves it.
+        password: Secret,
+        /// It is a delegation token: `tokenauth="true"`.
+        is_token: bool,
+    },
+    /// `OAUTHBEARER`.
+    OauthBearer {
+        /// Where tokens come from.
+        token: TokenSettings,
+        /// What is sent with them, by name.
+        extensions: BTreeMap<String, String>,
+    },
+}
+
+impl SaslSettings {
+    /// As brokers call it.
+    pub fn mechanism(&self) -> &'static str {
+        match self {
+            SaslSettings::Plain { .. } => "PLAIN",
+            SaslSettings::Scram { sha512: false, .. } => "SCRAM-SHA-256",
+            SaslSettings::Scram { sha512: true, .. } => "SCRAM-SHA-512",
+            SaslSettings::OauthBearer { .. } => "OAUTHBEARER",
+        }
+    }
+}
+
+/// Where the tokens of `OAUTHBEARER` come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSettings {
+    /// They are made here, and nobody signs them: for development.
+    Unsecured {
+        /// What they say, by name.
+        claims: BTreeMap<String, ClaimSettings>,
+        /// The claim that says who we are.
+        principal_claim: String,
+        /// The claim that holds the scope.
+        scope_claim: String,
+        /// How long one is valid.
+        lifetime_seconds: u32,
+    },
+    /// A file holds the one to use.
+    File(PathBuf),
+}
+
+/// What an unsecured token says in one claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimSettings {
+    /// Text.
+    Text(String),
+    /// A number, as Java's `Double.valueOf` takes it.
+    Number(String),
+    /// Several texts.
+    List(Vec<String>),
+}

@@ -1,0 +1,247 @@
+//! Settings of a cluster as the client's options, its security included.
+
+use std::time::Duration;
+
+use client::{
+    Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, SecurityError, StoreKind,
+    StoreSource, TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
+};
+use properties::value::Secret as Hidden;
+use properties::{
+    ClaimSettings, ClusterSettings, Place, Problem, SaslSettings, SecuritySettings, StoreFormat,
+    StoreSettings, TlsSettings, TlsVersion, TokenSettings,
+};
+
+/// The options of a client that reaches `cluster`, which messages call `name`.
+pub(crate) fn client_options(name: &str, cluster: &ClusterSettings) -> client::Options {
+    let mut options = client::Options::new(name, cluster.bootstrap.clone());
+    options.client_id.clone_from(&cluster.client_id);
+    options.request_timeout = cluster.request_timeout.unwrap_or(options.request_timeout);
+    options.connect_timeout = cluster.connect_timeout.unwrap_or(options.connect_timeout);
+    options.security = security(&cluster.security);
+    options
+}
+
+/// What stands in the way of securing connections to `cluster` as `options` say, such as a store that does not open.
+/// `whose` is the cluster in words; `place` where it is set up, if no property says more.
+pub(crate) fn problem(
+    whose: &str,
+    cluster: &ClusterSettings,
+    options: &client::Options,
+    place: Place,
+) -> Option<Problem> {
+    let error = options.security.check().err()?;
+    let suspects: &[&str] = match &error {
+        SecurityError::Store { store, .. } if store.starts_with("key store") => {
+            &["ssl.keystore.location", "ssl.keystore.key"]
+        }
+        SecurityError::Store { .. } => &["ssl.truststore.location", "ssl.truststore.certificates"],
+        SecurityError::Choice(_) => &["ssl.cipher.suites", "ssl.enabled.protocols", "ssl.protocol"],
+        SecurityError::Credentials { .. } => &["sasl.oauthbearer.token.endpoint.url", "sasl.jaas.config"],
+    };
+    let given = suspects.iter().find_map(|name| cluster.security.given(name));
+    let (key, place) = match given.or_else(|| cluster.security.given("security.protocol")) {
+        Some((key, place)) => (format!("`{key}`: "), place.clone()),
+        None => (String::new(), place),
+    };
+    Some(Problem::error(place, format!("{key}{whose} cannot be reached so: {error}")))
+}
+
+fn security(settings: &SecuritySettings) -> Security {
+    Security {
+        tls: settings.tls.as_ref().map(tls),
+        sasl: settings.sasl.as_ref().map(|sasl| SaslOptions { mechanism: mechanism(sasl) }),
+    }
+}
+
+fn tls(settings: &TlsSettings) -> TlsOptions {
+    TlsOptions {
+        trust: settings.trust.as_ref().map_or(Trust::System, |it| Trust::Store(store(it))),
+        identity: settings.identity.as_ref().map(|identity| Identity {
+            store: store(&identity.store),
+            key_password: identity.key_password.as_ref().map(secret),
+        }),
+        verify_host: settings.verify_host,
+        protocols: settings
+            .protocols
+            .iter()
+            .map(|version| match version {
+                TlsVersion::V1_2 => TlsProtocol::V1_2,
+                TlsVersion::V1_3 => TlsProtocol::V1_3,
+            })
+            .collect(),
+        cipher_suites: settings.cipher_suites.clone(),
+    }
+}
+
+fn store(settings: &StoreSettings) -> StoreSource {
+    match settings {
+        StoreSettings::File { path, format, password } => StoreSource::File {
+            path: path.clone(),
+            kind: match format {
+                StoreFormat::Jks => StoreKind::Jks,
+                StoreFormat::Pkcs12 => StoreKind::Pkcs12,
+                StoreFormat::Pem => StoreKind::Pem,
+            },
+            password: password.as_ref().map(secret),
+        },
+        StoreSettings::Inline { certificates, key } => {
+            StoreSource::Inline { certificates: secret(certificates), key: key.as_ref().map(secret) }
+        }
+    }
+}
+
+fn mechanism(settings: &SaslSettings) -> Mechanism {
+    match settings {
+        SaslSettings::Plain { username, password } => {
+            Mechanism::Plain { username: username.clone(), password: secret(password) }
+        }
+        SaslSettings::Scram { sha512, username, password, is_token } => Mechanism::Scram {
+            hash: if *sha512 { ScramHash::Sha512 } else { ScramHash::Sha256 },
+            username: username.clone(),
+            password: secret(password),
+            token: *is_token,
+        },
+        SaslSettings::OauthBearer { token: source, extensions } => Mechanism::OauthBearer {
+            token: token(source),
+            extensions: extensions.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        },
+    }
+}
+
+fn token(settings: &TokenSettings) -> TokenSource {
+    match settings {
+        TokenSettings::File(path) => TokenSource::File(path.clone()),
+        TokenSettings::Unsecured { claims, principal_claim, scope_claim, lifetime_seconds } => {
+            let claims = claims.iter().map(|(name, value)| (name.clone(), claim(value)));
+            TokenSource::Unsecured(UnsecuredToken {
+                claims: claims.collect(),
+                principal_claim: principal_claim.clone(),
+                scope_claim: scope_claim.clone(),
+                lifetime: Duration::from_secs(u64::from(*lifetime_seconds)),
+            })
+        }
+    }
+}
+
+fn claim(settings: &ClaimSettings) -> Claim {
+    match settings {
+        ClaimSettings::Text(text) => Claim::Text(text.clone()),
+        // That it is a number was seen when it was read.
+        ClaimSettings::Number(number) => Claim::Number(number.parse().unwrap_or(0.0)),
+        ClaimSettings::List(parts) => Claim::List(parts.clone()),
+    }
+}
+
+fn secret(hidden: &Hidden) -> Secret {
+    Secret::new(hidden.reveal())
+}
+
+#[cfg(test)]
+mod tests {
+    use properties::{load, parse};
+
+    use super::*;
+
+    fn source(lines: &str) -> ClusterSettings {
+        let connector = "name=x\nconnector.class=paralog\nsrc.kafka.bootstrap.servers=a:1\n\
+            dest.kafka.bootstrap.servers=b:1\ntopic.whitelist=t\n";
+        let lines: String = lines.lines().map(|line| format!("src.kafka.{line}\n")).collect();
+        let (settings, report) = load(&[], &[parse("c", &format!("{connector}{lines}")).0]);
+        assert_eq!(report.to_string(), "");
+        settings.expect("loads").connectors.remove(0).source
+    }
+
+    fn security(lines: &str) -> Security {
+        client_options("source", &source(lines)).security
+    }
+
+    fn file(path: &str, kind: StoreKind, password: Option<&str>) -> StoreSource {
+        StoreSource::File { path: path.into(), kind, password: password.map(Secret::new) }
+    }
+
+    #[test]
+    fn what_is_not_secured_is_plaintext() {
+        assert_eq!(security(""), Security::default());
+        assert_eq!(security("security.protocol=PLAINTEXT"), Security::default());
+        assert_eq!(security("security.protocol=SSL").tls.map(|tls| tls.trust), Some(Trust::System));
+    }
+
+    #[test]
+    fn stores_versions_and_suites_reach_the_client() {
+        let secured = security(
+            "security.protocol=SSL\nssl.truststore.location=/t\nssl.truststore.password=p\nssl.keystore.type=PKCS12\n\
+             ssl.keystore.location=/k\nssl.keystore.password=q\nssl.key.password=r\nssl.enabled.protocols=TLSv1.3\n\
+             ssl.cipher.suites=TLS_AES_128_GCM_SHA256",
+        );
+        let expected = TlsOptions {
+            trust: Trust::Store(file("/t", StoreKind::Jks, Some("p"))),
+            identity: Some(Identity {
+                store: file("/k", StoreKind::Pkcs12, Some("q")),
+                key_password: Some(Secret::new("r")),
+            }),
+            verify_host: true,
+            protocols: vec![TlsProtocol::V1_3],
+            cipher_suites: vec!["TLS_AES_128_GCM_SHA256".to_owned()],
+        };
+        assert_eq!(secured, Security { tls: Some(expected), sasl: None });
+        let inline = security(
+            "security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.certificates=c\nssl.keystore.type=PEM\n\
+             ssl.keystore.certificate.chain=d\nssl.keystore.key=k",
+        );
+        let tls = inline.tls.expect("it is encrypted");
+        let trusted = StoreSource::Inline { certificates: Secret::new("c"), key: None };
+        let identity = StoreSource::Inline { certificates: Secret::new("d"), key: Some(Secret::new("k")) };
+        assert_eq!(tls.trust, Trust::Store(trusted));
+        assert_eq!(tls.identity, Some(Identity { store: identity, key_password: None }));
+    }
+
+    #[test]
+    fn logins_reach_the_client() {
+        let mechanism = |name: &str, jaas: &str| {
+            let secured = security(&format!(
+                "security.protocol=SASL_PLAINTEXT\nsasl.mechanism={name}\nsasl.jaas.config=org.apache.kafka.common.security.{jaas}"
+            ));
+            assert_eq!(secured.tls, None);
+            secured.sasl.expect("it logs in").mechanism
+        };
+        let (username, password) = ("a".to_owned(), Secret::new("p"));
+        assert_eq!(
+            mechanism("PLAIN", "plain.PlainLoginModule required username=a password=p;"),
+            Mechanism::Plain { username: username.clone(), password: password.clone() }
+        );
+        for (name, hash) in [("SCRAM-SHA-256", ScramHash::Sha256), ("SCRAM-SHA-512", ScramHash::Sha512)] {
+            let (username, password) = (username.clone(), password.clone());
+            assert_eq!(
+                mechanism(name, "scram.ScramLoginModule required username=a password=p tokenauth=true;"),
+                Mechanism::Scram { hash, username, password, token: true }
+            );
+        }
+        let bearer = mechanism(
+            "OAUTHBEARER",
+            "oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=a \
+             unsecuredLoginNumberClaim_n=\"1.5\" unsecuredLoginExtension_x=y;",
+        );
+        let claims =
+            vec![("n".to_owned(), Claim::Number(1.5)), ("sub".to_owned(), Claim::Text("a".to_owned()))];
+        let expected = Mechanism::OauthBearer {
+            token: TokenSource::Unsecured(UnsecuredToken { claims, ..UnsecuredToken::default() }),
+            extensions: vec![("x".to_owned(), "y".to_owned())],
+        };
+        assert_eq!(bearer, expected);
+    }
+
+    #[test]
+    fn a_store_that_does_not_open_is_told_with_its_property() {
+        let cluster = source(
+            "security.protocol=SSL\nssl.truststore.location=/no/such/store\nssl.truststore.password=hunter2",
+        );
+        let options = client_options("source", &cluster);
+        let problem =
+            problem("the source", &cluster, &options, Place::none()).expect("there is no such store");
+        let shown = problem.to_string();
+        let expected = "error: c:7: `src.kafka.ssl.truststore.location`: the source cannot be reached so: ";
+        assert!(shown.starts_with(expected) && shown.contains("/no/such/store"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
