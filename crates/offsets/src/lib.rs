@@ -7,7 +7,6 @@ mod checkpoint;
 pub mod connect_file;
 pub mod export;
 pub mod json;
-pub mod partitioner;
 mod segments;
 pub mod writers;
 

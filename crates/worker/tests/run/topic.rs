@@ -95,7 +95,7 @@ fn table(cluster: &Cluster) -> BTreeMap<String, Option<String>> {
 
 /// Another program writes a record, as Connect's producer does.
 fn put(cluster: &Cluster, key: &str, value: Option<&str>) {
-    let partition = offsets::partitioner::partition_of(key.as_bytes(), cluster.partitions(OFFSETS));
+    let partition = record_batch::partition_of(key.as_bytes(), cluster.partitions(OFFSETS));
     let base = Offset(cluster.end_offset(OFFSETS, partition).unwrap());
     let mut batch = BatchBuilder::new(Codec::Gzip).base_offset(base);
     batch.append(*NOW_MS, Some(key.as_bytes()), value.map(str::as_bytes), &[]);
@@ -191,7 +191,7 @@ async fn a_topic_that_does_not_keep_or_cannot_be_created_is_refused_with_what_to
     let key = r#"["replicator-source",{"topic":"test-topic","partition":0}]"#;
     put(&desk.destination, key, Some(r#"{"offset":"#));
     let message = refused(&desk).await;
-    let partition = offsets::partitioner::partition_of(key.as_bytes(), 3);
+    let partition = record_batch::partition_of(key.as_bytes(), 3);
     assert!(
         message.contains(&format!(
             "`connect-offsets`, partition {partition}, offset 0: cannot use the value of {key}"
@@ -825,7 +825,7 @@ async fn another_producer_id_and_its_positions_are_put_in_the_place_of_the_old_o
     };
     topic.replace(NAME, &stored(7, 1)).await.unwrap();
     let key = br#"["replicator-source",{"paralog":"producer"}]"#;
-    let partition = offsets::partitioner::partition_of(key, 5);
+    let partition = record_batch::partition_of(key, 5);
     let refused = cluster.on(ApiKey::Produce).partition(OFFSETS, partition).after(1).always();
     let refused = refused.fail(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     topic.replace(NAME, &stored(8, 2)).await.unwrap_err();

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 
 use model::{Offset, ProducerId};
 use offsets::connect_file::Entry;
-use offsets::partitioner::partition_of;
 use offsets::writers::{self, Writer, Writers};
-use record_batch::{Batch, BatchBuilder, Codec, HEADER_BYTES, ProducerStamp};
+use record_batch::{Batch, BatchBuilder, Codec, HEADER_BYTES, ProducerStamp, partition_of};
 
 /// A batch of the topic holds no more, but for a single record that is larger: less than any broker's limit.
 pub(super) const BATCH_BYTES_MAX: usize = 256 << 10;

@@ -12,10 +12,9 @@ use client::Fetched;
 use model::{Offset, ProducerId};
 use offsets::connect_file::Entry;
 use offsets::json::ValueError;
-use offsets::partitioner::partition_of;
 use offsets::writers::{self, Writers};
 use offsets::{Stored, json};
-use record_batch::{AbortedSet, BatchError, DECOMPRESSED_BYTES_MAX, records, split};
+use record_batch::{AbortedSet, BatchError, DECOMPRESSED_BYTES_MAX, partition_of, records, split};
 
 /// One flow's part of the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
