@@ -125,6 +125,8 @@ pub fn transcode_check(data: &[u8]) {
             timestamps: if byte(20) & 1 == 0 { TimestampRule::AsAtSource } else { TimestampRule::Append },
             batch_bytes_max: 90 + usize::from(byte(19)) * 20,
             zstd: byte(20) & 2 == 0,
+            share: None,
+            may_stay: false,
         };
         match transcode(&entry, &how) {
             Ok(pieces) => {
@@ -139,18 +141,18 @@ pub fn transcode_check(data: &[u8]) {
                     assert_eq!(piece.next_source, next);
                     copied.extend(read(&Entry::Batch(piece.batch.clone()), Offset(0)));
                     count += i64::from(piece.record_count);
-                    let after = offset_after(&entry, how.from, count).expect("it was walked before");
+                    let after = offset_after(&entry, how.from, count, None).expect("it was walked before");
                     assert!(after > piece.last_source && after <= piece.next_source);
                 }
                 let expected = read(&entry, how.from);
-                assert_eq!(count_from(&entry, how.from).expect("it was walked before"), count);
+                assert_eq!(count_from(&entry, how.from, None).expect("it was walked before"), count);
                 assert_eq!(copied.len(), expected.len());
                 for (copied, expected) in copied.iter().zip(&expected) {
                     assert_eq!(copied.1, expected.1);
                     assert!(copied.0 == expected.0 || how.timestamps == TimestampRule::Append);
                 }
                 assert!(matches!(
-                    offset_after(&entry, how.from, count + 1),
+                    offset_after(&entry, how.from, count + 1, None),
                     Err(BatchError::TooFewRecords { .. })
                 ));
             }

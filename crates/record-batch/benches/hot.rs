@@ -15,6 +15,8 @@ const HOW: Transcode = Transcode {
     timestamps: TimestampRule::AsAtSource,
     batch_bytes_max: 4 << 20,
     zstd: true,
+    share: None,
+    may_stay: false,
 };
 
 /// The time that one call takes: the best of a few rounds, since what disturbs only adds.

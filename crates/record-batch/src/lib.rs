@@ -25,6 +25,7 @@ mod merge;
 mod partitioner;
 mod patch;
 mod records;
+mod share;
 mod split;
 mod transcode;
 mod varint;
@@ -42,5 +43,8 @@ pub use merge::merge;
 pub use partitioner::partition_of;
 pub use patch::{ProducerStamp, patch};
 pub use records::{Iter, Record, RecordHeader, Records, records};
+pub use share::Share;
 pub use split::{ENTRY_BYTES_MAX, Entry, Split, split};
-pub use transcode::{DECOMPRESSED_BYTES_MAX, Piece, Transcode, count_from, offset_after, transcode};
+pub use transcode::{
+    DECOMPRESSED_BYTES_MAX, Piece, Transcode, count_from, offset_after, transcode, transcode_each,
+};

@@ -172,6 +172,14 @@ struct Parts<'a> {
 }
 
 impl<'a> Body<'a> {
+    pub(crate) fn key(self) -> Field<'a> {
+        match self {
+            // Checked by the walk.
+            Body::Stored(mut stored) => sized(&mut stored).unwrap_or(None),
+            Body::Message { key, .. } => key,
+        }
+    }
+
     /// Of a stored body, which the walk has checked: nothing here can fail, and defaults say nothing.
     fn parts(self) -> Parts<'a> {
         match self {

@@ -1,7 +1,7 @@
 //! Writes an entry's records into new batches, for when they may not stay as they are.
 //!
-//! Offsets become dense and start at 0, records below a position are dropped, times become those that
-//! consumers of the source see, and what is too large is cut. Keys, values and headers stay the bytes
+//! Offsets become dense and start at 0, records below a position are dropped, and those that go elsewhere, times become
+//! those that consumers of the source see, and what is too large is cut. Keys, values and headers stay the bytes
 //! they are, and so does the codec where the destination reads it. The same entry and rule give the
 //! same pieces, on every machine.
 
@@ -10,7 +10,7 @@ use model::{Offset, TimestampRule};
 use crate::builder::{PlainRecords, unstamped};
 use crate::patch::kept_attributes;
 use crate::records::{Raw, Walk};
-use crate::{Batch, BatchError, Codec, Entry, HEADER_BYTES, Header, Records, records};
+use crate::{Batch, BatchError, Codec, Entry, HEADER_BYTES, Header, Records, Share, records};
 
 /// What an entry's records may take decompressed when they are transcoded or counted. Far above what
 /// brokers of default settings can hold (they keep a batch's records in memory, too), far below what
@@ -28,12 +28,17 @@ pub struct Transcode {
     pub batch_bytes_max: usize,
     /// The destination reads zstd; if not, lz4 takes its place.
     pub zstd: bool,
+    /// Only these are taken; without it, all.
+    pub share: Option<Share>,
+    /// Nothing but the share keeps the entry, a batch without gaps, from being sent as it is: so it is where all its
+    /// records are taken.
+    pub may_stay: bool,
 }
 
 /// A new batch, and what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The batch: dense, base offset 0, unstamped. [`patch`](crate::patch) stamps it.
+    /// The batch: dense and unstamped. [`patch`](crate::patch) stamps it.
     pub batch: Batch,
     /// Offset at the source of its first record.
     pub first_source: Offset,
@@ -55,21 +60,38 @@ pub struct Piece {
 /// the entry's range; [`BatchError::RecordTooLarge`] if a record does not fit into a batch by itself.
 pub fn transcode(entry: &Entry, how: &Transcode) -> Result<Vec<Piece>, BatchError> {
     entry.verify_crc()?;
+    rewrite(entry, &records(entry, DECOMPRESSED_BYTES_MAX)?, how)
+}
+
+/// [`transcode`] of `entry` by each of `hows`, and what is the same for all done once.
+pub fn transcode_each(entry: &Entry, hows: &[Transcode]) -> Vec<Result<Vec<Piece>, BatchError>> {
+    match entry.verify_crc().and_then(|()| records(entry, DECOMPRESSED_BYTES_MAX)) {
+        Ok(records) => hows.iter().map(|how| rewrite(entry, &records, how)).collect(),
+        // Errors are no copies: each comes of its own.
+        Err(_) => hows.iter().map(|how| transcode(entry, how)).collect(),
+    }
+}
+
+/// The new batches of `records`, which are those of `entry`.
+fn rewrite(entry: &Entry, records: &Records, how: &Transcode) -> Result<Vec<Piece>, BatchError> {
+    if let Some(whole) = stays(entry, records, how)? {
+        return Ok(vec![whole]);
+    }
     let (codec, attributes) = match entry {
         Entry::Batch(batch) => (batch.header.codec()?, kept_attributes(batch.header.attributes)),
         Entry::Legacy(legacy) => (legacy.codec, 0),
     };
     let codec = if codec == Codec::Zstd && !how.zstd { Codec::Lz4 } else { codec };
     let attributes = attributes & !crate::header::CODEC_MASK;
-    let records = records(entry, DECOMPRESSED_BYTES_MAX)?;
     let mut pieces: Vec<Piece> = Vec::new();
-    let mut selected = Selected::new(entry, &records, how.from);
+    let mut selected = Selected::new(entry, records, how.from, how.share);
     let mut plain = PlainRecords::new();
     // What a piece may take before compression; lowered when one turns out too large.
     let mut plain_bytes_max = if codec == Codec::None { how.batch_bytes_max } else { usize::MAX };
+    let parts = how.share.map_or(1, |share| usize::try_from(share.of).unwrap_or(1).max(1));
     loop {
         let start = selected.clone();
-        plain.restart(records.plain_bytes().min(plain_bytes_max));
+        plain.restart((records.plain_bytes() / parts).min(plain_bytes_max));
         let Some((first_source, last_source)) =
             fill(&mut plain, &mut selected, how.timestamps, plain_bytes_max)?
         else {
@@ -107,6 +129,27 @@ pub fn transcode(entry: &Entry, how: &Transcode) -> Result<Vec<Piece>, BatchErro
     Ok(pieces)
 }
 
+/// The whole entry, where it may stay as it is.
+fn stays(entry: &Entry, records: &Records, how: &Transcode) -> Result<Option<Piece>, BatchError> {
+    let Entry::Batch(batch) = entry else { return Ok(None) };
+    let (header, mut record_count) = (batch.header, 0);
+    if !how.may_stay || header.has_gaps() || header.base_offset < how.from {
+        return Ok(None);
+    }
+    for raw in Selected::new(entry, records, how.from, how.share) {
+        raw?;
+        record_count += 1;
+    }
+    let piece = || Piece {
+        batch: batch.clone(),
+        first_source: header.base_offset,
+        last_source: header.last_offset(),
+        next_source: entry.next_offset(),
+        record_count,
+    };
+    Ok((record_count == header.record_count).then(piece))
+}
+
 /// Moves records into `plain` until the next one would take it beyond `plain_bytes_max`, but at least
 /// one. Gives the source offsets of the first and the last, or `None` if there was none.
 fn fill(
@@ -141,11 +184,12 @@ fn smaller(plain_bytes: usize, batch_bytes: usize, max: usize) -> usize {
     usize::try_from(by_ratio.min(plain_bytes * 3 / 4)).unwrap_or(usize::MAX).max(HEADER_BYTES)
 }
 
-/// Records at or above an offset, with the rule that offsets rise within the entry's range.
+/// Records of a share at or above an offset, with the rule that offsets rise within the entry's range.
 #[derive(Clone)]
 struct Selected<'a> {
     walk: Walk<'a>,
     from: Offset,
+    share: Option<Share>,
     base_offset: Offset,
     last_offset: Offset,
     /// The lowest offset that the next record may have.
@@ -153,11 +197,12 @@ struct Selected<'a> {
 }
 
 impl<'a> Selected<'a> {
-    fn new(entry: &Entry, records: &'a Records, from: Offset) -> Selected<'a> {
+    fn new(entry: &Entry, records: &'a Records, from: Offset, share: Option<Share>) -> Selected<'a> {
         let base_offset = records.base_offset();
         Selected {
             walk: records.walk(),
             from,
+            share,
             base_offset,
             last_offset: entry.last_offset(),
             lowest: base_offset,
@@ -182,53 +227,59 @@ impl<'a> Iterator for Selected<'a> {
                 }));
             }
             self.lowest = Offset(raw.offset.0.saturating_add(1));
-            if raw.offset >= self.from {
+            let is_taken = |share: Share| share.has(raw.offset, raw.body.key());
+            if raw.offset >= self.from && self.share.is_none_or(is_taken) {
                 return Some(Ok(raw));
             }
         }
     }
 }
 
-/// How many records of `entry` have an offset of `from` or above.
+/// How many records of `entry` have an offset of `from` or above, and are of `share` where one is given.
 ///
-/// Without gaps the header tells; with gaps, or in an older format, the records are walked. The checksum
+/// Without gaps the header tells; with gaps, in an older format, or of a share, the records are walked. The checksum
 /// is verified in any case: somebody will go on from here.
 ///
 /// # Errors
 /// As [`transcode`], but for sizes.
-pub fn count_from(entry: &Entry, from: Offset) -> Result<i64, BatchError> {
+pub fn count_from(entry: &Entry, from: Offset, share: Option<Share>) -> Result<i64, BatchError> {
     entry.verify_crc()?;
-    if let Some(range) = dense_range(entry, from) {
+    if let Some(range) = dense_range(entry, from, share) {
         return Ok(range.end - range.start);
     }
     let records = records(entry, DECOMPRESSED_BYTES_MAX)?;
     let mut count = 0;
-    for raw in Selected::new(entry, &records, from) {
+    for raw in Selected::new(entry, &records, from, share) {
         raw?;
         count += 1;
     }
     Ok(count)
 }
 
-/// Where a lane goes on when `count` of the records of `entry` at or above `from` are already at the
-/// destination: the offset after the last of them, or `from` for none. After all of them it is where
+/// Where a lane goes on when `count` of the records of `entry`, or of its `share` of them, at or above `from` are already
+/// at the destination: the offset after the last of them, or `from` for none. After all of them it is where
 /// the source goes on after the entry.
 ///
 /// # Errors
 /// [`BatchError::TooFewRecords`] if there are fewer than `count`; else as [`count_from`].
-pub fn offset_after(entry: &Entry, from: Offset, count: i64) -> Result<Offset, BatchError> {
+pub fn offset_after(
+    entry: &Entry,
+    from: Offset,
+    count: i64,
+    share: Option<Share>,
+) -> Result<Offset, BatchError> {
     entry.verify_crc()?;
     if count <= 0 {
         return Ok(from);
     }
     let too_few =
         |found| BatchError::TooFewRecords { base_offset: entry.base_offset(), from, found, wanted: count };
-    if let Some(range) = dense_range(entry, from) {
+    if let Some(range) = dense_range(entry, from, share) {
         let found = range.end - range.start;
         return if count <= found { Ok(Offset(range.start + count)) } else { Err(too_few(found)) };
     }
     let records = records(entry, DECOMPRESSED_BYTES_MAX)?;
-    let mut selected = Selected::new(entry, &records, from);
+    let mut selected = Selected::new(entry, &records, from, share);
     let mut found = 0;
     let mut last = from;
     while found < count {
@@ -242,11 +293,11 @@ pub fn offset_after(entry: &Entry, from: Offset, count: i64) -> Result<Offset, B
     })
 }
 
-/// The offsets at or above `from`, if the header says that each one has a record.
-fn dense_range(entry: &Entry, from: Offset) -> Option<std::ops::Range<i64>> {
+/// The offsets at or above `from`, if the header says that each one has a record, and all are wanted.
+fn dense_range(entry: &Entry, from: Offset, share: Option<Share>) -> Option<std::ops::Range<i64>> {
     let Entry::Batch(Batch { header, .. }) = entry else { return None };
     let end = header.next_offset().0;
-    (!header.has_gaps()).then(|| header.base_offset.max(from).0.min(end)..end)
+    (share.is_none() && !header.has_gaps()).then(|| header.base_offset.max(from).0.min(end)..end)
 }
 
 #[cfg(test)]
@@ -259,6 +310,8 @@ mod tests {
         timestamps: TimestampRule::AsAtSource,
         batch_bytes_max: 1 << 20,
         zstd: true,
+        share: None,
+        may_stay: false,
     };
 
     fn entry(builder: &BatchBuilder) -> Entry {
@@ -443,8 +496,8 @@ mod tests {
             let entry = split(bytes.into()).next().unwrap().unwrap();
             for result in [
                 transcode(&entry, &HOW).map(drop),
-                count_from(&entry, Offset(0)).map(drop),
-                offset_after(&entry, Offset(0), 1).map(drop),
+                count_from(&entry, Offset(0), None).map(drop),
+                offset_after(&entry, Offset(0), 1, None).map(drop),
             ] {
                 assert!(matches!(result, Err(BatchError::Checksum { .. })), "{result:?}");
             }
@@ -502,9 +555,9 @@ mod tests {
     #[test]
     fn counting_tells_where_to_go_on() {
         let entry = entry(&gaps(Codec::Zstd));
-        let count = |from| count_from(&entry, Offset(from)).unwrap();
+        let count = |from| count_from(&entry, Offset(from), None).unwrap();
         assert_eq!([count(0), count(100), count(101), count(102), count(105)], [3, 3, 2, 1, 0]);
-        let after = |from, count| offset_after(&entry, Offset(from), count).map(|offset| offset.0).ok();
+        let after = |from, count| offset_after(&entry, Offset(from), count, None).map(|offset| offset.0).ok();
         assert_eq!(after(100, 0), Some(100));
         assert_eq!(after(100, 1), Some(101));
         assert_eq!(after(100, 2), Some(102));
@@ -514,14 +567,83 @@ mod tests {
         assert_eq!(after(105, 1), None);
     }
 
+    /// Offsets 500 to 529: every third record without a key, the others with one of five.
+    fn keyed(codec: Codec) -> Entry {
+        let mut builder = BatchBuilder::new(codec).base_offset(Offset(500));
+        for at in 0..30_i64 {
+            let key = format!("key {}", at % 5);
+            builder.append(1000 + at, (at % 3 > 0).then_some(key.as_bytes()), Some(&[at as u8]), &[]);
+        }
+        entry(&builder)
+    }
+
+    fn share(destination: i32) -> Option<Share> {
+        Some(Share { source: model::PartitionId(1), destination: model::PartitionId(destination), of: 3 })
+    }
+
+    #[test]
+    fn every_record_is_in_the_pieces_of_one_share_and_in_its_order() {
+        for codec in [Codec::None, Codec::Lz4] {
+            let whole = keyed(codec);
+            let hows = [0, 1, 2].map(|to| Transcode { share: share(to), may_stay: true, ..HOW });
+            let each: Vec<_> = transcode_each(&whole, &hows).into_iter().map(Result::unwrap).collect();
+            let mut values = Vec::new();
+            for (pieces, how) in each.iter().zip(&hows) {
+                assert_eq!(*pieces, transcode(&whole, how).unwrap());
+                let [(first, last, next, count)] = ranges(pieces)[..] else { panic!("{pieces:?}") };
+                let of_it: Vec<u8> =
+                    contents(pieces).into_iter().map(|(_, _, value)| value.unwrap()[0]).collect();
+                assert!(of_it.is_sorted());
+                assert_eq!(
+                    (first, last, next),
+                    (500 + i64::from(of_it[0]), 500 + i64::from(of_it[of_it.len() - 1]), 530)
+                );
+                assert_eq!(i64::from(count), count_from(&whole, Offset(0), how.share).unwrap());
+                // Where it goes on behind each of them, but for the last.
+                for (before, value) in of_it[..of_it.len() - 1].iter().enumerate() {
+                    let after = offset_after(&whole, Offset(0), before as i64 + 1, how.share).unwrap();
+                    assert_eq!(after, Offset(501 + i64::from(*value)));
+                }
+                assert_eq!(
+                    offset_after(&whole, Offset(0), i64::from(count), how.share).unwrap(),
+                    Offset(530)
+                );
+                assert!(offset_after(&whole, Offset(0), i64::from(count) + 1, how.share).is_err());
+                values.extend(of_it);
+            }
+            values.sort_unstable();
+            assert_eq!(values, (0..30).collect::<Vec<u8>>());
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_all_of_one_share_stays_as_it_is() {
+        let mut builder = BatchBuilder::new(Codec::Lz4).base_offset(Offset(512));
+        (0..5).for_each(|at| builder.append(at, None, Some(b"value"), &[]));
+        let whole = entry(&builder);
+        let pieces = |to, may_stay, from| {
+            let how = Transcode { share: share(to), may_stay, from: Offset(from), ..HOW };
+            transcode(&whole, &how).unwrap()
+        };
+        let Entry::Batch(batch) = &whole else { panic!("a batch") };
+        let [piece] = &pieces(2, true, 512)[..] else { panic!("one piece") };
+        assert_eq!((&piece.batch, piece.record_count), (batch, 5));
+        assert_eq!((piece.first_source.0, piece.last_source.0, piece.next_source.0), (512, 516, 517));
+        for (to, may_stay, from, expected) in [(2, true, 513, 4), (2, false, 512, 5), (0, true, 512, 0)] {
+            let pieces = pieces(to, may_stay, from);
+            assert_eq!(pieces.iter().map(|piece| piece.record_count).sum::<i32>(), expected);
+            assert!(pieces.iter().all(|piece| piece.batch != *batch));
+        }
+    }
+
     #[test]
     fn counting_in_a_dense_batch_is_arithmetic() {
         let mut builder = BatchBuilder::new(Codec::None).base_offset(Offset(10));
         (0..5).for_each(|at| builder.append(at, None, None, &[]));
         let entry = entry(&builder);
-        let count = |from| count_from(&entry, Offset(from)).unwrap();
+        let count = |from| count_from(&entry, Offset(from), None).unwrap();
         assert_eq!([count(0), count(10), count(12), count(15), count(99)], [5, 5, 3, 0, 0]);
-        let after = |from, count| offset_after(&entry, Offset(from), count).map(|offset| offset.0).ok();
+        let after = |from, count| offset_after(&entry, Offset(from), count, None).map(|offset| offset.0).ok();
         assert_eq!(
             [after(0, 1), after(10, 5), after(12, 2), after(12, 3)],
             [Some(11), Some(15), Some(14), Some(15)]

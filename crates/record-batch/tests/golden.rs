@@ -147,6 +147,8 @@ fn transcoding_keeps_what_a_consumer_sees() {
                     timestamps: TimestampRule::AsAtSource,
                     batch_bytes_max,
                     zstd: true,
+                    share: None,
+                    may_stay: false,
                 };
                 let pieces = transcode(&entry, &how).unwrap_or_else(|error| panic!("{path:?}: {error}"));
                 let mut next_source = None;
@@ -171,14 +173,14 @@ fn counting_agrees_with_reading() {
     for (path, bytes, _) in captures() {
         for entry in data_entries(&path, &bytes) {
             let offsets: Vec<i64> = read(&entry).iter().map(|record| record.offset).collect();
-            assert_eq!(count_from(&entry, Offset(0)).unwrap(), offsets.len() as i64, "{path:?}");
+            assert_eq!(count_from(&entry, Offset(0), None).unwrap(), offsets.len() as i64, "{path:?}");
             for (at, offset) in offsets.iter().enumerate() {
                 assert_eq!(
-                    count_from(&entry, Offset(*offset)).unwrap(),
+                    count_from(&entry, Offset(*offset), None).unwrap(),
                     (offsets.len() - at) as i64,
                     "{path:?}"
                 );
-                let after = offset_after(&entry, Offset(0), at as i64 + 1).unwrap();
+                let after = offset_after(&entry, Offset(0), at as i64 + 1, None).unwrap();
                 let expected = if at + 1 == offsets.len() { entry.next_offset() } else { Offset(offset + 1) };
                 assert_eq!(after, expected, "{path:?}");
             }

@@ -113,7 +113,7 @@ proptest! {
         zstd in any::<bool>(),
     ) {
         let entry = Entry::Batch(batch(codec, 1000, trailing_gap, &records));
-        let how = Transcode { from: Offset(from), timestamps: TimestampRule::AsAtSource, batch_bytes_max, zstd };
+        let how = Transcode { from: Offset(from), timestamps: TimestampRule::AsAtSource, batch_bytes_max, zstd, share: None, may_stay: false };
         let pieces = transcode(&entry, &how).unwrap();
         let expected: Vec<_> = records.iter().filter(|record| record.offset >= from).collect();
         let mut at = 0;
@@ -189,6 +189,8 @@ proptest! {
             timestamps: TimestampRule::AsAtSource,
             batch_bytes_max: 1 << 20,
             zstd: true,
+            share: None,
+            may_stay: false,
         };
         let pieces: Vec<_> = entries.iter().flat_map(|entry| transcode(entry, &how).unwrap()).collect();
         let copied: Vec<_> = pieces.iter().flat_map(|piece| read(&Entry::Batch(piece.batch.clone()))).collect();

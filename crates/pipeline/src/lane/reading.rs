@@ -307,7 +307,7 @@ impl Lane {
             // Walking over what is at the destination already.
             let count = match (&entry, choice) {
                 (Entry::Batch(batch), Choice::Patch) => i64::from(batch.header.record_count),
-                _ => count_from(&entry, from).map_err(|error| self.unreadable(&error))?,
+                _ => count_from(&entry, from, None).map_err(|error| self.unreadable(&error))?,
             };
             let first = from.max(entry.base_offset());
             self.walk_crossed_epochs |=
@@ -324,7 +324,7 @@ impl Lane {
                 self.read_past(mark);
                 return Ok(None);
             }
-            from = offset_after(&entry, from, self.to_skip).map_err(|error| self.unreadable(&error))?;
+            from = offset_after(&entry, from, self.to_skip, None).map_err(|error| self.unreadable(&error))?;
             let within = Mark { next_source: from, fingerprint: None, ..mark };
             self.walked(self.to_skip, (first, from), within);
             needs_transcode = true;
@@ -364,6 +364,8 @@ impl Lane {
                         timestamps: self.route.rule.timestamps,
                         batch_bytes_max: self.route.rule.batch_bytes_max,
                         zstd: self.route.rule.zstd,
+                        share: None,
+                        may_stay: false,
                     },
                 }))
             }
