@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use model::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
+use model::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition};
 
-use crate::Segments;
+use crate::{SEGMENTS_MAX, Segments};
 
 /// One point of a lane: everything before it is at the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +72,8 @@ impl fmt::Display for SelectionId {
     }
 }
 
-/// The producer id under which a flow writes. All its lanes share it, and it outlives the process:
-/// without it, nothing at the destination says which batches are ours.
+/// The producer id under which a flow writes. All its lanes share it, but those that spread a source partition, and it
+/// outlives the process: without it, nothing at the destination says which batches are ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Producer {
     /// The id, allocated by the destination cluster.
@@ -85,6 +85,19 @@ pub struct Producer {
     /// The last process of the flow left nothing under way. Otherwise a broker may still hold a request
     /// of it, which matters where the broker has forgotten the producer id.
     pub stopped_cleanly: bool,
+    /// What is spread from source partitions 1, 2 and so on is written under an id for each, since several of them come
+    /// to one partition there; that of partition 0 under `producer_id`. All in the same epoch.
+    pub spread_ids: Vec<ProducerId>,
+}
+
+impl Producer {
+    /// The id for what is spread from a source partition of this number, if it has one yet.
+    pub fn spread_id(&self, source: PartitionId) -> Option<ProducerId> {
+        match usize::try_from(source.0).ok()?.checked_sub(1) {
+            None => Some(self.producer_id),
+            Some(index) => self.spread_ids.get(index).copied(),
+        }
+    }
 }
 
 /// All that is remembered of one flow. As changes to a store: only what is present changes.
@@ -106,4 +119,47 @@ pub enum StoredLane {
         /// The offset of its last copied record: resume at the next one.
         last_copied: Offset,
     },
+    /// A partition whose records this program spreads over the partitions of a topic.
+    Spread(Spread),
+}
+
+/// What is remembered of a source partition whose records are spread: each destination partition gets a share, which has
+/// a point of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// Partitions that it is spread over: those that there were when it began, however many come later. Which record goes
+    /// where depends on it, and with that which sequence is which record.
+    pub partitions: i32,
+    /// Where those shares begin that have no point yet.
+    pub begin: Offset,
+    /// Somebody set that who knows, and records of before may be at the destination; otherwise it is where the source began.
+    pub begin_is_set: bool,
+    /// By destination partition.
+    pub shares: BTreeMap<i32, Checkpoint>,
+}
+
+impl Spread {
+    /// All selected records before this are at the destination, whichever share they are of.
+    pub fn next_source(&self) -> Offset {
+        let begun = self.shares.values().map(|share| share.next_source);
+        let all_have = i32::try_from(self.shares.len()) == Ok(self.partitions);
+        begun.chain((!all_have).then_some(self.begin)).min().unwrap_or(self.begin)
+    }
+
+    /// How many segments are kept of each of so many shares: together they take no more room than a lane's, unless they
+    /// are very many.
+    pub fn segments_max(partitions: i32) -> usize {
+        (SEGMENTS_MAX / usize::try_from(partitions.max(1)).unwrap_or(1)).max(16)
+    }
+}
+
+impl StoredLane {
+    /// The source offset that follows what is copied.
+    pub fn next_source(&self) -> Offset {
+        match self {
+            StoredLane::Ours(checkpoint) => checkpoint.next_source,
+            StoredLane::Foreign { last_copied } => Offset(last_copied.0.saturating_add(1)),
+            StoredLane::Spread(spread) => spread.next_source(),
+        }
+    }
 }

@@ -106,7 +106,8 @@ pub fn read(document: &[u8], flow: &str) -> Result<Stored, ExportError> {
             return Err(problem("it is there twice"));
         }
     }
-    if stored.producer.is_none() && stored.lanes.values().any(|lane| matches!(lane, StoredLane::Ours(_))) {
+    let has_sequences = |lane: &StoredLane| !matches!(lane, StoredLane::Foreign { .. });
+    if stored.producer.is_none() && stored.lanes.values().any(has_sequences) {
         return Err(damaged("there are sequences and no producer id that they belong to"));
     }
     Ok(stored)
@@ -153,6 +154,7 @@ mod tests {
             producer_epoch: 17,
             stopped_cleanly: true,
             destination_cluster_id: Some("west".into()),
+            spread_ids: Vec::new(),
         };
         let lanes = [
             (TopicPartition::new("a", 0), StoredLane::Ours(checkpoint)),

@@ -2,24 +2,34 @@
 //!
 //! ```text
 //! ["replicator-source",{"topic":"t","partition":0}]   {"offset":41,"paralog":1,"sequence":42,…}
+//! ["replicator-source",{"topic":"s","partition":0}]   {"offset":41,"paralog":2,"spread_over":3,…,"share_0":"{…}",…}
 //! ["replicator-source",{"paralog":"producer"}]        {"paralog":1,"producer_id":4001,…}
 //! ```
 //!
 //! `offset` is the last copied one, as Replicator's is, so that each can take over from the other. Our
 //! own fields stand beside it and are flat: Connect's REST interface refuses nested ones. A value without
-//! them was written by somebody else and gives only the offset. Keys are compared by meaning, since the
+//! them was written by somebody else and gives only the offset. A partition that is spread, and a producer of several
+//! ids, are of version 2: who knows only the first must not take them for less than they are. A share is what a lane is,
+//! as text. Keys are compared by meaning, since the
 //! order of members is that of a Java map; a superseded entry keeps its key's bytes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition};
 use serde_json::{Map, Value};
 
 use crate::connect_file::Entry;
-use crate::{Checkpoint, Fingerprint, Producer, SEGMENTS_MAX, Segments, SelectionId, Stored, StoredLane};
+use crate::{
+    Checkpoint, Fingerprint, Producer, SEGMENTS_MAX, Segments, SelectionId, Spread, Stored, StoredLane,
+};
 
 /// The version of the fields that stand beside `offset`, in the member that marks them as ours.
 const VERSION: u64 = 1;
+/// The version of those of a partition that is spread, and of the ids that need it.
+const SPREAD_VERSION: u64 = 2;
+/// What the members of shares begin with.
+const SHARE: &str = "share_";
 
 /// A value under one of the flow's keys that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +59,7 @@ pub fn flow(entries: &[Entry], flow: &str) -> Result<Stored, ValueError> {
             Place::Lane(partition) => {
                 let lane = read_lane(value).map_err(error)?;
                 match stored.lanes.get(&partition) {
-                    Some(other) if next_source(other) <= next_source(&lane) => {}
+                    Some(other) if other.next_source() <= lane.next_source() => {}
                     _ => {
                         stored.lanes.insert(partition, lane);
                     }
@@ -160,22 +170,35 @@ pub(crate) fn place_key(place: &Place) -> Value {
     }
 }
 
-fn next_source(lane: &StoredLane) -> Offset {
-    match lane {
-        StoredLane::Ours(checkpoint) => checkpoint.next_source,
-        StoredLane::Foreign { last_copied } => Offset(last_copied.0.saturating_add(1)),
-    }
-}
-
 fn bytes(value: &Value) -> Arc<[u8]> {
     Arc::from(value.to_string().into_bytes())
 }
 
 pub(crate) fn write_lane(lane: &StoredLane) -> Value {
-    let checkpoint = match lane {
-        StoredLane::Ours(checkpoint) => checkpoint,
-        StoredLane::Foreign { last_copied } => return serde_json::json!({ "offset": last_copied.0 }),
-    };
+    match lane {
+        StoredLane::Ours(checkpoint) => write_checkpoint(checkpoint),
+        StoredLane::Foreign { last_copied } => serde_json::json!({ "offset": last_copied.0 }),
+        StoredLane::Spread(spread) => write_spread(spread),
+    }
+}
+
+fn write_spread(spread: &Spread) -> Value {
+    let next_source = spread.next_source().0;
+    let mut members = Map::new();
+    members.insert("offset".into(), next_source.saturating_sub(1).into());
+    members.insert("paralog".into(), SPREAD_VERSION.into());
+    members.insert("next_source".into(), next_source.into());
+    members.insert("spread_over".into(), spread.partitions.into());
+    members.insert("begin".into(), spread.begin.0.into());
+    members.insert("begin_is_set".into(), spread.begin_is_set.into());
+    for (destination, share) in &spread.shares {
+        // Connect takes no objects here.
+        members.insert(format!("{SHARE}{destination}"), write_checkpoint(share).to_string().into());
+    }
+    Value::Object(members)
+}
+
+fn write_checkpoint(checkpoint: &Checkpoint) -> Value {
     let mut members = Map::new();
     members.insert("offset".into(), (checkpoint.next_source.0.saturating_sub(1)).into());
     members.insert("paralog".into(), VERSION.into());
@@ -212,8 +235,50 @@ pub(crate) fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
     if offset < -1 || offset == i64::MAX {
         return Err(format!("offset {offset} is out of range"));
     }
-    if !members.is_ours()? || members.integer("next_source")? != offset + 1 {
+    let version = members.version()?;
+    if version.is_none() || members.integer("next_source")? != offset + 1 {
         return Ok(StoredLane::Foreign { last_copied: Offset(offset) });
+    }
+    match version {
+        Some(SPREAD_VERSION) => read_spread(&members).map(StoredLane::Spread),
+        _ => read_checkpoint(&members, SEGMENTS_MAX).map(StoredLane::Ours),
+    }
+}
+
+fn read_spread(members: &Members) -> Result<Spread, String> {
+    let partitions: i32 = members.number("spread_over")?;
+    let segments_max = Spread::segments_max(partitions);
+    let mut spread = Spread {
+        partitions,
+        begin: Offset(members.integer("begin")?),
+        begin_is_set: members.0.get("begin_is_set") == Some(&Value::Bool(true)),
+        shares: BTreeMap::new(),
+    };
+    for name in members.0.keys() {
+        let Some(number) = name.strip_prefix(SHARE) else { continue };
+        let destination = number.parse().ok().filter(|number| (0..partitions).contains(number));
+        let destination = destination.ok_or_else(|| format!("there is no partition for member `{name}`"))?;
+        let share = Members::read(members.text(name)?.unwrap_or_default().as_bytes())
+            .and_then(|share| match share.version()? {
+                Some(VERSION) => read_checkpoint(&share, segments_max),
+                _ => Err(String::from("it is no progress of ours")),
+            })
+            .map_err(|problem| format!("member `{name}`: {problem}"))?;
+        spread.shares.insert(destination, share);
+    }
+    if partitions < 1 || spread.begin.0 < 0 {
+        return Err(String::from("it is spread over nothing, or begins before the first offset"));
+    }
+    if spread.next_source().0 != members.integer("next_source")? {
+        return Err(String::from("its shares are not where it says that they are"));
+    }
+    Ok(spread)
+}
+
+fn read_checkpoint(members: &Members, segments_max: usize) -> Result<Checkpoint, String> {
+    let offset = members.integer("offset")?;
+    if members.integer("next_source")? != offset + 1 {
+        return Err(String::from("its two offsets contradict each other"));
     }
     let fingerprint = if members.has("batch_crc") {
         Some(Fingerprint {
@@ -225,8 +290,8 @@ pub(crate) fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
         None
     };
     let segments = match members.text("segments")? {
-        Some(text) => Segments::decode(text, SEGMENTS_MAX).map_err(|error| error.to_string())?,
-        None => Segments::default(),
+        Some(text) => Segments::decode(text, segments_max).map_err(|error| error.to_string())?,
+        None => Segments::new(segments_max),
     };
     let checkpoint = Checkpoint {
         next_source: Offset(offset + 1),
@@ -252,31 +317,43 @@ pub(crate) fn read_lane(value: &[u8]) -> Result<StoredLane, String> {
     if checkpoint.sequence < 0 || checkpoint.sequence_base < 0 || checkpoint.destination_end.0 < 0 {
         return Err(String::from("a count is negative"));
     }
-    Ok(StoredLane::Ours(checkpoint))
+    Ok(checkpoint)
 }
 
 pub(crate) fn write_producer(producer: &Producer) -> Value {
     let mut members = Map::new();
-    members.insert("paralog".into(), VERSION.into());
+    let version = if producer.spread_ids.is_empty() { VERSION } else { SPREAD_VERSION };
+    members.insert("paralog".into(), version.into());
     members.insert("producer_id".into(), producer.producer_id.0.into());
     members.insert("producer_epoch".into(), producer.producer_epoch.into());
     members.insert("stopped_cleanly".into(), producer.stopped_cleanly.into());
     if let Some(id) = &producer.destination_cluster_id {
         members.insert("destination_cluster_id".into(), id.as_str().into());
     }
+    if version == SPREAD_VERSION {
+        let ids: Vec<String> = producer.spread_ids.iter().map(ToString::to_string).collect();
+        members.insert("spread_ids".into(), ids.join(",").into());
+    }
     Value::Object(members)
 }
 
 pub(crate) fn read_producer(value: &[u8]) -> Result<Producer, String> {
     let members = Members::read(value)?;
-    if !members.is_ours()? {
+    if members.version()?.is_none() {
         return Err(String::from("member `paralog` is missing"));
     }
+    let spread_ids: Option<Vec<i64>> = match members.text("spread_ids")? {
+        Some(text) => text.split(',').map(|id| id.parse().ok().filter(|id| *id >= 0)).collect(),
+        None => Some(Vec::new()),
+    };
+    let spread_ids =
+        spread_ids.ok_or_else(|| String::from("member `spread_ids` is no list of producer ids"))?;
     let producer = Producer {
         producer_id: ProducerId(members.integer("producer_id")?),
         producer_epoch: members.number("producer_epoch")?,
         stopped_cleanly: members.0.get("stopped_cleanly") == Some(&Value::Bool(true)),
         destination_cluster_id: members.text("destination_cluster_id")?.map(str::to_owned),
+        spread_ids: spread_ids.into_iter().map(ProducerId).collect(),
     };
     if producer.producer_id.0 < 0 || producer.producer_epoch < 0 {
         return Err(String::from("the producer id or its epoch is negative"));
@@ -300,16 +377,16 @@ impl Members {
         self.0.get(name).is_some_and(|member| !member.is_null())
     }
 
-    /// Whether our fields are here, in a version that this program reads.
-    fn is_ours(&self) -> Result<bool, String> {
+    /// The version of our fields, where they are here: one that this program reads.
+    fn version(&self) -> Result<Option<u64>, String> {
         if !self.has("paralog") {
-            return Ok(false);
+            return Ok(None);
         }
         match self.0["paralog"].as_u64() {
-            Some(VERSION) => Ok(true),
-            Some(version) => {
-                Err(format!("version {version} was written by a newer paralog, this one reads {VERSION}"))
-            }
+            Some(version @ (VERSION | SPREAD_VERSION)) => Ok(Some(version)),
+            Some(version) => Err(format!(
+                "version {version} was written by a newer paralog, this one reads {SPREAD_VERSION}"
+            )),
             None => Err(String::from("member `paralog` is not a version number")),
         }
     }
@@ -397,6 +474,7 @@ mod tests {
             producer_epoch: 0,
             stopped_cleanly: true,
             destination_cluster_id: Some("west".into()),
+            spread_ids: Vec::new(),
         }
     }
 
@@ -463,6 +541,72 @@ mod tests {
         );
         assert_eq!(flow(&entries, NAME).unwrap(), changes);
         assert_eq!(flow(&entries, "another").unwrap(), Stored::default());
+    }
+
+    /// Spread over three partitions, one of which has got nothing yet.
+    fn spread() -> Spread {
+        let share = |next_source, destination_end| Checkpoint {
+            next_source: Offset(next_source),
+            destination_end: Offset(destination_end),
+            segments: Segments::new(Spread::segments_max(3)),
+            ..checkpoint()
+        };
+        let shares = [(0, share(42, 1000)), (2, share(50, 7))].into();
+        Spread { partitions: 3, begin: Offset(5), begin_is_set: false, shares }
+    }
+
+    #[test]
+    fn a_partition_that_is_spread_is_as_far_as_its_last_share() {
+        let mut spread = spread();
+        assert_eq!(spread.next_source(), Offset(5));
+        spread.shares.insert(1, checkpoint());
+        assert_eq!(spread.next_source(), Offset(42));
+        spread.shares.clear();
+        assert_eq!(spread.next_source(), Offset(5));
+    }
+
+    #[test]
+    fn what_is_spread_is_written_in_flat_fields_of_a_version_of_its_own() {
+        let mut entries = Vec::new();
+        let producer = Producer { spread_ids: vec![ProducerId(4002), ProducerId(4007)], ..producer() };
+        let changes = Stored {
+            producer: Some(producer.clone()),
+            lanes: [(TopicPartition::new("t", 0), StoredLane::Spread(spread()))].into(),
+        };
+        merge(&mut entries, NAME, &changes);
+        let text = text(&entries);
+        assert_eq!(
+            text[0].1.as_deref(),
+            Some(
+                r#"{"paralog":2,"producer_id":4001,"producer_epoch":0,"stopped_cleanly":true,"destination_cluster_id":"west","spread_ids":"4002,4007"}"#
+            )
+        );
+        let value = text[1].1.clone().unwrap();
+        let flat = r#"{"offset":4,"paralog":2,"next_source":5,"spread_over":3,"begin":5,"begin_is_set":false,"share_0":"{\"offset\":41,"#;
+        assert!(value.starts_with(flat), "{value}");
+        assert!(value.contains(r#","share_2":"{\"offset\":49,"#), "{value}");
+        assert_eq!(flow(&entries, NAME).unwrap(), changes);
+        assert_eq!(
+            [0, 1, 2, 3].map(|at| producer.spread_id(PartitionId(at)).map(|id| id.0)),
+            [Some(4001), Some(4002), Some(4007), None]
+        );
+        for (from, to, problem) in [
+            ("\"spread_over\":3", "\"spread_over\":2", "there is no partition for member `share_2`"),
+            ("\"spread_over\":3", "\"spread_over\":0", "there is no partition for member `share_0`"),
+            ("share_0", "share_x", "there is no partition for member `share_x`"),
+            ("\\\"sequence\\\":17", "\\\"sequence\\\":-17", "member `share_0`: a count is negative"),
+            ("\\\"paralog\\\":1", "\\\"paralog\\\":2", "member `share_0`: it is no progress of ours"),
+            ("\"begin\":5", "\"begin\":3", "its shares are not where"),
+        ] {
+            assert!(value.contains(from), "{from}");
+            entries[1].value = Some(Arc::from(value.replacen(from, to, 1).as_bytes()));
+            let message = flow(&entries, NAME).unwrap_err().to_string();
+            assert!(message.contains(problem), "{message}");
+        }
+        // As of any other: what somebody changed by hand is where it goes on.
+        entries[1].value = Some(Arc::from(value.replacen("\"offset\":4,", "\"offset\":7,", 1).as_bytes()));
+        let lanes = flow(&entries, NAME).unwrap().lanes;
+        assert_eq!(lanes[&TopicPartition::new("t", 0)], StoredLane::Foreign { last_copied: Offset(7) });
     }
 
     #[test]
@@ -547,8 +691,8 @@ mod tests {
             (lane, r#"{"offset":9223372036854775807}"#, "out of range"),
             (
                 lane,
-                r#"{"offset":1,"paralog":2}"#,
-                "version 2 was written by a newer paralog, this one reads 1",
+                r#"{"offset":1,"paralog":3}"#,
+                "version 3 was written by a newer paralog, this one reads 2",
             ),
             (lane, r#"{"offset":1,"paralog":1,"next_source":2}"#, "member `source_leader_epoch` is missing"),
             (

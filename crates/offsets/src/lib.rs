@@ -10,5 +10,5 @@ pub mod json;
 mod segments;
 pub mod writers;
 
-pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Stored, StoredLane};
+pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Spread, Stored, StoredLane};
 pub use segments::{SEGMENTS_MAX, Segment, Segments, SegmentsError, StepBack};

@@ -148,6 +148,7 @@ impl Bed {
                 producer_epoch: 0,
                 destination_cluster_id: None,
                 stopped_cleanly: false,
+                spread_ids: Vec::new(),
             })),
             Action::Save { .. } => Event::Saved(Ok(())),
             Action::FindLeaders { side, topics, .. } => {

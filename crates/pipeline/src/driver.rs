@@ -255,6 +255,7 @@ impl Driver {
                         producer_epoch: an_epoch(),
                         destination_cluster_id: cluster_id,
                         stopped_cleanly: false,
+                        spread_ids: Vec::new(),
                     });
                     Event::ProducerAllocated(allocated)
                 });
@@ -452,7 +453,7 @@ fn committed_positions(changes: &Stored) -> Vec<(TopicPartition, Offset)> {
         .lanes
         .iter()
         .filter_map(|(partition, lane)| match lane {
-            StoredLane::Ours(checkpoint) => Some((partition.clone(), checkpoint.next_source)),
+            StoredLane::Ours(_) | StoredLane::Spread(_) => Some((partition.clone(), lane.next_source())),
             StoredLane::Foreign { .. } => None,
         })
         .collect()

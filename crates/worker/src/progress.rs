@@ -254,12 +254,15 @@ pub async fn set_producer(
         connector.name,
         metadata.cluster_id.as_deref().unwrap_or("without an id"),
     );
+    // Those belong to the same cluster, and are as true as they were.
+    let spread_ids = stored.producer.map_or_else(Vec::new, |present| present.spread_ids);
     stored.producer = Some(Producer {
         producer_id,
         producer_epoch,
         destination_cluster_id: metadata.cluster_id,
         // Nobody knows what the process left under way that wrote last.
         stopped_cleanly: false,
+        spread_ids,
     });
     replace_in(&storage, &connector.name, &stored).await?;
     Ok(done)
@@ -350,7 +353,8 @@ fn replaceable(name: &str, present: &Stored, new: &Stored, replace: bool) -> Res
 
 /// Positions say how many records were sent under the flow's id: they mean nothing under another one.
 fn same_producer(stored: &Stored, wanted: ProducerId) -> Result<(), ProgressError> {
-    let partitions = stored.lanes.values().filter(|lane| matches!(lane, StoredLane::Ours(_))).count();
+    let has_sequences = |lane: &&StoredLane| !matches!(lane, StoredLane::Foreign { .. });
+    let partitions = stored.lanes.values().filter(has_sequences).count();
     match &stored.producer {
         Some(present) if present.producer_id != wanted && partitions > 0 => {
             Err(ProgressError::OtherProducer { partitions, present: present.producer_id, wanted })
@@ -367,10 +371,7 @@ fn words(stored: &Stored) -> String {
 }
 
 fn position(lane: &StoredLane) -> String {
-    match lane {
-        StoredLane::Ours(checkpoint) => checkpoint.next_source.to_string(),
-        StoredLane::Foreign { last_copied } => (last_copied.0.saturating_add(1)).to_string(),
-    }
+    lane.next_source().to_string()
 }
 
 /// Where the logs of the chosen partitions begin and end at the source.

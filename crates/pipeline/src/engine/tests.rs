@@ -92,6 +92,7 @@ impl Run {
             producer_epoch: 0,
             destination_cluster_id: None,
             stopped_cleanly,
+            spread_ids: Vec::new(),
         };
         let lanes = lane.into_iter().map(|lane| (orders(), lane)).collect();
         let stored = Stored { producer: Some(producer), lanes };

@@ -385,7 +385,8 @@ impl Lane {
                 start.next_source = Offset(last_copied.0.saturating_add(1));
                 (start, true, true)
             }
-            None => (nowhere(&route, selection), true, false),
+            // Nothing here spreads yet.
+            Some(offsets::StoredLane::Spread(_)) | None => (nowhere(&route, selection), true, false),
         };
         Lane {
             id,

@@ -244,6 +244,7 @@ mod tests {
             producer_epoch: 0,
             destination_cluster_id: None,
             stopped_cleanly: true,
+            spread_ids: Vec::new(),
         };
         east.save(&Stored { producer: Some(producer.clone()), ..Stored::default() }).unwrap();
         east.save(&changes([lane("a", 10), lane("b", 20)])).unwrap();

@@ -275,6 +275,7 @@ async fn a_producer_id_that_the_cluster_gave_to_somebody_else_stops_the_copy() {
             producer_epoch: 20_001,
             destination_cluster_id: Some("west".into()),
             stopped_cleanly: true,
+            spread_ids: Vec::new(),
         };
         let position = Checkpoint {
             next_source: Offset(5),

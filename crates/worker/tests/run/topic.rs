@@ -424,7 +424,7 @@ async fn saves_and_loads(seed: u64) {
         for (at, allowed) in &mut allowed {
             let found = loaded.lanes.get(&TopicPartition::new("t", *at)).map(|lane| match lane {
                 StoredLane::Foreign { last_copied } => last_copied.0,
-                StoredLane::Ours(_) => panic!("{lane:?}"),
+                StoredLane::Ours(_) | StoredLane::Spread(_) => panic!("{lane:?}"),
             });
             assert!(
                 allowed.contains(&found),
@@ -820,6 +820,7 @@ async fn another_producer_id_and_its_positions_are_put_in_the_place_of_the_old_o
             producer_epoch: 20_000,
             destination_cluster_id: None,
             stopped_cleanly: false,
+            spread_ids: Vec::new(),
         }),
         ..positions((0..10).map(|at| (at, last)))
     };

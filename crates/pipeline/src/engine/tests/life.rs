@@ -75,7 +75,7 @@ fn counts(run: &Run) -> LifeCounts {
 fn position(run: &Run) -> Option<(i64, i32, i64)> {
     match run.stored()? {
         StoredLane::Ours(at) => Some((at.next_source.0, at.sequence, at.destination_end.0)),
-        StoredLane::Foreign { .. } => panic!("it is ours"),
+        StoredLane::Foreign { .. } | StoredLane::Spread(_) => panic!("it is ours, and whole"),
     }
 }
 

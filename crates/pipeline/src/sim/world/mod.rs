@@ -746,7 +746,13 @@ fn not_leader(call: &'static str) -> Trouble {
 }
 
 fn producer() -> Producer {
-    Producer { producer_id: OURS, producer_epoch: 0, destination_cluster_id: None, stopped_cleanly: false }
+    Producer {
+        producer_id: OURS,
+        producer_epoch: 0,
+        destination_cluster_id: None,
+        stopped_cleanly: false,
+        spread_ids: Vec::new(),
+    }
 }
 
 #[expect(
