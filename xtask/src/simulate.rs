@@ -30,7 +30,7 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 66] = [
+const MUTATIONS: [Mutation; 72] = [
     mutation(
         "where others write, counts are believed without a look at the tail",
         "engine/opening.rs",
@@ -164,6 +164,42 @@ const MUTATIONS: [Mutation; 66] = [
         "_ => LeaderEpoch::UNKNOWN,",
     ),
     mutation(
+        "half a walk of a share is stored",
+        "lane/mod.rs",
+        "self.walk_crossed_epochs || self.share.is_some()",
+        "self.walk_crossed_epochs",
+    ),
+    mutation(
+        "as many records behind a share's position as are its own are taken for its own",
+        "lane/mod.rs",
+        "foreign == 0 && walk_end.is_none_or(|end| end == exact_end)",
+        "foreign == 0",
+    ),
+    mutation(
+        "all shares that come to one partition are written under one producer id",
+        "engine/mod.rs",
+        "share.map_or(Some(producer.producer_id), |share| producer.spread_id(share.source))?",
+        "share.map_or(Some(producer.producer_id), |_| Some(producer.producer_id))?",
+    ),
+    mutation(
+        "a share begins where its source does when it comes to that",
+        "engine/spreading.rs",
+        "        spreading.known.begin\n    }",
+        "        start\n    }",
+    ),
+    mutation(
+        "others have appended behind a share that has something under way",
+        "lane/mod.rs",
+        "&& !self.may_have_sent\n            && self.is_settled(now);",
+        ";",
+    ),
+    mutation(
+        "where a share's batch was appended may be before what it has",
+        "engine/writing.rs",
+        "if among_others { base >= sent.expected }",
+        "if among_others { true }",
+    ),
+    mutation(
         "several batches follow an aged one at once",
         "lane/sending.rs",
         "aged || self.acked_aged ||",
@@ -184,8 +220,8 @@ const MUTATIONS: [Mutation; 66] = [
     mutation(
         "a base offset is not compared",
         "engine/writing.rs",
-        "if base != sent.expected {",
-        "if false && base != sent.expected {",
+        "if !is_expected {",
+        "if false && !is_expected {",
     ),
     mutation(
         "a time-out counts as not appended",
@@ -232,8 +268,8 @@ const MUTATIONS: [Mutation; 66] = [
     mutation(
         "a lane opens while something of it is under way",
         "engine/opening.rs",
-        "if !lane.in_flight.is_empty() || self.producer_ids().is_none() {",
-        "if self.producer_ids().is_none() {",
+        "self.lanes.get(&id).filter(|lane| lane.in_flight.is_empty()) else { return };",
+        "self.lanes.get(&id) else { return };",
     ),
     mutation(
         "a lane's beginning is not stored before it sends",
@@ -249,7 +285,7 @@ const MUTATIONS: [Mutation; 66] = [
     ),
     mutation(
         "an earlier process that died is taken for one that stopped cleanly",
-        "engine/mod.rs",
+        "engine/routing.rs",
         "lane.unsettled = (!self.started_clean || self.left_unsettled) && begun;",
         "lane.unsettled = false;",
     ),
@@ -262,8 +298,8 @@ const MUTATIONS: [Mutation; 66] = [
     mutation(
         "a position is stored that a walk has not proven",
         "engine/commit.rs",
-        "StoredLane::Ours(lane.checkpoint().clone()));\n        }\n        self.saving",
-        "StoredLane::Ours(lane.acked.clone()));\n        }\n        self.saving",
+        "StoredLane::Ours(lane.checkpoint().clone()));",
+        "StoredLane::Ours(lane.acked.clone()));",
     ),
     mutation(
         "what is held survives a new opening",
@@ -286,8 +322,8 @@ const MUTATIONS: [Mutation; 66] = [
     mutation(
         "a walk ends one record early",
         "lane/reading.rs",
-        "from = offset_after(&entry, from, self.to_skip)",
-        "from = offset_after(&entry, from, self.to_skip - 1)",
+        "from = offset_after(&entry, from, self.to_skip, part)",
+        "from = offset_after(&entry, from, self.to_skip - 1, part)",
     ),
     mutation(
         "what is not sent is not checked for damage",

@@ -79,6 +79,7 @@ mod tests {
         Route {
             source: TopicPartition::new(topic, partition),
             destination: TopicPartition::new(format!("{topic}.r"), partition),
+            spread_over: None,
             source_topic_id: Some(TopicId([1; 16])),
             destination_topic_id: None,
             rule: RewriteRule {

@@ -16,8 +16,11 @@ pub struct Routes {
 pub struct Route {
     /// Where records are read.
     pub source: TopicPartition,
-    /// Where they are written.
+    /// Where they are written; the first of the topic's partitions, where they are spread.
     pub destination: TopicPartition,
+    /// Set where records do not keep their partition: they are spread over so many of the destination's topic, by their
+    /// keys, as Java's producers do it.
+    pub spread_over: Option<i32>,
     /// The source topic's id, where the source cluster has topic ids (2.8+).
     pub source_topic_id: Option<TopicId>,
     /// The destination topic's id, where the destination cluster has topic ids (2.8+).

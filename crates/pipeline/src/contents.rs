@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::trouble::Unfound;
 use model::{Offset, ProducerId};
-use record_batch::{BatchError, DECOMPRESSED_BYTES_MAX, Entry, Record, records};
+use record_batch::{BatchError, DECOMPRESSED_BYTES_MAX, Entry, Record, Share, records};
 
 /// What tells one record from another: its time, key, value and headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ fn hash(record: &Record<'_>, timed: bool) -> RecordHash {
     RecordHash(hasher.finish())
 }
 
-/// The records of `entry` from `from` on, each with the offset after it.
+/// The records of `entry` from `from` on, those of `share` where one is given, each with the offset after it.
 ///
 /// # Errors
 /// [`BatchError`] where it cannot be read.
@@ -37,13 +37,15 @@ pub(crate) fn hashes(
     entry: &Entry,
     from: Offset,
     timed: bool,
+    share: Option<Share>,
 ) -> Result<Vec<(RecordHash, Offset)>, BatchError> {
     entry.verify_crc()?;
     let decoded = records(entry, DECOMPRESSED_BYTES_MAX)?;
     let mut hashes = Vec::new();
     for record in &decoded {
         let record = record?;
-        if record.offset >= from {
+        let is_taken = |share: Share| share.has(record.offset, record.key);
+        if record.offset >= from && share.is_none_or(is_taken) {
             hashes.push((hash(&record, timed), Offset(record.offset.0 + 1)));
         }
     }
@@ -83,7 +85,7 @@ impl Contents {
             }
             return Ok(());
         }
-        self.records.extend(hashes(entry, from, timed)?.into_iter().map(|(hash, _)| hash));
+        self.records.extend(hashes(entry, from, timed, None)?.into_iter().map(|(hash, _)| hash));
         self.last_sequence = Some(batch.header.last_sequence());
         Ok(())
     }

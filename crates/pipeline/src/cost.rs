@@ -176,7 +176,7 @@ impl Bed {
             Action::LookAtDestination { broker, lanes } => Event::DestinationLooked {
                 broker,
                 connection: Some(ConnectionId(1)),
-                lanes: lanes.into_iter().map(|(key, _)| (key, Ok(self.nothing_there()))).collect(),
+                lanes: lanes.into_iter().map(|(key, ..)| (key, Ok(self.nothing_there()))).collect(),
             },
             Action::Fetch { broker, wanted, bytes_max, .. } => {
                 let wanted: Vec<(TopicPartition, i64, usize)> = wanted

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use client::{CallError, Cluster, Connection, FetchOptions, Metadata, Wanted};
 use model::{BrokerId, Offset, Routes, TopicName, TopicPartition};
 use offsets::{Producer, Stored, StoredLane};
-use record_batch::{merge, transcode};
+use record_batch::{merge, transcode, transcode_each};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::budget::Budget;
 use crate::engine::Engine;
-use crate::events::{Action, ConnectionId, Event, Leader, Now, SendError};
+use crate::events::{Action, ConnectionId, Event, LaneKey, Leader, Now, ProducerKey, SendError};
 use crate::look::{look_at_destination, look_at_source, read_contents, read_tail};
 use crate::options::{Isolation, Options};
 use crate::reader::{FetchCommand, read};
@@ -281,17 +281,15 @@ impl Driver {
                 });
             }
             Action::LookAtDestination { broker, lanes } => self.look_at_destination(broker, lanes),
-            Action::ReadTail { lane, broker, partition, from, evidence } => {
-                let Some(producer) = self.engine.producer_ids() else { return };
+            Action::ReadTail { lane, broker, partition, producer, what, evidence } => {
                 let (cluster, turns) = (self.destination.clone(), self.turns(broker));
                 self.spawn(async move {
                     let _turn = turns.acquire().await;
-                    let tail = read_tail(&cluster, broker, &partition, producer, from, evidence.latest).await;
+                    let tail = read_tail(&cluster, broker, &partition, producer, what, evidence.latest).await;
                     Event::TailRead { lane, evidence, tail }
                 });
             }
-            Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
-                let Some(producer) = self.engine.producer_ids() else { return };
+            Action::ReadContents { lane, broker, partition, producer, from, evidence, timed } => {
                 let (cluster, turns) = (self.destination.clone(), self.turns(broker));
                 self.spawn(async move {
                     let _turn = turns.acquire().await;
@@ -340,6 +338,17 @@ impl Driver {
                 .await;
                 Event::Transcoded { lane, ticket, pieces: Ok(pieces) }
             }),
+            Action::TranscodeShares { entry, shares, charge } => self.spawn(async move {
+                let shares = blocking(move || {
+                    let hows: Vec<_> = shares.iter().map(|(_, _, how)| *how).collect();
+                    let pieces = transcode_each(&entry, &hows);
+                    drop(charge);
+                    let lanes = shares.into_iter().map(|(lane, ticket, _)| (lane, ticket));
+                    lanes.zip(pieces).map(|((lane, ticket), pieces)| (lane, ticket, pieces)).collect()
+                })
+                .await;
+                Event::TranscodedShares(shares)
+            }),
             Action::Send { broker, connection, request, batches, not_after } => {
                 match self.writers.get(&broker) {
                     Some((id, writer)) if *id == connection && now().instant < not_after => {
@@ -368,12 +377,7 @@ impl Driver {
 
     /// Makes a connection for writing where there is none, then looks: what is seen must hold for what
     /// will be sent on it.
-    fn look_at_destination(
-        &mut self,
-        broker: BrokerId,
-        lanes: Vec<(crate::events::LaneKey, TopicPartition)>,
-    ) {
-        let Some(producer) = self.engine.producer_ids() else { return };
+    fn look_at_destination(&mut self, broker: BrokerId, lanes: Vec<(LaneKey, TopicPartition, ProducerKey)>) {
         let present = match self.writers.get(&broker) {
             Some((id, connection)) if !connection.is_dead() => Some(*id),
             _ => None,
@@ -393,11 +397,11 @@ impl Driver {
                 Ok(id) => Event::DestinationLooked {
                     broker,
                     connection: Some(id),
-                    lanes: look_at_destination(&cluster, broker, &lanes, producer).await,
+                    lanes: look_at_destination(&cluster, broker, &lanes).await,
                 },
                 Err(error) => {
                     let trouble = Trouble::from_call(Side::Destination, "connect", &error);
-                    let lanes = lanes.iter().map(|(key, _)| (*key, Err(trouble.clone()))).collect();
+                    let lanes = lanes.iter().map(|(key, ..)| (*key, Err(trouble.clone()))).collect();
                     Event::DestinationLooked { broker, connection: None, lanes }
                 }
             }

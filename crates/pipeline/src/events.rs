@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::{CallError, FetchPartition, FetchReply, ProduceBatch, ProduceReply};
-use model::{BrokerId, LeaderEpoch, Offset, Routes, TopicId, TopicName, TopicPartition};
+use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Routes, TopicId, TopicName, TopicPartition};
 use offsets::{Producer, Stored};
 use record_batch::{BatchError, Entry, Piece, Transcode};
 
 use crate::budget::Charge;
 use crate::contents::Contents;
-use crate::place::{Evidence, Tail};
+use crate::place::{Evidence, Tail, TailFrom};
 use crate::store::StoreError;
 use crate::trouble::{Side, Trouble};
 
@@ -44,6 +44,12 @@ pub(crate) struct ConnectionId(pub(crate) u64);
 /// One produce request, never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId(pub(crate) u64);
+
+/// A producer id and its epoch.
+pub(crate) type ProducerKey = (ProducerId, i16);
+
+/// What came of one transcoding for a lane: under which ticket, and its pieces.
+pub(crate) type TranscodedFor = (LaneKey, u64, Result<Vec<Piece>, BatchError>);
 
 /// Who leads a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +133,8 @@ pub(crate) enum Event {
         ticket: u64,
         pieces: Result<Vec<Piece>, BatchError>,
     },
+    /// One answer for each that was asked for.
+    TranscodedShares(Vec<TranscodedFor>),
     Produced {
         request: RequestId,
         reply: Result<ProduceReply, SendError>,
@@ -148,21 +156,24 @@ pub(crate) enum Action {
         topics: Vec<TopicName>,
         after: Duration,
     },
+    /// Several lanes may be about one partition.
     LookAtSource {
         broker: BrokerId,
         lanes: Vec<(LaneKey, TopicPartition)>,
         /// The leader epochs of positions whose ends are wanted.
         epochs: Vec<(TopicPartition, LeaderEpoch)>,
     },
+    /// Each with the producer that it is about: several may be about one partition.
     LookAtDestination {
         broker: BrokerId,
-        lanes: Vec<(LaneKey, TopicPartition)>,
+        lanes: Vec<(LaneKey, TopicPartition, ProducerKey)>,
     },
     ReadTail {
         lane: LaneKey,
         broker: BrokerId,
         partition: TopicPartition,
-        from: Offset,
+        producer: ProducerKey,
+        what: TailFrom,
         evidence: Evidence,
     },
     /// The flow's records at the destination from `from` on, up to the end that `evidence` names. `timed`: their times
@@ -171,6 +182,7 @@ pub(crate) enum Action {
         lane: LaneKey,
         broker: BrokerId,
         partition: TopicPartition,
+        producer: ProducerKey,
         from: Offset,
         evidence: Evidence,
         timed: bool,
@@ -194,6 +206,12 @@ pub(crate) enum Action {
         ticket: u64,
         pieces: Vec<Piece>,
         batch_bytes_max: usize,
+        charge: Charge,
+    },
+    /// The same for several shares of one batch.
+    TranscodeShares {
+        entry: Entry,
+        shares: Vec<(LaneKey, u64, Transcode)>,
         charge: Charge,
     },
     Send {

@@ -1,19 +1,19 @@
 //! Asks brokers what is there: the calls behind an opening lane's questions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use client::{
     CallError, Class, Cluster, ErrorCode, FetchOptions, FetchPartition, Fetcher, OffsetSpec, ProducerState,
     classify, fetch_tells_divergence, fetches_by_topic_id,
 };
-use model::{BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition};
+use model::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use record_batch::{Entry, split};
 use std::time::Duration;
 
 use crate::contents::Contents;
-use crate::events::{LaneKey, SourceEvidence};
-use crate::place::{Evidence, ProducerEvidence, Tail};
+use crate::events::{LaneKey, ProducerKey, SourceEvidence};
+use crate::place::{Evidence, ProducerEvidence, Tail, TailFrom, TailOurs, TailScan};
 use crate::trouble::{Side, Trouble};
 
 /// How much of a destination's tail is searched for our last batch, where its newest batch is not ours.
@@ -36,7 +36,7 @@ pub(crate) async fn look_at_source(
     lanes: &Lanes,
     (committed_only, group, epochs): (bool, Option<&str>, &[(TopicPartition, LeaderEpoch)]),
 ) -> Looked<SourceEvidence> {
-    let partitions: Vec<TopicPartition> = lanes.iter().map(|(_, partition)| partition.clone()).collect();
+    let partitions = each_once(lanes.iter().map(|(_, partition)| partition));
     let looked = async {
         let starts = cluster.list_offsets(broker, &partitions, OffsetSpec::Earliest, false).await?;
         let ends = cluster.list_offsets(broker, &partitions, OffsetSpec::Latest, committed_only).await?;
@@ -55,14 +55,15 @@ pub(crate) async fn look_at_source(
             fetches_by_topic_id(&versions),
         ))
     };
-    let ((mut starts, mut ends, mut watermarks), epoch_ends, by_id) = match looked.await {
+    let keys = || lanes.iter().map(|(key, _)| *key);
+    let ((starts, ends, watermarks), epoch_ends, by_id) = match looked.await {
         Ok(looked) => looked,
-        Err(error) => return all(lanes, &Trouble::from_call(Side::Source, "ListOffsets", &error)),
+        Err(error) => return all(keys(), &Trouble::from_call(Side::Source, "ListOffsets", &error)),
     };
-    let mut committed = match group {
+    let committed = match group {
         Some(group) => match cluster.committed_offsets(group, &partitions).await {
             Ok(offsets) => by_partition(offsets),
-            Err(error) => return all(lanes, &Trouble::from_call(Side::Source, "OffsetFetch", &error)),
+            Err(error) => return all(keys(), &Trouble::from_call(Side::Source, "OffsetFetch", &error)),
         },
         None => HashMap::new(),
     };
@@ -71,11 +72,11 @@ pub(crate) async fn look_at_source(
         .map(|(key, partition)| {
             let evidence = (|| {
                 Ok(SourceEvidence {
-                    log_start: answer(&mut starts, partition, Side::Source, "ListOffsets")?,
-                    end: answer(&mut ends, partition, Side::Source, "ListOffsets")?,
-                    high_watermark: answer(&mut watermarks, partition, Side::Source, "ListOffsets")?,
+                    log_start: answer(&starts, partition, Side::Source, "ListOffsets")?,
+                    end: answer(&ends, partition, Side::Source, "ListOffsets")?,
+                    high_watermark: answer(&watermarks, partition, Side::Source, "ListOffsets")?,
                     committed: match group {
-                        Some(_) => answer(&mut committed, partition, Side::Source, "OffsetFetch")?,
+                        Some(_) => answer(&committed, partition, Side::Source, "OffsetFetch")?,
                         None => None,
                     },
                     by_id,
@@ -87,42 +88,45 @@ pub(crate) async fn look_at_source(
         .collect()
 }
 
-/// What `broker`, the leader, shows of destination partitions: the log's bounds and the flow's producer state.
+/// What `broker`, the leader, shows of destination partitions: the log's bounds and the state of the producer that each
+/// lane writes under.
 /// The bounds are asked for first: a batch of ours that is appended between the two calls then shows in the
 /// state alone, as one that is not replicated yet does, and the lane looks again. The other way round it would
 /// be taken for somebody else's, and the position be wrong for good.
 pub(crate) async fn look_at_destination(
     cluster: &Cluster,
     broker: BrokerId,
-    lanes: &Lanes,
-    producer: (ProducerId, i16),
+    lanes: &[(LaneKey, TopicPartition, ProducerKey)],
 ) -> Looked<Evidence> {
-    let partitions: Vec<TopicPartition> = lanes.iter().map(|(_, partition)| partition.clone()).collect();
+    let partitions = each_once(lanes.iter().map(|(_, partition, _)| partition));
+    let keys = || lanes.iter().map(|(key, ..)| *key);
     let looked = async {
         let ends = cluster.list_offsets(broker, &partitions, OffsetSpec::Latest, false).await?;
         let starts = cluster.list_offsets(broker, &partitions, OffsetSpec::Earliest, false).await?;
         Ok::<_, CallError>((by_partition(starts), by_partition(ends)))
     };
-    let (mut starts, mut ends) = match looked.await {
+    let (starts, ends) = match looked.await {
         Ok(looked) => looked,
-        Err(error) => return all(lanes, &Trouble::from_call(Side::Destination, "ListOffsets", &error)),
+        Err(error) => return all(keys(), &Trouble::from_call(Side::Destination, "ListOffsets", &error)),
     };
-    let mut states = match cluster.describe_producers(broker, &partitions).await {
+    let states = match cluster.describe_producers(broker, &partitions).await {
         Ok(states) => Some(by_partition(states)),
         Err(CallError::Unsupported { .. }) => None,
-        Err(error) => return all(lanes, &Trouble::from_call(Side::Destination, "DescribeProducers", &error)),
+        Err(error) => {
+            return all(keys(), &Trouble::from_call(Side::Destination, "DescribeProducers", &error));
+        }
     };
     lanes
         .iter()
-        .map(|(key, partition)| {
+        .map(|(key, partition, producer)| {
             let evidence = (|| {
                 Ok(Evidence {
-                    producer: match &mut states {
-                        Some(states) => producer_evidence(states.remove(partition), producer)?,
+                    producer: match &states {
+                        Some(states) => producer_evidence(states.get(partition), *producer)?,
                         None => ProducerEvidence::Unsupported,
                     },
-                    log_start: answer(&mut starts, partition, Side::Destination, "ListOffsets")?,
-                    latest: answer(&mut ends, partition, Side::Destination, "ListOffsets")?,
+                    log_start: answer(&starts, partition, Side::Destination, "ListOffsets")?,
+                    latest: answer(&ends, partition, Side::Destination, "ListOffsets")?,
                     tail: None,
                 })
             })();
@@ -132,13 +136,13 @@ pub(crate) async fn look_at_destination(
 }
 
 fn producer_evidence(
-    states: Option<Result<Vec<ProducerState>, ErrorCode>>,
-    (producer, epoch): (ProducerId, i16),
+    states: Option<&Result<Vec<ProducerState>, ErrorCode>>,
+    (producer, epoch): ProducerKey,
 ) -> Result<ProducerEvidence, Trouble> {
     match states {
         // Describing needs READ on the topic, copying does not: without it the log's bounds must do.
         Some(Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED)) => Ok(ProducerEvidence::Unsupported),
-        Some(Err(error)) => Err(refusal(Side::Destination, "DescribeProducers", error)),
+        Some(Err(error)) => Err(refusal(Side::Destination, "DescribeProducers", *error)),
         None => Err(Trouble::Unanswered(Side::Destination, "DescribeProducers")),
         Some(Ok(states)) => {
             // A last sequence of -1: the epoch is known by a marker only, and nothing was appended in it.
@@ -153,46 +157,49 @@ fn producer_evidence(
 
 /// What was written under our producer id is ours only in our epoch: where a cluster gave the id out a second time
 /// (it was restored, or is another one), the other's begins at 0, and ours does not.
-fn not_taken((producer_id, ours): (ProducerId, i16), (id, epoch): (ProducerId, i16)) -> Result<(), Trouble> {
+fn not_taken((producer_id, ours): ProducerKey, (id, epoch): ProducerKey) -> Result<(), Trouble> {
     if id == producer_id && epoch != ours {
         return Err(Trouble::ProducerTaken { producer_id, epoch, ours });
     }
     Ok(())
 }
 
-/// The newest batch of `producer` between `from` and `latest`.
+/// The batches of `producer` in the tail up to `latest`.
 pub(crate) async fn read_tail(
     cluster: &Cluster,
     broker: BrokerId,
     partition: &TopicPartition,
-    producer: (ProducerId, i16),
-    from: Offset,
+    producer: ProducerKey,
+    what: TailFrom,
     latest: Offset,
 ) -> Result<Tail, Trouble> {
     let mut fetcher = tail_fetcher(cluster, broker).await?;
-    // A partition that only we write to ends with a batch of ours.
-    let at = Offset(latest.0 - 1);
-    let (newest, _) = newest_of(fetch_at(&mut fetcher, partition, at).await?, producer, at, latest)?;
-    if let Some(last) = newest {
-        return Ok(Tail::Ours(last));
+    let mut scan = TailScan::new(what, producer.0);
+    if what.ours == TailOurs::Newest {
+        // A partition that only we write to ends with a batch of ours.
+        let at = Offset(latest.0 - 1);
+        let records = fetch_at(&mut fetcher, partition, at).await?;
+        let mut newest = TailScan::new(TailFrom { from: Offset(0), ..what }, producer.0);
+        scan_batches(&mut newest, records, producer, at, latest)?;
+        if let tail @ Tail::Ours(_) = newest.tail() {
+            return Ok(tail);
+        }
     }
-    let mut position = from;
+    let mut position = what.from;
     let mut read = 0;
-    let mut ours = None;
     while position < latest {
         let records = fetch_at(&mut fetcher, partition, position).await?;
-        let (found, (next, bytes)) = newest_of(records, producer, position, latest)?;
-        ours = found.or(ours);
-        read += bytes;
+        read += records.len();
+        let next = scan_batches(&mut scan, records, producer, position, latest)?;
         if next <= position {
             return Err(unreadable_log(position));
         }
         if read > TAIL_BYTES_MAX {
             return Ok(Tail::TooFar);
         }
-        position = next;
+        position = next.max(what.resume);
     }
-    Ok(ours.map_or(Tail::NoneOurs, Tail::Ours))
+    Ok(scan.tail())
 }
 
 /// The flow's records at the destination from `from` to `latest`, in order, as far as they are there.
@@ -200,7 +207,7 @@ pub(crate) async fn read_contents(
     cluster: &Cluster,
     broker: BrokerId,
     partition: &TopicPartition,
-    producer: (ProducerId, i16),
+    producer: ProducerKey,
     (from, latest): (Offset, Offset),
     timed: bool,
 ) -> Result<Contents, Trouble> {
@@ -268,43 +275,47 @@ async fn fetch_at(fetcher: &mut Fetcher, partition: &TopicPartition, at: Offset)
     }
 }
 
-/// The last sequence of `producer` in `records`, and where they end.
-fn newest_of(
+/// Hands the batches of `records`, which lie at `at`, to `scan`, and tells where they end.
+fn scan_batches(
+    scan: &mut TailScan,
     records: Bytes,
-    producer: (ProducerId, i16),
+    producer: ProducerKey,
     at: Offset,
     latest: Offset,
-) -> Result<(Option<i32>, (Offset, usize)), Trouble> {
-    let bytes = records.len();
+) -> Result<Offset, Trouble> {
     let mut next = at;
-    let mut ours = None;
     for entry in split(records).map_while(Result::ok) {
         if entry.base_offset() >= latest {
             break;
         }
         next = next.max(entry.next_offset());
-        if let Entry::Batch(batch) = &entry
-            && batch.header.producer_id == producer.0
-            && !batch.header.is_control()
-        {
-            not_taken(producer, (batch.header.producer_id, batch.header.producer_epoch))?;
-            ours = Some(batch.header.last_sequence());
+        if let Entry::Batch(batch) = &entry {
+            if !batch.header.is_control() {
+                not_taken(producer, (batch.header.producer_id, batch.header.producer_epoch))?;
+            }
+            scan.take(&batch.header);
         }
     }
-    Ok((ours, (next, bytes)))
+    Ok(next)
+}
+
+/// Brokers refuse a question that names a partition twice, and shares have theirs in common.
+fn each_once<'a>(partitions: impl Iterator<Item = &'a TopicPartition>) -> Vec<TopicPartition> {
+    let mut seen = HashSet::new();
+    partitions.filter(|partition| seen.insert(*partition)).cloned().collect()
 }
 
 fn by_partition<T>(answers: Vec<(TopicPartition, T)>) -> HashMap<TopicPartition, T> {
     answers.into_iter().collect()
 }
 
-fn answer<T>(
-    answers: &mut HashMap<TopicPartition, Result<T, ErrorCode>>,
+fn answer<T: Copy>(
+    answers: &HashMap<TopicPartition, Result<T, ErrorCode>>,
     partition: &TopicPartition,
     side: Side,
     call: &'static str,
 ) -> Result<T, Trouble> {
-    match answers.remove(partition) {
+    match answers.get(partition) {
         Some(answer) => answer.map_err(|error| refusal(side, call, error)),
         None => Err(Trouble::Unanswered(side, call)),
     }
@@ -317,6 +328,6 @@ fn refusal(side: Side, call: &'static str, error: ErrorCode) -> Trouble {
     }
 }
 
-fn all<T>(lanes: &Lanes, trouble: &Trouble) -> Looked<T> {
-    lanes.iter().map(|(key, _)| (*key, Err(trouble.clone()))).collect()
+fn all<T>(lanes: impl Iterator<Item = LaneKey>, trouble: &Trouble) -> Looked<T> {
+    lanes.map(|key| (key, Err(trouble.clone()))).collect()
 }

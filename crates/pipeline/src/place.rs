@@ -4,8 +4,9 @@
 //! count. Sequences count the records sent; the log end counts the records there. Where both can be
 //! had they must agree, or the difference is somebody else's records. `LANE.md` ("Opening") is the rule.
 
-use model::Offset;
+use model::{Offset, ProducerId};
 use offsets::Checkpoint;
+use record_batch::Header;
 
 use crate::trouble::Trouble;
 
@@ -40,6 +41,32 @@ pub(crate) enum Tail {
     NoneOurs,
     /// The search ended at its bound without an answer.
     TooFar,
+    /// Of a share: the last sequence of ours, and the offset after it. All from the last acknowledged record on were seen,
+    /// and follow each other where that can be told.
+    Share { last: i32, end: Offset },
+    /// Of a share: the last acknowledged record is not where it was, or some of those after it are missing.
+    Broken,
+}
+
+/// What of a destination's tail is read, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TailFrom {
+    /// Where the search begins.
+    pub(crate) from: Offset,
+    /// Where it goes on behind what begins there: nothing between is ours.
+    pub(crate) resume: Offset,
+    pub(crate) ours: TailOurs,
+}
+
+/// Which of our batches in the tail count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TailOurs {
+    /// The newest: the log's length tells whether any is missing.
+    Newest,
+    /// All of them: others' fill the log as well. Cleaning may have taken some.
+    All,
+    /// All of them, and each must follow the one before; the first one must have this sequence, where it is known.
+    Unbroken(Option<i32>),
 }
 
 /// What to do about it.
@@ -132,6 +159,168 @@ pub(crate) fn is_shared(position: &Checkpoint) -> bool {
         let before = end.replace(segment.destination.0 + segment.count);
         before.is_some_and(|end| end != segment.destination.0)
     })
+}
+
+/// So many offsets of others behind a share's last record are read all the same: should some of them have been lost since,
+/// ours may lie there.
+const OTHERS_READ_MAX: i64 = 250_000;
+
+/// Where the search for what a share has appended begins: with its last acknowledged record, which must be there.
+/// `cleaned`: records may be missing in between without being lost.
+pub(crate) fn share_tail_from(position: &Checkpoint, log_start: Offset, cleaned: bool) -> TailFrom {
+    let from = tail_from(position);
+    let sequence = sequence_after(position.sequence, if from < own_end(position) { -1 } else { 0 });
+    let ours = match cleaned {
+        true => TailOurs::All,
+        false => TailOurs::Unbroken((log_start <= from).then_some(sequence)),
+    };
+    let from = from.max(log_start);
+    let end = position.destination_end;
+    let resume = if end.0 - from.0 > OTHERS_READ_MAX { end } else { from };
+    TailFrom { from, resume, ours }
+}
+
+/// The offset after the last record of ours that is known, or where those begin of which nothing is.
+fn own_end(position: &Checkpoint) -> Offset {
+    position.segments.end().map_or(position.destination_end, |(_, end)| end)
+}
+
+/// Reads through a tail, batch by batch.
+#[derive(Debug)]
+pub(crate) struct TailScan {
+    what: TailFrom,
+    producer: ProducerId,
+    /// The sequence that the next of ours must have.
+    next: Option<i32>,
+    last: Option<(i32, Offset)>,
+    is_broken: bool,
+}
+
+impl TailScan {
+    pub(crate) fn new(what: TailFrom, producer: ProducerId) -> TailScan {
+        let next = match what.ours {
+            TailOurs::Unbroken(first) => first,
+            TailOurs::Newest | TailOurs::All => None,
+        };
+        TailScan { what, producer, next, last: None, is_broken: false }
+    }
+
+    /// Takes the next batch.
+    pub(crate) fn take(&mut self, header: &Header) {
+        let ends_before = header.last_offset() < self.what.from;
+        if header.producer_id != self.producer || header.is_control() || ends_before {
+            return;
+        }
+        let begins_before = (self.what.from.0 - header.base_offset.0).max(0);
+        let first = sequence_after(header.base_sequence, begins_before);
+        let must_follow = matches!(self.what.ours, TailOurs::Unbroken(_));
+        self.is_broken |= must_follow && self.next.is_some_and(|next| next != first);
+        let last = header.last_sequence();
+        self.next = Some(sequence_after(last, 1));
+        self.last = Some((last, header.next_offset()));
+    }
+
+    /// What was found.
+    pub(crate) fn tail(&self) -> Tail {
+        match (self.last, self.what.ours) {
+            _ if self.is_broken => Tail::Broken,
+            (None, _) => Tail::NoneOurs,
+            (Some((last, _)), TailOurs::Newest) => Tail::Ours(last),
+            (Some((last, end)), _) => Tail::Share { last, end },
+        }
+    }
+}
+
+/// Where a share stands, as [`place`] tells of a lane. Other shares append to its partition all the time, so that the log's
+/// length says nothing of this one: its sequences do, those that the leader remembers and those in the log, from the last
+/// acknowledged record on.
+pub(crate) fn place_share(position: &Checkpoint, evidence: &Evidence, unsettled: bool) -> Placement {
+    let remembered = match evidence.producer {
+        ProducerEvidence::Last(last) => Some(last),
+        ProducerEvidence::Nothing | ProducerEvidence::Unsupported => None,
+    };
+    if unsettled && remembered.is_none() {
+        return Placement::WaitForReplicas;
+    }
+    let behind = |last: i32| sequence_distance(position.sequence, sequence_after(last, 1));
+    let found = |records: i64| {
+        let others = evidence.latest.0 - position.destination_end.0 - records;
+        // Fewer than none: some of theirs were lost, and ours lie elsewhere than it seems.
+        Placement::Found { records, foreign: if others == 0 { 0 } else { others.max(1) } }
+    };
+    let from = tail_from(position);
+    let lost = || Placement::Blocked(Trouble::ShareLost { from, latest: evidence.latest });
+    let knows_last = !position.segments.is_empty();
+    // Where it was not deleted.
+    let last_is_due = knows_last && from < own_end(position) && evidence.log_start <= from;
+    let all_deleted = evidence.log_start > position.destination_end;
+    match (remembered.map(behind), evidence.tail) {
+        (_, Some(Tail::TooFar)) => Placement::Blocked(Trouble::TailTooFar {
+            from: position.destination_end,
+            latest: evidence.latest,
+        }),
+        (_, Some(Tail::Broken)) => lost(),
+        // Acknowledged is replicated: it is in the log, unless that is shorter.
+        (Some(0), _) if !knows_last || evidence.latest >= own_end(position) => found(0),
+        (Some(0), None) => Placement::LookAgain,
+        (Some(0), Some(_)) => lost(),
+        (_, None) if remembered.is_none() && !knows_last && evidence.latest == position.destination_end => {
+            found(0)
+        }
+        (_, None) => Placement::ReadTail,
+        (Some(records), Some(Tail::Share { last, .. } | Tail::Ours(last))) if records > 0 => {
+            // What is remembered may not be replicated yet.
+            if behind(last) == records { found(records) } else { Placement::LookAgain }
+        }
+        (Some(records), Some(Tail::NoneOurs)) if records > 0 => {
+            if last_is_due && evidence.latest >= own_end(position) {
+                lost()
+            } else if all_deleted && unsettled {
+                // Deleted, or not replicated yet: only time tells.
+                Placement::WaitForReplicas
+            } else if all_deleted {
+                found(records)
+            } else {
+                Placement::LookAgain
+            }
+        }
+        (Some(records), Some(Tail::NoneOurs)) => step_share_back(position, evidence, -records),
+        (Some(records), Some(Tail::Share { last, .. } | Tail::Ours(last))) => {
+            if behind(last) == records {
+                step_share_back(position, evidence, -records)
+            } else {
+                lost()
+            }
+        }
+        (None, Some(Tail::Share { last, .. } | Tail::Ours(last))) => match behind(last) {
+            records if records < 0 => step_share_back(position, evidence, -records),
+            records => found(records),
+        },
+        (None, Some(Tail::NoneOurs)) => {
+            // Where nothing else is known, the log was as long as now at least when the last one was appended.
+            let end = if position.sequence > 0 || knows_last { own_end(position) } else { Offset(0) };
+            if last_is_due || evidence.latest < end {
+                lost()
+            } else if all_deleted {
+                Placement::Blocked(tail_deleted(position, evidence))
+            } else {
+                found(0)
+            }
+        }
+    }
+}
+
+/// The last `lost` of a share's acknowledged records are not there any more.
+fn step_share_back(position: &Checkpoint, evidence: &Evidence, lost: i64) -> Placement {
+    match position.segments.records_from(evidence.latest) {
+        // The log is shorter still than the sequence says.
+        Some(gone) if gone > lost => Placement::LookAgain,
+        Some(_) => {
+            let remembered = matches!(evidence.producer, ProducerEvidence::Last(_));
+            Placement::StepBack { records: lost, remembered }
+        }
+        None => Placement::Blocked(lost_for_good(position, evidence, lost)),
+    }
 }
 
 /// What it means that the leader's memory stays ahead of a log that is empty, so that no tail can tell: records before
@@ -394,6 +583,126 @@ mod tests {
         }
         let newest_left = Evidence { log_start: Offset(60), ..seen(Nothing, 70, Some(Tail::Ours(119))) };
         assert_eq!(place(&at(100, 50), &newest_left, false), Placement::Found { records: 20, foreign: 0 });
+    }
+
+    /// At sequence 100, its last record at offset 49, others' up to offset 60.
+    fn share() -> Checkpoint {
+        let mut position = on_the_way();
+        position.destination_end = Offset(60);
+        position
+    }
+
+    #[test]
+    fn a_share_is_where_its_sequences_are_whatever_others_have_appended() {
+        let ours = |last, end| Some(Tail::Share { last, end: Offset(end) });
+        let found = |records, foreign| Placement::Found { records, foreign };
+        let lost =
+            |latest| Placement::Blocked(Trouble::ShareLost { from: Offset(49), latest: Offset(latest) });
+        let back = |records, remembered| Placement::StepBack { records, remembered };
+        let deleted = |log_start, evidence: Evidence| Evidence { log_start: Offset(log_start), ..evidence };
+        let cases = [
+            // Nothing of ours came, or nothing at all, or others' were lost.
+            (seen(Last(99), 90, None), false, found(0, 30)),
+            (seen(Last(99), 60, None), true, found(0, 0)),
+            (seen(Last(99), 50, None), false, found(0, 1)),
+            // So many came, and all of them are in the log.
+            (seen(Last(119), 90, None), false, Placement::ReadTail),
+            (seen(Last(119), 90, ours(119, 85)), false, found(20, 10)),
+            (seen(Last(119), 80, ours(119, 80)), false, found(20, 0)),
+            // The last ones are not replicated yet.
+            (seen(Last(119), 90, ours(109, 85)), false, Placement::LookAgain),
+            // Some of them are missing, or our last acknowledged one is.
+            (seen(Last(119), 90, Some(Tail::Broken)), false, lost(90)),
+            (seen(Last(119), 90, Some(Tail::NoneOurs)), false, lost(90)),
+            (seen(Last(99), 45, None), false, Placement::LookAgain),
+            (seen(Last(99), 45, Some(Tail::NoneOurs)), false, lost(45)),
+            // They came and were deleted, or are not replicated yet.
+            (deleted(85, seen(Last(119), 90, Some(Tail::NoneOurs))), true, Placement::WaitForReplicas),
+            (deleted(85, seen(Last(119), 90, Some(Tail::NoneOurs))), false, found(20, 10)),
+            // The leader has fewer than were acknowledged.
+            (seen(Last(89), 90, None), false, Placement::ReadTail),
+            (seen(Last(89), 90, Some(Tail::NoneOurs)), false, back(10, true)),
+            (seen(Last(89), 40, Some(Tail::NoneOurs)), false, back(10, true)),
+            (seen(Last(89), 90, ours(99, 80)), false, lost(90)),
+            // Nobody remembers: the log tells.
+            (seen(Nothing, 90, None), true, Placement::WaitForReplicas),
+            (seen(Nothing, 90, None), false, Placement::ReadTail),
+            (seen(Unsupported, 90, ours(119, 85)), false, found(20, 10)),
+            (seen(Unsupported, 90, ours(99, 50)), false, found(0, 30)),
+            (seen(Unsupported, 90, Some(Tail::NoneOurs)), false, lost(90)),
+            (
+                seen(Nothing, 90, Some(Tail::TooFar)),
+                false,
+                Placement::Blocked(Trouble::TailTooFar { from: Offset(60), latest: Offset(90) }),
+            ),
+            // What was acknowledged was deleted; what may have come since was as well, or not.
+            (deleted(60, seen(Nothing, 90, Some(Tail::NoneOurs))), false, found(0, 30)),
+            (
+                deleted(61, seen(Nothing, 90, Some(Tail::NoneOurs))),
+                false,
+                Placement::Blocked(Trouble::TailDeleted { from: Offset(60), log_start: Offset(61) }),
+            ),
+        ];
+        for (evidence, unsettled, expected) in cases {
+            assert_eq!(place_share(&share(), &evidence, unsettled), expected, "{evidence:?}");
+        }
+        // One that has sent nothing yet.
+        let begun = at(0, 60);
+        assert_eq!(place_share(&begun, &seen(Nothing, 60, None), false), found(0, 0));
+        assert_eq!(place_share(&begun, &seen(Nothing, 90, None), false), Placement::ReadTail);
+        assert_eq!(place_share(&begun, &seen(Nothing, 90, Some(Tail::NoneOurs)), false), found(0, 30));
+        assert_eq!(place_share(&begun, &seen(Last(9), 90, ours(9, 80)), false), found(10, 20));
+    }
+
+    #[test]
+    fn a_shares_tail_is_whole_or_broken() {
+        let batch = |producer, base_offset, base_sequence, count| {
+            let stamp = record_batch::ProducerStamp {
+                producer_id: ProducerId(producer),
+                producer_epoch: 0,
+                base_sequence,
+            };
+            let mut builder = record_batch::BatchBuilder::new(record_batch::Codec::None)
+                .base_offset(Offset(base_offset))
+                .stamp(stamp);
+            (0..count).for_each(|at| builder.append(at, None, None, &[]));
+            Header::read(&builder.build()).unwrap()
+        };
+        let tail = |what: TailFrom, batches: &[Header]| {
+            let mut scan = TailScan::new(what, ProducerId(7));
+            batches.iter().for_each(|header| scan.take(header));
+            scan.tail()
+        };
+        let what = share_tail_from(&share(), Offset(0), false);
+        let expected = TailOurs::Unbroken(Some(99));
+        assert_eq!(what, TailFrom { from: Offset(49), resume: Offset(49), ours: expected });
+        let far = Checkpoint { destination_end: Offset(900_000), ..share() };
+        assert_eq!(share_tail_from(&far, Offset(0), false).resume, Offset(900_000));
+        let (last, other) = (batch(7, 47, 97, 3), batch(8, 50, 0, 10));
+        assert_eq!(tail(what, &[last, other]), Tail::Share { last: 99, end: Offset(50) });
+        let next = [last, other, batch(7, 60, 100, 5), batch(8, 65, 10, 9), batch(7, 74, 105, 1)];
+        assert_eq!(tail(what, &next), Tail::Share { last: 105, end: Offset(75) });
+        for broken in
+            [&[last, batch(7, 60, 101, 5)][..], &[other, batch(7, 60, 100, 5)], &[batch(7, 47, 96, 3)]]
+        {
+            assert_eq!(tail(what, broken), Tail::Broken, "{broken:?}");
+        }
+        assert_eq!(tail(what, &[batch(7, 46, 96, 3), other]), Tail::NoneOurs);
+        // Where the last one was deleted the first may be any, and where cleaning goes on every one.
+        let deleted = share_tail_from(&share(), Offset(55), false);
+        assert_eq!(
+            deleted,
+            TailFrom { from: Offset(55), resume: Offset(55), ours: TailOurs::Unbroken(None) }
+        );
+        assert_eq!(tail(deleted, &[batch(7, 60, 104, 1)]), Tail::Share { last: 104, end: Offset(61) });
+        let cleaned = share_tail_from(&share(), Offset(0), true);
+        assert_eq!(tail(cleaned, &[last, batch(7, 60, 104, 1)]), Tail::Share { last: 104, end: Offset(61) });
+        // Before anything was sent.
+        let begun = share_tail_from(&at(0, 60), Offset(0), false);
+        assert_eq!(
+            begun,
+            TailFrom { from: Offset(60), resume: Offset(60), ours: TailOurs::Unbroken(Some(0)) }
+        );
     }
 
     #[test]

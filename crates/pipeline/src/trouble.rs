@@ -32,6 +32,10 @@ pub enum Trouble {
     TopicReplaced(Side),
     /// The destination lost records it had acknowledged.
     DestinationLost { expected: Offset, latest: Offset, records: i64 },
+    /// The destination has not all that a share of a partition has appended.
+    ShareLost { from: Offset, latest: Offset },
+    /// The progress is of a copy that spreads partitions, or that does not, and `topic.preserve.partitions` says otherwise.
+    SpreadChanged { was_spread: bool },
     /// The destination has our last batch, and not all of those before it.
     DestinationHole { expected: Offset, latest: Offset },
     /// The destination refuses the sequence that follows what its log shows.
@@ -193,6 +197,8 @@ impl Trouble {
             | Trouble::RestartUnclear { .. }
             | Trouble::DestinationRecreated { .. }
             | Trouble::DestinationLost { .. }
+            | Trouble::ShareLost { .. }
+            | Trouble::SpreadChanged { .. }
             | Trouble::DestinationHole { .. }
             | Trouble::SequenceRefused { .. }
             | Trouble::TailTooFar { .. }
@@ -264,7 +270,12 @@ impl Trouble {
                 "to copy everything into the new topic, see that it is empty and set \
                  paralog.on.destination.recreated=restart; or stop the worker and `paralog offsets reset` this partition"
             }
+            Trouble::SpreadChanged { .. } => {
+                "set topic.preserve.partitions as it was; or stop the worker and say with `paralog offsets alter` where each \
+                 partition of the topic goes on, --to-offset (the destination must have all before it and nothing after)"
+            }
             Trouble::DestinationLost { .. }
+            | Trouble::ShareLost { .. }
             | Trouble::DestinationHole { .. }
             | Trouble::SequenceRefused { .. } => {
                 "the destination lost acknowledged records (unclean election, restored backup); to copy \
@@ -363,6 +374,17 @@ impl fmt::Display for Trouble {
                 f,
                 "the destination lost {records} acknowledged records: its log ends at offset {latest}, \
                  {expected} was expected"
+            ),
+            Trouble::ShareLost { from, latest } => write!(
+                f,
+                "the destination's log, which ends at offset {latest}, has not all records of the copy from offset {from} on: \
+                 it lost some, and what others wrote since stands in their place"
+            ),
+            Trouble::SpreadChanged { was_spread: true } => f.write_str(
+                "so far the topic's records were spread over the destination's partitions, and now they are to keep theirs",
+            ),
+            Trouble::SpreadChanged { was_spread: false } => f.write_str(
+                "so far the topic's records kept their partitions, and now they are to be spread over the destination's",
             ),
             Trouble::SequenceRefused { sequence } => write!(
                 f,

@@ -5,7 +5,7 @@ use crate::header::CODEC_MASK;
 use crate::patch::kept_attributes;
 use crate::{Batch, BatchError, Entry, HEADER_BYTES, Header, Piece, records};
 
-/// `pieces`, which follow one another without a gap, have no gaps inside and the same attributes, as one. As they are, where
+/// `pieces`, which follow one another, have no gaps inside their batches and the same attributes, as one. As they are, where
 /// that takes more than `batch_bytes_max` before compression (a destination may store it without), or one of them
 /// cannot be read: whoever gets that one alone says what is wrong with it.
 pub fn merge(pieces: Vec<Piece>, batch_bytes_max: usize) -> Vec<Piece> {

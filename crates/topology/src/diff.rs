@@ -262,6 +262,7 @@ impl Diff<'_> {
         self.plan.routes.extend((0..source.partitions.min(partitions)).map(|partition| Route {
             source: of(pair.source, partition),
             destination: of(pair.destination, partition),
+            spread_over: None,
             source_topic_id: source.id,
             destination_topic_id: copy.and_then(|copy| copy.id),
             rule,

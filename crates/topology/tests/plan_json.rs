@@ -27,6 +27,7 @@ fn route(source: &str, partition: i32, destination: &str) -> Route {
     Route {
         source: TopicPartition::new(source, partition),
         destination: TopicPartition::new(destination, partition),
+        spread_over: None,
         source_topic_id: None,
         destination_topic_id: None,
         rule: RewriteRule {

@@ -3,6 +3,7 @@
 //! Only acknowledged positions are stored (`checkpoint_never_early`). They may be late: the destination
 //! itself says what was appended since.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{Offset, TopicPartition};
@@ -47,6 +48,7 @@ impl Engine {
         self.stored_bytes = self.copied_bytes;
         self.save_now = false;
         self.save_due = Some(self.now.instant + self.options.flush_interval);
+        self.note_others_appended();
         let dirty: Vec<LaneId> = self.lanes.values().filter(|lane| lane.dirty).map(|lane| lane.id).collect();
         let producer = match &self.identity {
             Identity::Unsaved(producer) => Some(producer.clone()),
@@ -54,20 +56,34 @@ impl Engine {
                 self.clean_end_saved = true;
                 Some(Producer { stopped_cleanly: true, ..producer.clone() })
             }
+            Identity::Ready(producer) if self.has_unsaved_spread_ids() && !self.stopping => {
+                let producer = producer.clone();
+                self.with_spread_ids(&producer)
+            }
             _ => None,
         };
-        if dirty.is_empty() && producer.is_none() && self.leftovers.is_empty() {
+        let shares_gone = self.shares_gone();
+        if dirty.is_empty() && producer.is_none() && self.leftovers.is_empty() && shares_gone.is_empty() {
             self.final_save_done |= drained;
             return;
         }
         let leftovers = std::mem::take(&mut self.leftovers);
         let mut changes = Stored { producer, lanes: leftovers.clone() };
+        let mut spread: BTreeSet<TopicPartition> = shares_gone.iter().cloned().collect();
         for id in &dirty {
             let Some(lane) = self.lanes.get_mut(id) else { continue };
             lane.dirty = false;
-            changes.lanes.insert(lane.route.source.clone(), StoredLane::Ours(lane.checkpoint().clone()));
+            if lane.share.is_some() {
+                spread.insert(lane.route.source.clone());
+            } else {
+                changes.lanes.insert(lane.route.source.clone(), StoredLane::Ours(lane.checkpoint().clone()));
+            }
         }
-        self.saving = Some(Saving { lanes: dirty, leftovers });
+        for source in spread {
+            let stored = self.spread_to_store(&source);
+            changes.lanes.extend(stored.map(|stored| (source, stored)));
+        }
+        self.saving = Some(Saving { lanes: dirty, leftovers, shares_gone });
         self.saving_since = self.now.instant;
         self.actions.push_back(Action::Save { changes, not_after: self.lease });
     }
@@ -88,7 +104,8 @@ impl Engine {
     }
 
     pub(super) fn saved(&mut self, result: Result<(), StoreError>) {
-        let Some(Saving { lanes: ids, leftovers }) = self.saving.take() else { return };
+        let Some(Saving { lanes: ids, leftovers, shares_gone }) = self.saving.take() else { return };
+        self.spread_ids_saved(result.is_ok());
         match result {
             Ok(()) => {
                 if self.store_failure.take().is_some() {
@@ -109,6 +126,7 @@ impl Engine {
                 }
             }
             Err(error) => {
+                self.shares_not_stored(&shares_gone);
                 self.leftovers
                     .extend(leftovers.into_iter().filter(|(at, _)| !self.by_source.contains_key(at)));
                 self.not_saved(&ids, &error);
@@ -136,7 +154,7 @@ impl Engine {
             }
         }
         let all_wait = matches!(self.identity, Identity::Unsaved(_));
-        let waits = all_wait || lanes_waiting > 0;
+        let waits = all_wait || lanes_waiting > 0 || self.has_unsaved_spread_ids();
         let before = self.store_failure.take();
         let attempts = before.as_ref().map_or(1, |failure| failure.attempts + 1);
         let told_waiting = before.as_ref().is_some_and(|failure| failure.told_waiting);
@@ -183,9 +201,13 @@ impl Engine {
         }
         let Some(mut lane) = self.lanes.remove(&id) else { return };
         lane.acked = lane.checkpoint().clone();
+        self.left_unsettled |= !lane.is_settled(self.now.instant);
+        if let Some(share) = lane.share {
+            self.share_drained(&lane, share);
+            return;
+        }
         self.by_source.remove(&lane.route.source);
         self.by_destination.remove(&lane.route.destination);
-        self.left_unsettled |= !lane.is_settled(self.now.instant);
         if !lane.fresh {
             self.stored.insert(lane.route.source.clone(), StoredLane::Ours(lane.acked.clone()));
         } else if lane.taken_over {

@@ -35,6 +35,7 @@ impl Engine {
         contents: Option<Contents>,
     ) {
         let existing = self.options.existing_records;
+        let is_beside = self.is_begun_by_others(id);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let described = match evidence.producer {
             ProducerEvidence::Last(sequence) => Some(sequence),
@@ -80,7 +81,7 @@ impl Engine {
                 };
                 Some(Trouble::ProgressLost { sequence, why })
             }
-            None if is_untouched || existing == ExistingRecords::Append => None,
+            None if is_untouched || is_beside || existing == ExistingRecords::Append => None,
             None => Some(Trouble::DestinationNotEmpty {
                 records: evidence.latest.0 - evidence.log_start.0,
                 deleted: evidence.log_start.0,

@@ -90,6 +90,10 @@ impl Engine {
             // Of which topic the position is nobody knows for certain.
             policies.source_recreated = Recreated::Stop;
         }
+        if lane.share.is_some() {
+            // Its shares would go on with another topic each at a time of its own, and what is stored says where all began.
+            policies.source_recreated = Recreated::Stop;
+        }
         let facts = Facts {
             position: lane.acked.next_source,
             source: (evidence.log_start, evidence.end),
@@ -221,8 +225,12 @@ impl Engine {
 
     /// The destination's topic is another one than the one that was copied to.
     pub(super) fn destination_recreated(&mut self, id: LaneId, evidence: &Evidence) {
-        let policies = self.options.life;
+        let mut policies = self.options.life;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.share.is_some() {
+            // What another share has begun to write there, and what is late, look alike.
+            policies.destination_recreated = Recreated::Stop;
+        }
         let event = LifeEvent::DestinationRecreated { records: evidence.latest.0 };
         match react(event, &policies, &facts(lane)) {
             Reaction::Stop(trouble) => self.doubt(id, Some(trouble), false),

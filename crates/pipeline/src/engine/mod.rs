@@ -1,15 +1,17 @@
 //! The state machine of all lanes of a flow: told what happened, it says what to do. No I/O, no clock.
 //!
 //! [`Engine::handle`] takes one event; [`Engine::poll_action`] gives what is to be done until it gives
-//! nothing; [`Engine::timeout`] says when to come back if nothing happens. The lanes are stepped in
-//! `opening`, fed in `reading`, emptied in `writing` and their progress is kept in `commit`.
+//! nothing; [`Engine::timeout`] says when to come back if nothing happens. The lanes come and go in
+//! `routing`, are stepped in `opening`, fed in `reading`, emptied in `writing` and their progress is kept in `commit`.
 
 mod commit;
 mod finding;
 mod living;
 mod opening;
 mod reading;
+mod routing;
 mod silence;
+mod spreading;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -18,18 +20,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{BrokerId, Offset, ProducerId, Routes, TopicName, TopicPartition};
+use model::{BrokerId, Offset, TopicName, TopicPartition};
 use offsets::{Producer, Stored, StoredLane};
+use record_batch::Share;
 use tracing::{debug, info, warn};
 
 use crate::budget::{Budget, Charge};
-use crate::events::{Action, ConnectionId, Event, LaneId, LaneKey, Leader, Now, RequestId};
-use crate::lane::{Lane, Opening, SendRules, State, selection_of};
+use crate::events::{Action, ConnectionId, Event, LaneId, LaneKey, Leader, Now, ProducerKey, RequestId};
+use crate::lane::{Lane, Opening, SendRules, State};
 use crate::options::Options;
 use crate::status::{LaneState, LaneStatus, Status};
 use crate::trouble::{Side, Trouble};
 use opening::LOOK_AGAIN;
 use silence::{LISTEN_EVERY, between_asks};
+use spreading::{SpreadIds, Spreading};
 
 /// A request that is not answered for so long is told of, well before it is given up.
 const OVERDUE: Duration = Duration::from_secs(5);
@@ -96,6 +100,8 @@ struct Saving {
     lanes: Vec<LaneId>,
     /// Last positions of lanes that are gone.
     leftovers: BTreeMap<TopicPartition, StoredLane>,
+    /// Those of shares that are gone: of which source partitions.
+    shares_gone: Vec<TopicPartition>,
 }
 
 /// Progress cannot be stored.
@@ -124,8 +130,13 @@ pub(crate) struct Engine {
     /// What earlier runs left of partitions that have no lane now.
     stored: BTreeMap<TopicPartition, StoredLane>,
     lanes: BTreeMap<LaneId, Lane>,
+    /// But those of shares: see `spreads`.
     by_source: HashMap<TopicPartition, LaneId>,
+    /// Of several shares, any one.
     by_destination: HashMap<TopicPartition, LaneId>,
+    /// What the shares of a source partition have in common, for each that is spread.
+    spreads: BTreeMap<TopicPartition, Spreading>,
+    spread_ids: SpreadIds,
     source: Leadership,
     destination: Leadership,
 
@@ -219,6 +230,8 @@ impl Engine {
             lanes: BTreeMap::new(),
             by_source: HashMap::new(),
             by_destination: HashMap::new(),
+            spreads: BTreeMap::new(),
+            spread_ids: SpreadIds::default(),
             source: Leadership::default(),
             destination: Leadership::default(),
             look_source: BTreeMap::new(),
@@ -278,6 +291,11 @@ impl Engine {
             Event::ContentsRead { lane, evidence, contents } => self.contents_read(lane, &evidence, contents),
             Event::Fetched { broker, reply } => self.fetched(broker, reply),
             Event::Transcoded { lane, ticket, pieces } => self.transcoded(lane, ticket, pieces),
+            Event::TranscodedShares(shares) => {
+                for (lane, ticket, pieces) in shares {
+                    self.transcoded(lane, ticket, pieces);
+                }
+            }
             Event::Produced { request, reply } => self.produced(request, reply),
             Event::Saved(result) => self.saved(result),
             Event::Lease(until) => self.lease = Some(until),
@@ -300,7 +318,7 @@ impl Engine {
         let lanes = self.timers.first().map(|(at, _)| *at);
         let identity = match self.identity {
             Identity::Missing(at) if self.flow_trouble.is_none() => at,
-            _ => None,
+            _ => self.spread_ids_due(),
         };
         let fetches =
             self.fetch_not_before.values().map(|(at, _)| *at).filter(|at| *at > self.now.instant).min();
@@ -331,8 +349,15 @@ impl Engine {
         self.lanes.values().filter(|lane| !lane.in_flight.is_empty()).count()
     }
 
-    /// A picture for people: all lanes, in the order of their source partitions.
+    /// A picture for people: all lanes, in the order of their source partitions. What spreads one is one.
     pub(crate) fn status(&self) -> Status {
+        let lanes = self.lane_statuses();
+        let lanes = if self.spreads.is_empty() { lanes } else { spreading::sum_up(&lanes) };
+        Status { lanes, ..self.status_of_flow() }
+    }
+
+    /// Every lane, shares as well.
+    pub(crate) fn lane_statuses(&self) -> Vec<LaneStatus> {
         let aged_before_ms = self.aged_before_ms();
         let overdue = self.overdue();
         let mut lanes: Vec<LaneStatus> = self
@@ -359,7 +384,11 @@ impl Engine {
                 life: lane.life,
             })
             .collect();
-        lanes.sort_by(|a, b| a.source.cmp(&b.source));
+        lanes.sort_by(|a, b| (&a.source, &a.destination).cmp(&(&b.source, &b.destination)));
+        lanes
+    }
+
+    fn status_of_flow(&self) -> Status {
         Status {
             generation: self.generation,
             trouble: self
@@ -370,7 +399,7 @@ impl Engine {
                 .or_else(|| self.destination.trouble.clone())
                 .or_else(|| self.store_failure.as_ref().map(|failure| failure.trouble.clone())),
             held_bytes: self.budget.used_bytes(),
-            lanes,
+            lanes: Vec::new(),
         }
     }
 
@@ -498,6 +527,7 @@ impl Engine {
         self.fetch_not_before.retain(|_, (at, failures)| *at > self.now.instant || *failures > 0);
         self.send_not_before.retain(|_, at| *at > self.now.instant);
         self.allocate_producer();
+        self.allocate_spread_ids();
         while let Some(id) = self.to_step.pop_first() {
             self.step(id);
         }
@@ -509,82 +539,6 @@ impl Engine {
         self.issue_fetches();
         self.save_progress();
         self.tell();
-    }
-
-    fn routes_changed(&mut self, routes: &Routes) {
-        if routes.generation < self.generation || self.stopping {
-            return;
-        }
-        self.generation = routes.generation;
-        let kept: BTreeSet<&TopicPartition> = routes.routes.iter().map(|route| &route.source).collect();
-        let gone: Vec<LaneId> = self
-            .lanes
-            .values()
-            .filter(|lane| !kept.contains(&lane.route.source))
-            .map(|lane| lane.id)
-            .collect();
-        for id in gone {
-            self.drain(id);
-        }
-        for route in &routes.routes {
-            if let Some(id) = self.by_source.get(&route.source).copied() {
-                let Some(lane) = self.lanes.get_mut(&id) else { continue };
-                if lane.route == *route && lane.state != State::Draining {
-                    continue;
-                }
-                let same_topics = lane.route.destination == route.destination
-                    && lane.route.source_topic_id == route.source_topic_id
-                    && lane.route.destination_topic_id == route.destination_topic_id;
-                if lane.route.destination != route.destination {
-                    // One lane at a time owns a destination partition: the old one goes first.
-                    self.drain(id);
-                    continue;
-                }
-                lane.route = route.clone();
-                let waiting = matches!(lane.state, State::Blocked { .. } | State::Draining);
-                if !same_topics || waiting {
-                    lane.source_checked = false;
-                    lane.attempts = 0;
-                    lane.reopen(State::Opening(Opening::Ready));
-                    self.to_step.insert(id);
-                }
-                continue;
-            }
-            if self.by_destination.contains_key(&route.destination) {
-                warn!(source = %route.source, destination = %route.destination,
-                    "another lane already writes to this destination partition, not copied");
-                continue;
-            }
-            let id = LaneId(self.fresh_id());
-            let stored = self.stored.remove(&route.source);
-            let selection = selection_of(self.options.isolation);
-            let mut lane = Lane::new(id, route.clone(), stored, selection, self.now.instant);
-            // What an operator set goes on behind what may still be under way, too.
-            let begun = !lane.fresh || lane.taken_over;
-            lane.unsettled = (!self.started_clean || self.left_unsettled) && begun;
-            lane.may_have_sent = lane.unsettled;
-            lane.source_leader = self.source.leaders.get(&route.source).copied();
-            if self.is_unstored(&route.source) {
-                lane.dirty = true;
-                self.save_now = true;
-            }
-            self.by_source.insert(route.source.clone(), id);
-            self.by_destination.insert(route.destination.clone(), id);
-            self.lanes.insert(id, lane);
-            self.to_step.insert(id);
-        }
-        // Who leads the new partitions is not known yet.
-        self.source.wanted = true;
-        self.destination.wanted = true;
-    }
-
-    fn drain(&mut self, id: LaneId) {
-        if let Some(lane) = self.lanes.get_mut(&id)
-            && lane.state != State::Draining
-        {
-            lane.reopen(State::Draining);
-            self.to_step.insert(id);
-        }
     }
 
     /// Whether the machine slept: the wall clock goes on then, the monotonic one does not.
@@ -825,16 +779,21 @@ impl Engine {
         }
     }
 
-    pub(crate) fn producer_ids(&self) -> Option<(ProducerId, i16)> {
-        match &self.identity {
-            Identity::Ready(producer) => Some((producer.producer_id, producer.producer_epoch)),
-            _ => None,
-        }
+    /// Under which producer `lane` writes, once that is stored.
+    fn producer_of(&self, lane: &Lane) -> Option<ProducerKey> {
+        producer_of(&self.identity, lane.share)
     }
 
     fn lane_at(&mut self, key: LaneKey) -> Option<&mut Lane> {
         self.lanes.get_mut(&key.id).filter(|lane| lane.opening == key.opening)
     }
+}
+
+/// The producer of a lane, which is a share or not, once it is stored.
+fn producer_of(identity: &Identity, share: Option<Share>) -> Option<ProducerKey> {
+    let Identity::Ready(producer) = identity else { return None };
+    let id = share.map_or(Some(producer.producer_id), |share| producer.spread_id(share.source))?;
+    Some((id, producer.producer_epoch))
 }
 
 /// The `attempt`th pause (from 1), doubling from the first bound to the second.

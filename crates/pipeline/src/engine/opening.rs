@@ -14,15 +14,15 @@ use offsets::Producer;
 use tracing::{debug, info, warn};
 
 use super::living::is_blank;
-use super::{Engine, Identity, backoff_of};
+use super::{Engine, Identity, backoff_of, producer_of};
 use crate::contents::Contents;
 use crate::events::{Action, ConnectionId, LaneId, LaneKey, SourceEvidence};
 use crate::lane::{Lane, Opening, State, selection_of};
 use crate::life::{Missing, Recreated};
 use crate::options::ExistingRecords;
 use crate::place::{
-    Evidence, Placement, ProducerEvidence, Tail, hole_before_an_empty_end, is_shared, place, sequence_after,
-    tail_from,
+    Evidence, Placement, ProducerEvidence, Tail, TailFrom, TailOurs, hole_before_an_empty_end, is_shared,
+    place, place_share, sequence_after, share_tail_from, tail_from,
 };
 use crate::trouble::{Side, Trouble};
 
@@ -50,6 +50,10 @@ impl Engine {
     }
 
     pub(super) fn producer_allocated(&mut self, result: Result<Producer, client::CallError>) {
+        if !matches!(self.identity, Identity::Asked) {
+            self.spread_id_allocated(result);
+            return;
+        }
         match result {
             Ok(producer) => {
                 info!(producer_id = %producer.producer_id, "producer id allocated for this flow");
@@ -100,10 +104,15 @@ impl Engine {
             return;
         }
         // What is still under way may yet be appended: its answer, or the end of its connection, first.
-        if !lane.in_flight.is_empty() || self.producer_ids().is_none() {
+        let Some(lane) = self.lanes.get(&id).filter(|lane| lane.in_flight.is_empty()) else { return };
+        if lane.is_of_other_kind {
+            let trouble = Trouble::SpreadChanged { was_spread: lane.share.is_none() };
+            self.doubt(id, Some(trouble), false);
             return;
         }
-        let Some(lane) = self.lanes.get(&id) else { return };
+        if self.producer_of(lane).is_none() {
+            return;
+        }
         let source = self.source.leaders.get(&lane.route.source).copied();
         let destination = self.destination.leaders.get(&lane.route.destination).copied();
         let missing = match (source, destination) {
@@ -155,14 +164,15 @@ impl Engine {
                 let (lanes, epochs) = asked
                     .map(|lane| {
                         let source = &lane.route.source;
-                        ((lane.key(), source.clone()), (source.clone(), lane.acked.source_leader_epoch))
+                        // Shares stop where their source was cut, and would name it more than once.
+                        let epoch = lane.share.is_none().then_some(lane.acked.source_leader_epoch);
+                        ((lane.key(), source.clone()), epoch.map(|epoch| (source.clone(), epoch)))
                     })
                     .unzip::<_, _, _, Vec<_>>();
+                let epochs = epochs.into_iter().flatten();
                 let epochs = match self.options.life.source_truncated {
                     Missing::Stop => Vec::new(),
-                    Missing::Skip => {
-                        epochs.into_iter().filter(|(_, epoch)| *epoch != LeaderEpoch::UNKNOWN).collect()
-                    }
+                    Missing::Skip => epochs.filter(|(_, epoch)| *epoch != LeaderEpoch::UNKNOWN).collect(),
                 };
                 self.actions.push_back(Action::LookAtSource { broker, lanes, epochs });
             }
@@ -180,7 +190,10 @@ impl Engine {
                 self.look_destination.insert(broker, ids.split_off(LANES_PER_LOOK).into_iter().collect());
             }
             let asked = self.ask(&ids, Opening::Destination);
-            let lanes: Vec<_> = asked.map(|lane| (lane.key(), lane.route.destination.clone())).collect();
+            let asked: Vec<_> =
+                asked.map(|lane| (lane.key(), lane.route.destination.clone(), lane.share)).collect();
+            let asks = |(key, to, share)| Some((key, to, producer_of(&self.identity, share)?));
+            let lanes: Vec<_> = asked.into_iter().filter_map(asks).collect();
             if lanes.is_empty() {
                 continue;
             }
@@ -225,7 +238,8 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.source_end = Some(evidence.end);
         lane.source_start = evidence.log_start;
-        if lane.fresh && !lane.taken_over {
+        let begins = lane.fresh && !lane.taken_over;
+        if begins {
             let start = match evidence.committed {
                 Some(committed) if committed > evidence.log_start => {
                     info!(source = %lane.route.source, offset = %committed, group = self.options.start_group,
@@ -236,7 +250,12 @@ impl Engine {
             };
             lane.acked.next_source = start;
             lane.acked.source_topic_id = lane.route.source_topic_id;
+            let start = self.begin_of(id, start);
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.acked.next_source = start;
+            }
         }
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.moving = None;
         let Some(lane) = self.lanes.get(&id) else { return };
         let event = self.source_event(lane, &evidence);
@@ -395,7 +414,7 @@ impl Engine {
         }
         if std::mem::take(&mut lane.resume_sequence)
             && !lane.unsettled
-            && evidence.latest == lane.acked.destination_end
+            && (lane.share.is_some() || evidence.latest == lane.acked.destination_end)
         {
             self.resume_sequence(id, broker, evidence);
             return;
@@ -404,7 +423,12 @@ impl Engine {
         let is_shown =
             evidence.tail.is_some() || evidence.latest <= evidence.log_start.max(tail_from(&lane.acked));
         let is_settled = is_shown && asked_at >= lane.settles_at(self.options.replica_lag_max);
-        match place(&lane.acked, evidence, lane.unsettled && !is_settled) {
+        let unsettled = lane.unsettled && !is_settled;
+        let placement = match lane.share {
+            None => place(&lane.acked, evidence, unsettled),
+            Some(_) => place_share(&lane.acked, evidence, unsettled),
+        };
+        match placement {
             // Counts prove nothing where others may write: theirs may be replicated, and ours not.
             Placement::Found { records, .. }
                 if records > 0
@@ -431,7 +455,7 @@ impl Engine {
                     }
                     debug!(source = %lane.route.source, "the other process no longer writes, this one goes on");
                 }
-                if foreign > 0 {
+                if foreign > 0 && lane.share.is_none() {
                     warn!(destination = %lane.route.destination, records = foreign,
                         "others write to the copy's partition: offsets of the two sides drift apart");
                 }
@@ -456,9 +480,13 @@ impl Engine {
                     return;
                 }
                 let end_may_lag = evidence.producer == ProducerEvidence::Unsupported && lane.begun;
+                let walk_end = match evidence.tail {
+                    Some(Tail::Share { end, .. }) => Some(end),
+                    _ => None,
+                };
                 debug!(source = %lane.route.source, offset = %lane.acked.next_source, sent = records, "position found");
                 lane.placed(
-                    (records, foreign),
+                    (records, foreign, walk_end),
                     (evidence.log_start, evidence.latest),
                     leader,
                     connection,
@@ -482,6 +510,16 @@ impl Engine {
             {
                 self.read_tail(id, broker, evidence);
             }
+            // By now it would show, if it still were there.
+            Placement::LookAgain
+                if lane.share.is_some()
+                    && evidence.tail.is_some()
+                    && (matches!(lane.trouble, Some(Trouble::ShareLost { .. }))
+                        || asked_at >= lane.doubt_at + self.options.replica_lag_max) =>
+            {
+                let from = tail_from(&lane.acked);
+                self.doubt(id, Some(Trouble::ShareLost { from, latest: evidence.latest }), false);
+            }
             Placement::LookAgain => {
                 let hole =
                     hole_before_an_empty_end(&lane.acked, evidence).filter(|_| evidence.tail.is_none());
@@ -500,14 +538,16 @@ impl Engine {
                     self.read_tail(id, broker, evidence);
                 }
             }
-            Placement::Blocked(Trouble::DestinationLost { .. })
+            Placement::Blocked(Trouble::DestinationLost { .. } | Trouble::ShareLost { .. })
                 if asked_at < lane.doubt_at + LEADER_SETTLES =>
             {
                 self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
             }
             // Without topic ids (before 2.8) a topic that was created anew shows so, or one that has lost everything.
             Placement::Blocked(Trouble::DestinationLost { .. })
-                if is_blank(lane, evidence) && self.options.life.destination_recreated != Recreated::Stop =>
+                if is_blank(lane, evidence)
+                    && lane.share.is_none()
+                    && self.options.life.destination_recreated != Recreated::Stop =>
             {
                 if asked_at < lane.doubt_at + self.options.replica_lag_max {
                     self.look_again(id, Trouble::NotReplicated, LOOK_AGAIN);
@@ -585,9 +625,12 @@ impl Engine {
                     .segments
                     .end()
                     .map_or(lane.acked.destination_end, |(_, end)| Offset(end.0 - 1));
-                self.read_tail_from(last, id, broker, evidence);
+                let from = last.max(evidence.log_start);
+                let among_others = lane.share.is_some();
+                let ours = if among_others { TailOurs::All } else { TailOurs::Newest };
+                self.read_tail_from(TailFrom { from, resume: from, ours }, id, evidence, broker);
             }
-            Some(Tail::Ours(last)) => {
+            Some(Tail::Ours(last) | Tail::Share { last, .. }) => {
                 info!(destination = %lane.route.destination, last_sequence = last,
                     "the destination's leader remembers the sequence of before, going on with that");
                 lane.resume_sequence(last);
@@ -601,17 +644,26 @@ impl Engine {
 
     fn read_tail(&mut self, id: LaneId, broker: BrokerId, evidence: &Evidence) {
         let Some(lane) = self.lanes.get(&id) else { return };
-        self.read_tail_from(tail_from(&lane.acked), id, broker, evidence);
+        let what = match lane.share {
+            None => {
+                let from = tail_from(&lane.acked).max(evidence.log_start);
+                TailFrom { from, resume: from, ours: TailOurs::Newest }
+            }
+            Some(_) => share_tail_from(&lane.acked, evidence.log_start, lane.route.rule.source_compacted),
+        };
+        self.read_tail_from(what, id, evidence, broker);
     }
 
-    fn read_tail_from(&mut self, from: Offset, id: LaneId, broker: BrokerId, evidence: &Evidence) {
+    fn read_tail_from(&mut self, what: TailFrom, id: LaneId, evidence: &Evidence, broker: BrokerId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(producer) = producer_of(&self.identity, lane.share) else { return };
         lane.state = State::Opening(Opening::Tail);
         self.actions.push_back(Action::ReadTail {
             lane: lane.key(),
             broker,
             partition: lane.route.destination.clone(),
-            from: from.max(evidence.log_start),
+            producer,
+            what,
             evidence: evidence.clone(),
         });
     }
@@ -624,11 +676,13 @@ impl Engine {
         evidence: &Evidence,
     ) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(producer) = producer_of(&self.identity, lane.share) else { return };
         lane.state = State::Opening(Opening::Tail);
         self.actions.push_back(Action::ReadContents {
             lane: lane.key(),
             broker,
             partition: lane.route.destination.clone(),
+            producer,
             from,
             evidence: evidence.clone(),
             timed: lane.route.rule.timestamps == TimestampRule::AsAtSource,
@@ -667,14 +721,16 @@ impl Engine {
     /// need a new start of its sequence.
     pub(super) fn ready_after_walk(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if let (Some((from, latest)), Some((leader, _)), false) =
-            (lane.to_confirm(), lane.looked_at, lane.confirming)
+        let producer = producer_of(&self.identity, lane.share);
+        if let (Some((from, latest)), Some((leader, _)), Some(producer), false) =
+            (lane.to_confirm(), lane.looked_at, producer, lane.confirming)
         {
             lane.confirming = true;
             self.actions.push_back(Action::ReadContents {
                 lane: lane.key(),
                 broker: leader.broker,
                 partition: lane.route.destination.clone(),
+                producer,
                 from,
                 evidence: Evidence {
                     producer: ProducerEvidence::Unsupported,

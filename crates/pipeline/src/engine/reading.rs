@@ -8,10 +8,11 @@ use model::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use record_batch::{BatchError, Piece};
 use tracing::{debug, info, warn};
 
+use super::spreading::WantedBy;
 use super::{Engine, FetchUnderWay, backoff_of};
 use crate::budget::Charge;
 use crate::events::{Action, LaneId, LaneKey};
-use crate::lane::{Diverged, Lane, Merge, Opening, Reading, State};
+use crate::lane::{Diverged, Job, Lane, Merge, Opening, Reading, State};
 use crate::options::Isolation;
 use crate::trouble::{Side, Trouble};
 
@@ -39,6 +40,7 @@ impl Engine {
         let mut brokers: BTreeMap<BrokerId, (Vec<(LaneId, usize)>, bool)> = BTreeMap::new();
         let mut leaderless = Vec::new();
         let mut others_open: BTreeMap<BrokerId, Duration> = BTreeMap::new();
+        let mut spread: BTreeMap<(BrokerId, TopicPartition), Vec<WantedBy>> = BTreeMap::new();
         for lane in self.lanes.values() {
             if let Some((wait, leader)) = self.opens_within(lane).zip(lane.source_leader) {
                 let least = others_open.entry(leader.broker).or_insert(wait);
@@ -56,9 +58,22 @@ impl Engine {
                 continue;
             }
             let (lanes, others_are_full) = brokers.entry(broker).or_default();
-            match lane.wanted_bytes(self.options.lane_bytes_max, self.options.partition_fetch_bytes_max) {
+            let wanted =
+                lane.wanted_bytes(self.options.lane_bytes_max, self.options.partition_fetch_bytes_max);
+            if lane.share.is_some() {
+                *others_are_full |= wanted.is_none();
+                spread.entry((broker, lane.route.source.clone())).or_default().push((lane.id, wanted));
+                continue;
+            }
+            match wanted {
                 Some(bytes) => lanes.push((lane.id, bytes)),
                 None => *others_are_full = true,
+            }
+        }
+        for ((broker, source), members) in spread {
+            let reading = self.read_together(&source, &members);
+            if let Some((lanes, _)) = brokers.get_mut(&broker) {
+                lanes.extend(reading);
             }
         }
         if !leaderless.is_empty() && !self.source.asked {
@@ -109,6 +124,15 @@ impl Engine {
                     continue;
                 }
                 lane.unproven = false;
+                let together = |last: &&mut FetchPartition| last.partition == lane.route.source;
+                if let Some(first) = wanted.last_mut().filter(|_| lane.share.is_some()).filter(together) {
+                    // The same read as another share's, which is no further.
+                    let bytes = bytes.saturating_add(first.bytes_max);
+                    first.bytes_max = bytes.min(self.options.partition_fetch_bytes_max);
+                    lane.ask(first.bytes_max);
+                    lanes.push((lane.key(), lane.route.source.clone(), first.offset));
+                    continue;
+                }
                 wanted.push(FetchPartition {
                     partition: lane.route.source.clone(),
                     topic_id: lane.route.source_topic_id,
@@ -205,6 +229,8 @@ impl Engine {
         let unseen = self.now.instant >= under_way.asked_at + under_way.wait_max + UNSEEN;
         let answers: BTreeMap<&TopicPartition, &Fetched> =
             reply.partitions.iter().map(|fetched| (&fetched.partition, fetched)).collect();
+        // Of each batch that several shares have a part in.
+        let mut shared: BTreeMap<(&TopicPartition, Offset), Vec<(LaneKey, Job)>> = BTreeMap::new();
         for (key, partition, asked) in &under_way.lanes {
             let Some(lane) = self.lane_at(*key) else { continue };
             if unseen {
@@ -220,12 +246,20 @@ impl Engine {
                 continue;
             }
             match answers.get(partition) {
-                Some(fetched) => self.take_partition(*key, broker, fetched, &charge),
+                Some(fetched) => {
+                    for job in self.take_partition(*key, broker, fetched, &charge) {
+                        let batch = (partition, job.entry.base_offset());
+                        shared.entry(batch).or_default().push((*key, job));
+                    }
+                }
                 // A broker that throttles leaves out everything.
                 None if !reply.throttle.is_zero() => {}
                 // In a fetch session this means: as it was (KIP-227), unless others' records left no room.
                 None => self.nothing_new(*key, reply.bytes == 0),
             }
+        }
+        for shares in shared.into_values() {
+            self.transcode_shares(shares, &charge);
         }
         let given: BTreeSet<&TopicPartition> =
             reply.partitions.iter().filter(|it| !it.records.is_empty()).map(|it| &it.partition).collect();
@@ -242,12 +276,19 @@ impl Engine {
         }
     }
 
-    fn take_partition(&mut self, key: LaneKey, broker: BrokerId, fetched: &Fetched, charge: &Charge) {
+    /// Gives a lane what the source has given of its partition. What is to be done for a share, it gives back.
+    fn take_partition(
+        &mut self,
+        key: LaneKey,
+        broker: BrokerId,
+        fetched: &Fetched,
+        charge: &Charge,
+    ) -> Vec<Job> {
         let instant = self.now.instant;
-        let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) else { return };
+        let Some(lane) = self.lane_at(key).filter(|lane| lane.is_reading()) else { return Vec::new() };
         if !fetched.error.is_ok() {
             self.fetch_refused(key, broker, fetched.error);
-            return;
+            return Vec::new();
         }
         if let Some((epoch, end)) = fetched.diverging {
             let found = LeaderEpoch::UNKNOWN;
@@ -255,11 +296,11 @@ impl Engine {
             // What was read before goes first: where something is under way the position would be in doubt.
             lane.cut_off(if epoch < lane.acked.source_leader_epoch { Offset(0) } else { end });
             self.offer(key.id);
-            return;
+            return Vec::new();
         }
         if let Some(preferred) = fetched.preferred_replica {
             lane.preferred = Some((preferred, instant + PREFERRED_FOR));
-            return;
+            return Vec::new();
         }
         let end = match self.options.isolation {
             Isolation::ReadUncommitted => fetched.high_watermark,
@@ -268,16 +309,17 @@ impl Engine {
         self.note_source_end(key.id, end);
         let reading =
             Reading { isolation: self.options.isolation, opposite: &self.options.opposite_producers, charge };
-        let Some(lane) = self.lanes.get_mut(&key.id) else { return };
+        let Some(lane) = self.lanes.get_mut(&key.id) else { return Vec::new() };
         lane.fetch_not_before = None;
         lane.last_read_at = instant;
         if let Some(start) = fetched.log_start_offset {
             lane.source_start = start;
         }
         let copied_before = lane.copied_bytes();
-        let jobs = lane.accept(fetched, &reading);
+        let is_share = lane.share.is_some();
+        let mut jobs = lane.accept(fetched, &reading);
         self.copied_bytes += lane.copied_bytes() - copied_before;
-        for job in jobs {
+        for job in if is_share { Vec::new() } else { std::mem::take(&mut jobs) } {
             self.actions.push_back(Action::Transcode {
                 lane: key,
                 ticket: job.ticket,
@@ -290,9 +332,17 @@ impl Engine {
             // The log ends before what was read of it: the bounds tell whether that lasts.
             lane.source_checked = false;
             self.doubt(key.id, None, false);
-            return;
+            return Vec::new();
         }
         self.has_read(key, fetched.records.is_empty());
+        jobs
+    }
+
+    /// The parts that several shares have in one batch.
+    fn transcode_shares(&mut self, shares: Vec<(LaneKey, Job)>, charge: &Charge) {
+        let Some(entry) = shares.first().map(|(_, job)| job.entry.clone()) else { return };
+        let shares = shares.into_iter().map(|(lane, job)| (lane, job.ticket, job.how)).collect();
+        self.actions.push_back(Action::TranscodeShares { entry, shares, charge: charge.clone() });
     }
 
     /// The source has told nothing of a lane that it was asked for. `nothing_there`: nor were there records of others

@@ -170,13 +170,13 @@ impl Run {
                 Event::TailRead { lane, evidence, tail: Ok(self.tail) }
             }
             Action::LookAtDestination { broker, lanes } if self.looks_wait => {
-                self.looks.extend(lanes.into_iter().map(|(key, _)| (broker, key)));
+                self.looks.extend(lanes.into_iter().map(|(key, ..)| (broker, key)));
                 return None;
             }
             Action::LookAtDestination { broker, lanes } => Event::DestinationLooked {
                 broker,
                 connection: Some(ConnectionId(1)),
-                lanes: lanes.into_iter().map(|(key, _)| (key, Ok(self.destination.clone()))).collect(),
+                lanes: lanes.into_iter().map(|(key, ..)| (key, Ok(self.destination.clone()))).collect(),
             },
             Action::Save { changes, .. } => {
                 self.saved.push(changes);

@@ -4,12 +4,12 @@
 //! function ([`outcome`]): everything that is not a plain success starts with a new look at the
 //! destination, never with a guess.
 
-use client::{Class, ErrorCode, ProduceReply, Produced, classify};
+use client::{Class, ErrorCode, ProduceBatch, ProduceReply, Produced, classify};
 use model::{BrokerId, Offset, TimestampRule, TopicPartition};
 use std::cmp::Ordering;
 use tracing::warn;
 
-use super::{ABSENT, Engine, Request};
+use super::{ABSENT, Engine, Identity, Request, producer_of};
 use crate::events::{Action, LaneId, RequestId, SendError};
 use crate::lane::{Sent, State};
 use crate::trouble::{Side, Trouble};
@@ -20,8 +20,8 @@ const REFUSALS_MAX: u32 = 5;
 /// What a produce answer means for the lane of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// At the destination, where it was expected.
-    Appended,
+    /// At the destination from this offset on, where it was expected.
+    Appended(Offset),
     /// Something is not as we thought: look again. `unsettled`: the batch may or may not be there.
     Doubt { trouble: Option<Trouble>, unsettled: bool },
     /// The broker forgot our sequence and takes only 0 (before 2.5).
@@ -29,13 +29,14 @@ pub(super) enum Outcome {
 }
 
 /// The meaning of `produced`, the answer to `sent` (`LANE.md`, "Sending"). `append_time`: the topic shows
-/// the time of the append.
-pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool) -> Outcome {
+/// the time of the append. `among_others`: other shares append to the partition as well.
+pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool, among_others: bool) -> Outcome {
     let doubt = |trouble, unsettled| Outcome::Doubt { trouble, unsettled };
     let error = produced.error;
     if error.is_ok() {
         let base = produced.base_offset.unwrap_or(Offset(-1));
-        if base != sent.expected {
+        let is_expected = if among_others { base >= sent.expected } else { base == sent.expected };
+        if !is_expected {
             // Nothing is lost by looking: sequences tell ours from others'.
             return doubt(None, false);
         }
@@ -44,7 +45,7 @@ pub(super) fn outcome(produced: &Produced, sent: &Sent, append_time: bool) -> Ou
             // without having looked: another process sends for it.
             return doubt(Some(Trouble::SecondWriter { records: i64::from(sent.records()) }), false);
         }
-        return Outcome::Appended;
+        return Outcome::Appended(base);
     }
     let refused = || {
         Some(Trouble::BatchRefused {
@@ -118,7 +119,7 @@ impl Engine {
     /// Sends one request to `broker`; false if there is nothing to send.
     fn send_request(&mut self, broker: BrokerId) -> bool {
         let rules = self.send_rules();
-        let Some(producer) = self.producer_ids() else { return false };
+        let Identity::Ready(_) = self.identity else { return false };
         let Some(connection) = self.connections.get(&broker).copied() else {
             // It broke with nothing of these lanes under way. A look makes another.
             for id in self.sendable.remove(&broker).unwrap_or_default() {
@@ -134,6 +135,7 @@ impl Engine {
         let mut lanes: Vec<LaneId> = Vec::with_capacity(waiting.len());
         let mut bytes = 0;
         let mut doubtful = Vec::new();
+        let mut next_time = Vec::new();
         while let Some(id) = waiting.pop_front() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             if !lane.leave_list_of(broker) {
@@ -150,16 +152,29 @@ impl Engine {
                 doubtful.push(id);
                 continue;
             }
+            let destination = &lane.route.destination;
+            if lane.share.is_some()
+                && batches.iter().any(|batch: &ProduceBatch| batch.partition == *destination)
+            {
+                // Another share's batch: a request names a partition once.
+                lane.queued_for = Some(broker);
+                next_time.push(id);
+                continue;
+            }
             if bytes > 0 && bytes + lane.next_bytes() > self.options.produce_bytes_max {
                 lane.queued_for = Some(broker);
                 waiting.push_front(id);
                 break;
             }
+            let Some(producer) = producer_of(&self.identity, lane.share) else { continue };
             if let Some(batch) = lane.send(request, producer, rules.aged_before_ms) {
                 bytes += batch.header.len() + batch.payload.len();
                 batches.push(batch);
                 lanes.push(id);
             }
+        }
+        for id in next_time.into_iter().rev() {
+            waiting.push_front(id);
         }
         for id in doubtful {
             self.doubt(id, None, false);
@@ -231,7 +246,7 @@ impl Engine {
         let Some((sent, current)) = lane.answered(request) else { return };
         lane.last_contact = instant;
         let outcome = match produced {
-            Some(produced) => outcome(produced, &sent, append_time),
+            Some(produced) => outcome(produced, &sent, append_time, lane.share.is_some()),
             None => {
                 let trouble = Trouble::Unanswered(Side::Destination, "Produce");
                 Outcome::Doubt { trouble: Some(trouble), unsettled: true }
@@ -247,8 +262,8 @@ impl Engine {
             return;
         }
         match outcome {
-            Outcome::Appended if sent.expected == lane.acked.destination_end => {
-                lane.appended(&sent);
+            Outcome::Appended(base) if lane.is_next(&sent) => {
+                lane.appended(&sent, base);
                 self.copied_bytes += sent.bytes as u64;
                 let was_troubled = lane.attempts > 0 || lane.trouble.is_some();
                 if !draining {
@@ -258,13 +273,13 @@ impl Engine {
                     self.offer(id);
                 }
             }
-            Outcome::Appended => {}
+            Outcome::Appended(_) => {}
             Outcome::SequenceForgotten => {
                 lane.restart_sequence = true;
                 self.doubt(id, None, true);
             }
             Outcome::Doubt { trouble, unsettled } => {
-                let at_head = sent.expected == lane.acked.destination_end;
+                let at_head = lane.is_next(&sent);
                 let refused = produced.is_some_and(|it| it.error == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
                 if matches!(trouble, Some(Trouble::SecondWriter { .. })) || at_head && refused {
                     // Whatever the look finds is not ours.
@@ -289,7 +304,7 @@ impl Engine {
                 if base.is_some_and(|base| base > sent.expected) {
                     // Appended, behind records of others: no failure, and nothing to pause for.
                     lane.attempts = 0;
-                    if at_first {
+                    if at_first && lane.share.is_none() {
                         // Perhaps they lay among those walked over, too.
                         lane.acked.segments.clear();
                     }

@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 
 use client::{Fetched, ProduceBatch};
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Route, TimestampRule};
-use offsets::{Checkpoint, Fingerprint, Segment, Segments, SelectionId};
+use offsets::{Checkpoint, Fingerprint, Segment, Segments, SelectionId, Spread};
 use record_batch::{
-    AbortedSet, Batch, BatchError, Choice, Entry, HEADER_BYTES, Piece, ProducerStamp, SkipReason, Transcode,
-    choose, count_from, offset_after, patch, split,
+    AbortedSet, Batch, BatchError, Choice, Entry, HEADER_BYTES, Piece, ProducerStamp, Share, SkipReason,
+    Transcode, choose, count_from, offset_after, patch, split,
 };
 
 use crate::budget::Charge;
@@ -112,8 +112,9 @@ struct Held {
 pub(crate) struct Sent {
     pub(crate) request: RequestId,
     opening: u64,
-    /// The base offset that the answer must give.
+    /// The base offset that the answer must give; of a share, the least that it may.
     pub(crate) expected: Offset,
+    sequence: i32,
     pub(crate) first_source: Offset,
     source_end: Offset,
     pub(crate) bytes: usize,
@@ -168,6 +169,10 @@ pub(crate) struct Reading<'a> {
 pub(crate) struct Lane {
     pub(crate) id: LaneId,
     pub(crate) route: Route,
+    /// Set where it copies a part of the source's records only, those that go to its destination.
+    pub(crate) share: Option<Share>,
+    /// What is stored is of a copy that spread its records, or did not, and this one is otherwise.
+    pub(crate) is_of_other_kind: bool,
     pub(crate) state: State,
     pub(crate) trouble: Option<Trouble>,
     /// The trouble was told in the log. One that is over within its first retry is not worth a line.
@@ -291,6 +296,8 @@ pub(crate) struct Lane {
     search: Option<(Search, Offset)>,
     /// What a search ended with that found nothing, and the last sequence that it was for: once is enough.
     pub(crate) unfound: Option<(i32, Unfound)>,
+    /// Of a share, the offset after its last record that is walked over.
+    walk_end: Option<Offset>,
     /// The offset of the next append, once `to_skip` is done.
     placed_end: Offset,
     verify: Option<Fingerprint>,
@@ -333,6 +340,7 @@ pub(crate) fn route_for_tests(source: model::TopicPartition, destination: model:
     Route {
         source,
         destination,
+        spread_over: None,
         source_topic_id: None,
         destination_topic_id: None,
         rule: model::RewriteRule {
@@ -385,12 +393,14 @@ impl Lane {
                 start.next_source = Offset(last_copied.0.saturating_add(1));
                 (start, true, true)
             }
-            // Nothing here spreads yet.
+            // Of its shares each has a lane.
             Some(offsets::StoredLane::Spread(_)) | None => (nowhere(&route, selection), true, false),
         };
         Lane {
             id,
             route,
+            share: None,
+            is_of_other_kind: false,
             state: State::Opening(Opening::Ready),
             trouble: None,
             told: false,
@@ -412,6 +422,7 @@ impl Lane {
             compares_until: None,
             search: None,
             unfound: None,
+            walk_end: None,
             placed_end: acked.destination_end,
             verify: acked.fingerprint,
             unproven: false,
@@ -469,6 +480,25 @@ impl Lane {
         }
     }
 
+    /// The lane as one of those that spread the source's records.
+    pub(crate) fn of_share(mut self, share: Share) -> Lane {
+        self.share = Some(share);
+        if self.acked.segments.is_empty() {
+            self.acked.segments = Segments::new(Spread::segments_max(share.of));
+        }
+        self
+    }
+
+    /// The part of the source's records that is copied, where that is not all of them.
+    fn part(&self) -> Option<Share> {
+        self.share.filter(|share| share.of > 1)
+    }
+
+    /// Into how many parts the source's bytes go.
+    fn parts(&self) -> usize {
+        self.share.map_or(1, |share| usize::try_from(share.of).unwrap_or(1).max(1))
+    }
+
     pub(crate) fn key(&self) -> LaneKey {
         LaneKey { id: self.id, opening: self.opening }
     }
@@ -519,7 +549,7 @@ impl Lane {
         self.to_skip = 0;
         self.comparison = None;
         self.search = None;
-        if let Some(before) = self.before_walk.take().filter(|_| self.walk_crossed_epochs) {
+        if let Some(before) = self.before_walk.take().filter(|_| self.walk_is_one()) {
             self.acked = *before;
         }
         self.unconfirmed = None;
@@ -530,10 +560,11 @@ impl Lane {
     /// The position is known: `records` selected ones after the acknowledged position are at the
     /// destination already, with `foreign` ones of others; its log begins at `destination_start`, and the next
     /// append gets `destination_end`.
+    /// `walk_end`: of a share, the offset after the last of those records.
     /// `late_for`: how long after the doubt something sent before may still be appended.
     pub(crate) fn placed(
         &mut self,
-        (records, foreign): (i64, i64),
+        (records, foreign, walk_end): (i64, i64, Option<Offset>),
         (destination_start, destination_end): (Offset, Offset),
         leader: Leader,
         connection: ConnectionId,
@@ -555,7 +586,8 @@ impl Lane {
         self.placed_leader = Some((leader, connection));
         self.placed_at = self.asked_at;
         self.to_skip = records;
-        self.placed_end = destination_end;
+        // Before KIP-207 (2.2) the log may seem to end within the last of them.
+        self.placed_end = walk_end.map_or(destination_end, |end| end.max(destination_end));
         self.looked_at = Some((leader, connection));
         self.read_from = self.acked.next_source;
         self.read_epoch = self.acked.source_leader_epoch;
@@ -564,13 +596,15 @@ impl Lane {
         self.verify_again();
         self.unsettled = false;
         self.may_have_sent = false;
-        self.walk_is_exact = foreign == 0;
+        let exact_end = Offset(self.acked.destination_end.0 + records);
+        self.walk_is_exact = foreign == 0 && walk_end.is_none_or(|end| end == exact_end);
+        self.walk_end = walk_end;
         self.walk_start = self.acked.destination_end.max(destination_start);
         self.walk_crossed_epochs = false;
         self.walk_epoch = self.acked.sent_leader_epoch;
         self.before_walk = (records > 0).then(|| Box::new(self.acked.clone()));
         self.unconfirmed = None;
-        if records > 0 && foreign > 0 {
+        if records > 0 && !self.walk_is_exact {
             // Which of them lie between ours is not known.
             self.acked.segments.clear();
         }
@@ -589,8 +623,39 @@ impl Lane {
     /// The position that may be stored: not one that a walk led to which has not proven right.
     pub(crate) fn checkpoint(&self) -> &Checkpoint {
         match &self.before_walk {
-            Some(before) if self.walk_crossed_epochs => before,
+            Some(before) if self.walk_is_one() => before,
             _ => &self.acked,
+        }
+    }
+
+    /// Whether a walk proves right, or is known to a restart, only as a whole. Where in the log each of the records is that
+    /// a share walks over nobody knows but of the last one.
+    fn walk_is_one(&self) -> bool {
+        self.walk_crossed_epochs || self.share.is_some()
+    }
+
+    /// Whether `sent` is what follows the acknowledged position.
+    pub(crate) fn is_next(&self, sent: &Sent) -> bool {
+        match self.share {
+            None => sent.expected == self.acked.destination_end,
+            // Where it is appended, others decide as well.
+            Some(_) => sent.sequence == self.acked.sequence,
+        }
+    }
+
+    /// Others have appended up to `end`, where nothing of this share can be under way.
+    pub(crate) fn others_appended(&mut self, end: Offset, now: Instant) {
+        let is_quiet = self.is_reading()
+            && self.in_flight.is_empty()
+            && self.to_skip == 0
+            && self.before_walk.is_none()
+            && self.search.is_none()
+            && self.comparison.is_none()
+            && !self.may_have_sent
+            && self.is_settled(now);
+        if is_quiet && end > self.acked.destination_end {
+            self.acked.destination_end = end;
+            self.dirty = true;
         }
     }
 

@@ -95,7 +95,8 @@ impl Lane {
     /// Takes an entry while comparing or searching. True once the position is known.
     fn compare_entry(&mut self, entry: &Entry, mark: Mark) -> Result<bool, Trouble> {
         let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
-        let found = hashes(entry, self.read_from, timed).map_err(|error| self.unreadable(&error))?;
+        let found =
+            hashes(entry, self.read_from, timed, self.part()).map_err(|error| self.unreadable(&error))?;
         self.read_past(mark);
         if let Some((search, _)) = &mut self.search {
             search.take(found);
@@ -290,7 +291,7 @@ impl Lane {
             }
             if !is_compared {
                 self.skip_to(mark);
-                self.walked_bytes += entry.size_bytes() as u64;
+                self.walked_bytes += (entry.size_bytes() / self.parts()) as u64;
             }
             self.read_past(mark);
             return Ok(None);
@@ -302,12 +303,15 @@ impl Lane {
             return Ok(None);
         }
         let mut from = self.read_from;
-        let mut needs_transcode = matches!(choice, Choice::Transcode(_));
+        let part = self.part();
+        let mut needs_transcode = matches!(choice, Choice::Transcode(_)) || part.is_some();
         if self.to_skip > 0 {
             // Walking over what is at the destination already.
             let count = match (&entry, choice) {
-                (Entry::Batch(batch), Choice::Patch) => i64::from(batch.header.record_count),
-                _ => count_from(&entry, from, None).map_err(|error| self.unreadable(&error))?,
+                (Entry::Batch(batch), Choice::Patch) if part.is_none() => {
+                    i64::from(batch.header.record_count)
+                }
+                _ => count_from(&entry, from, part).map_err(|error| self.unreadable(&error))?,
             };
             let first = from.max(entry.base_offset());
             self.walk_crossed_epochs |=
@@ -315,22 +319,25 @@ impl Lane {
             if self.walk_crossed_epochs && count >= self.to_skip {
                 let last = usize::try_from(self.to_skip - 1).unwrap_or(0);
                 let timed = self.route.rule.timestamps == TimestampRule::AsAtSource;
-                let found = hashes(&entry, from, timed).map_err(|error| self.unreadable(&error))?;
+                let found = hashes(&entry, from, timed, part).map_err(|error| self.unreadable(&error))?;
                 self.unconfirmed = found.get(last).map(|(hash, _)| *hash);
+            }
+            if count >= self.to_skip {
+                self.note_walk_end(&entry, from)?;
             }
             if count <= self.to_skip {
                 self.walked(count, (first, next_source), mark);
-                self.walked_bytes += entry.size_bytes() as u64;
+                self.walked_bytes += (entry.size_bytes() / self.parts()) as u64;
                 self.read_past(mark);
                 return Ok(None);
             }
-            from = offset_after(&entry, from, self.to_skip, None).map_err(|error| self.unreadable(&error))?;
+            from = offset_after(&entry, from, self.to_skip, part).map_err(|error| self.unreadable(&error))?;
             let within = Mark { next_source: from, fingerprint: None, ..mark };
             self.walked(self.to_skip, (first, from), within);
             needs_transcode = true;
         }
         self.read_past(mark);
-        let bytes = entry.size_bytes();
+        let bytes = entry.size_bytes() / self.parts();
         self.held_bytes += bytes;
         match entry {
             Entry::Batch(batch) if !needs_transcode => {
@@ -364,8 +371,8 @@ impl Lane {
                         timestamps: self.route.rule.timestamps,
                         batch_bytes_max: self.route.rule.batch_bytes_max,
                         zstd: self.route.rule.zstd,
-                        share: None,
-                        may_stay: false,
+                        share: part,
+                        may_stay: choice == Choice::Patch,
                     },
                 }))
             }
@@ -408,6 +415,23 @@ impl Lane {
         if found > expected || is_partly_read && found != expected {
             let at = header.base_offset;
             return Err(self.diverges(at, found));
+        }
+        Ok(())
+    }
+
+    /// Where nothing else is known of the records that a share walks over, its last one is: that must be there still when
+    /// the destination is looked at again. It is the last of those to skip, in `entry` at or after `from`.
+    fn note_walk_end(&mut self, entry: &Entry, from: Offset) -> Result<(), Trouble> {
+        let Some(end) = self.walk_end.filter(|_| !self.walk_is_exact) else { return Ok(()) };
+        let found = hashes(entry, from, false, self.part()).map_err(|error| self.unreadable(&error))?;
+        let last = usize::try_from(self.to_skip - 1).ok().and_then(|last| found.get(last));
+        if let Some((_, after)) = last {
+            self.acked.segments.push(Segment {
+                source: Offset(after.0 - 1),
+                source_end: *after,
+                destination: Offset(end.0 - 1),
+                count: 1,
+            });
         }
         Ok(())
     }
@@ -528,7 +552,10 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::TopicPartition;
+    use crate::budget::Budget;
+    use client::ErrorCode;
+    use model::{PartitionId, TopicPartition};
+    use record_batch::{BatchBuilder, Codec};
 
     fn reading_lane() -> Lane {
         let orders = TopicPartition::new("orders", 0);
@@ -574,6 +601,74 @@ mod tests {
             lane.nothing_came(1 << 20);
         }
         assert_eq!(asked, [32, 128, 512, 1024]);
+    }
+
+    /// A share that has so many records behind its position, the last of them before `walk_end`, with others between.
+    fn walking_share(records: i64, foreign: i64, walk_end: i64) -> Lane {
+        let share = Share { source: PartitionId(0), destination: PartitionId(0), of: 2 };
+        let mut lane = reading_lane().of_share(share);
+        lane.acked.sent_leader_epoch = LeaderEpoch(0);
+        lane.acked.destination_end = Offset(5);
+        let leader = Leader { broker: BrokerId(1), epoch: LeaderEpoch(0), topic_id: None };
+        let walk = (records, foreign, Some(Offset(walk_end)));
+        let log = (Offset(0), Offset(5 + records + foreign));
+        let now = lane.last_read_at;
+        lane.placed(walk, log, leader, ConnectionId(1), (Duration::ZERO, false), now);
+        lane
+    }
+
+    /// The source gives two records, of this share.
+    fn read_two(lane: &mut Lane, base: i64) {
+        let mut builder =
+            BatchBuilder::new(Codec::None).base_offset(Offset(base)).leader_epoch(LeaderEpoch(0));
+        (0..2).for_each(|at| builder.append(at, None, Some(b"value"), &[]));
+        let fetched = Fetched {
+            partition: lane.route.source.clone(),
+            error: ErrorCode::NONE,
+            high_watermark: Some(Offset(1000)),
+            last_stable_offset: None,
+            log_start_offset: Some(Offset(0)),
+            aborted: Vec::new(),
+            preferred_replica: None,
+            diverging: None,
+            records: builder.build(),
+        };
+        let charge = Budget::new(1000).charge(100);
+        let reading = Reading { isolation: Isolation::ReadUncommitted, opposite: &[], charge: &charge };
+        assert!(lane.accept(&fetched, &reading).is_empty(), "they are at the destination");
+    }
+
+    #[test]
+    fn a_walk_of_a_share_is_known_as_a_whole_or_not_at_all() {
+        let mut lane = walking_share(4, 17, 20);
+        read_two(&mut lane, 0);
+        assert_eq!((lane.acked.next_source, lane.checkpoint().next_source), (Offset(2), Offset(0)));
+        lane.reopen(State::Opening(Opening::Ready));
+        assert_eq!((lane.acked.next_source, lane.acked.sequence), (Offset(0), 0));
+
+        let mut lane = walking_share(4, 17, 20);
+        read_two(&mut lane, 0);
+        read_two(&mut lane, 2);
+        let known = lane.checkpoint();
+        assert_eq!((known.next_source, known.sequence, known.destination_end), (Offset(4), 4, Offset(26)));
+        assert_eq!(known.segments.end(), Some((Offset(4), Offset(20))));
+        assert_eq!(
+            known.segments.records_from(Offset(19)),
+            Some(1),
+            "only of the last one it is known where it is"
+        );
+    }
+
+    #[test]
+    fn as_many_records_as_are_a_shares_own_may_be_others_all_the_same() {
+        let segments = |walk_end| {
+            let mut lane = walking_share(2, 0, walk_end);
+            read_two(&mut lane, 0);
+            lane.acked.segments.iter().map(|run| (run.destination.0, run.count)).collect::<Vec<_>>()
+        };
+        assert_eq!(segments(7), [(5, 2)]);
+        // Some of theirs were lost, and ours came in their place.
+        assert_eq!(segments(6), [(5, 1)]);
     }
 
     #[test]

@@ -87,11 +87,12 @@ impl Lane {
         for item in &self.queue {
             let Item::Ready(held) = item else { break };
             bytes += held.batch.bytes.len();
-            // Without a gap, so that each offset can still be translated.
+            // Without a gap, so that each offset can still be translated; what lies between those of a share went elsewhere.
             let is_dense =
                 held.source_end.0 - held.first_source.0 == i64::from(held.batch.header.record_count);
+            let follows = self.share.is_some() || held.first_source == due && is_dense;
             let is_alike = held.batch.header.attributes == attributes && held.mark.sent_epoch == epoch;
-            let is_next = held.first_source == due && is_dense && is_alike && !held.merged;
+            let is_next = follows && is_alike && !held.merged;
             if !is_next || bytes > bytes_max || !self.is_aged(held, rules.aged_before_ms) {
                 break;
             }
@@ -148,6 +149,7 @@ impl Lane {
             request,
             opening: self.opening,
             expected: self.next_destination,
+            sequence: self.next_sequence,
             first_source: held.first_source,
             source_end: held.source_end,
             bytes: held.batch.bytes.len(),
@@ -175,16 +177,16 @@ impl Lane {
         Some((sent, current))
     }
 
-    /// `sent` is at the destination, where it was expected.
-    pub(crate) fn appended(&mut self, sent: &Sent) {
-        debug_assert_eq!(sent.expected, self.acked.destination_end, "appended_is_a_prefix");
+    /// `sent` is at the destination, from `base` on.
+    pub(crate) fn appended(&mut self, sent: &Sent, base: Offset) {
+        debug_assert!(self.is_next(sent), "appended_is_a_prefix");
         let records = i64::from(sent.records);
         self.acked.sequence = sequence_after(self.acked.sequence, records);
-        self.acked.destination_end = Offset(sent.expected.0 + records);
+        self.acked.destination_end = Offset(base.0 + records);
         self.acked.segments.push(Segment {
             source: sent.first_source,
             source_end: sent.source_end,
-            destination: sent.expected,
+            destination: base,
             count: records,
         });
         self.move_acked(sent.mark);

@@ -1,5 +1,6 @@
 //! A destination partition, the producer's bytes that reach it, and what it has of the copy.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,8 +9,9 @@ use embedded_kafka::{BarePartition, Profile, Taken};
 use model::{Offset, ProducerId};
 use record_batch::{Batch, BatchBuilder, Codec, Entry};
 
+use super::part::Part;
 use super::source::records_of;
-use crate::place::sequence_after;
+use crate::place::{Tail, TailFrom, TailOurs, TailScan, sequence_after};
 
 /// How long what was sent before a loss was known may still be appended.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
@@ -22,8 +24,8 @@ pub(super) struct DestinationLog {
     /// Acknowledged records were lost here.
     pub(super) lost: bool,
     /// What was sent before that was known has left a hole: at this offset, and what follows is of these times and
-    /// sequences.
-    pub(super) hole: Option<Hole>,
+    /// sequences. By producer.
+    holes: BTreeMap<ProducerId, Hole>,
     /// Others write here as well.
     pub(super) shared: bool,
     /// The topic was deleted and created anew.
@@ -46,7 +48,7 @@ impl DestinationLog {
             partition: BarePartition::new(profile, &brokers, 1),
             contents: Vec::new(),
             lost: false,
-            hole: None,
+            holes: BTreeMap::new(),
             shared: false,
             recreated: false,
         }
@@ -56,7 +58,7 @@ impl DestinationLog {
     pub(super) fn recreate(&mut self, profile: Profile) {
         self.partition = BarePartition::new(profile, &BROKERS, 1);
         self.contents.clear();
-        self.hole = None;
+        self.holes.clear();
         (self.lost, self.recreated) = (true, true);
     }
 
@@ -65,13 +67,18 @@ impl DestinationLog {
         *self.contents.get(usize::try_from(offset).ok()?)?
     }
 
-    /// The numbers of ours, in the log's order.
-    pub(super) fn numbers(&self) -> Vec<u64> {
-        self.contents.iter().flatten().copied().collect()
+    /// The numbers of a part of ours, in the log's order.
+    pub(super) fn numbers(&self, part: &Part) -> Vec<u64> {
+        self.contents.iter().flatten().copied().filter(|number| part.has_sent(*number)).collect()
     }
 
-    pub(super) fn last_number(&self) -> Option<u64> {
-        self.contents.iter().rev().flatten().next().copied()
+    pub(super) fn last_number(&self, part: &Part) -> Option<u64> {
+        self.contents.iter().rev().flatten().copied().find(|number| part.has_sent(*number))
+    }
+
+    /// Whether something is missing of what this producer has sent, before what was appended of it since.
+    pub(super) fn has_hole(&self, producer: ProducerId) -> bool {
+        self.holes.contains_key(&producer)
     }
 
     pub(super) fn offer(&mut self, broker: i32, now_ms: i64, batch: &ProduceBatch) -> Taken {
@@ -101,7 +108,7 @@ impl DestinationLog {
         if end < self.contents.len() {
             self.contents.truncate(end);
             self.lost |= acknowledged;
-            self.hole = self.hole.filter(|hole| hole.offset < end);
+            self.holes.retain(|_, hole| hole.offset < end);
         }
     }
 
@@ -109,7 +116,8 @@ impl DestinationLog {
     /// loss that cannot be helped, but must be noticed. What was under way behind it is, whatever comes later is not.
     pub(super) fn excuses(&mut self, batch: &ProduceBatch, offset: i64, now: Duration) -> bool {
         let header = Batch::read(whole(batch)).expect("the engine sends whole batches").header;
-        let at = match self.hole {
+        let present = self.holes.get(&header.producer_id).copied();
+        let at = match present {
             None if !self.lost => return false,
             None => now,
             Some(hole) if hole.next_sequence == header.base_sequence && now < hole.at + UNDER_WAY_MAX => {
@@ -118,25 +126,29 @@ impl DestinationLog {
             Some(_) => return false,
         };
         let offset =
-            self.hole.map_or(usize::try_from(offset).expect("offsets are small here"), |hole| hole.offset);
-        self.hole = Some(Hole { offset, at, next_sequence: sequence_after(header.last_sequence(), 1) });
+            present.map_or(usize::try_from(offset).expect("offsets are small here"), |hole| hole.offset);
+        let next_sequence = sequence_after(header.last_sequence(), 1);
+        self.holes.insert(header.producer_id, Hole { offset, at, next_sequence });
         true
     }
 
-    /// The sequence of our newest record before `latest`, by reading backwards as the program does.
-    pub(super) fn tail(&self, producer: ProducerId, from: Offset, latest: Offset) -> Option<i32> {
-        let mut ours = None;
-        let begin = from.0.min(latest.0 - 1);
-        for (base, bytes) in self.partition.batches(begin) {
+    /// What there is of ours before `latest`, found as the program does it.
+    pub(super) fn tail(&self, producer: ProducerId, what: TailFrom, latest: Offset) -> Tail {
+        let newest = what.ours == TailOurs::Newest;
+        let begin = if newest { what.from.0.min(latest.0 - 1) } else { what.from.0 };
+        let from = if newest { Offset(0) } else { what.from };
+        let mut scan = TailScan::new(TailFrom { from, ..what }, producer);
+        for (index, (base, bytes)) in self.partition.batches(begin).enumerate() {
             if base >= latest.0 {
                 break;
             }
             let header = Batch::read(bytes).expect("stored batches are whole").header;
-            if header.producer_id == producer && !header.is_control() {
-                ours = Some(header.last_sequence());
+            let is_passed_over = index > 0 && header.last_offset() < what.resume;
+            if !is_passed_over {
+                scan.take(&header);
             }
         }
-        ours
+        scan.tail()
     }
 
     pub(super) fn entries(&self, from: Offset, latest: Offset) -> Vec<Entry> {

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use client::ProduceBatch;
-use model::{Offset, TopicPartition};
+use model::{Offset, ProducerId, TopicPartition};
 use offsets::Segments;
 use record_batch::Header;
 
 use super::destination::{DestinationLog, numbers_of};
+use super::part::Part;
 use super::source::{Numbered, SourceLog};
 use super::world::Mode;
 use crate::life::{Missing, Policies, Recreated};
@@ -21,26 +22,27 @@ pub(super) fn appended_is_a_prefix(
     source: &SourceLog,
     destination: &DestinationLog,
     policies: &Policies,
+    (part, producer): (&Part, ProducerId),
 ) -> Result<(), String> {
-    if destination.hole.is_some() {
+    if destination.has_hole(producer) {
         return Err("appended_is_a_prefix: more was appended behind a hole".into());
     }
-    let there = destination.numbers();
+    let there = destination.numbers(part);
+    let history = part.of(source.history());
     let holds = if source.compacted {
         there.is_sorted_by(|a, b| a < b)
     } else {
-        topics_follow_each_other(source, destination, policies, &there)
+        topics_follow_each_other(source, destination, policies, (part, &there))
     };
     if holds {
         return Ok(());
     }
-    let agree =
-        source.history().iter().zip(&there).take_while(|((_, number), there)| number == *there).count();
+    let agree = history.iter().zip(&there).take_while(|((_, number), there)| number == *there).count();
     let around = agree.saturating_sub(4)..;
     Err(format!(
         "appended_is_a_prefix: after {agree} records the destination has {:?}, the source (offset, number) {:?}",
         &there[around.start.min(there.len())..],
-        &source.history()[around.start.min(source.history().len())..]
+        &history[around.start.min(history.len())..]
     ))
 }
 
@@ -49,10 +51,14 @@ fn topics_follow_each_other(
     source: &SourceLog,
     destination: &DestinationLog,
     policies: &Policies,
-    there: &[u64],
+    (part, there): (&Part, &[u64]),
 ) -> bool {
     let former = source.former.iter().map(|former| (&former.histories, former.log_start));
-    let topics: Vec<_> = former.chain([(&source.histories, source.partition.log_start())]).collect();
+    let topics = former.chain([(&source.histories, source.partition.log_start())]);
+    let of_part =
+        |histories: &'_ Vec<Vec<Numbered>>| histories.iter().map(|it| part.of(it).into_owned()).collect();
+    let topics: Vec<(Vec<Vec<Numbered>>, i64)> =
+        topics.map(|(histories, log_start)| (of_part(histories), log_start)).collect();
     let first_of = |histories: &[Vec<Numbered>]| histories.iter().flatten().map(|(_, number)| *number).min();
     let mut rest = there;
     for (index, (histories, log_start)) in topics.iter().enumerate() {
@@ -137,12 +143,14 @@ pub(super) fn checkpoint_never_early(
     source: &SourceLog,
     destination: &DestinationLog,
     next_source: Offset,
+    part: &Part,
 ) -> Result<(), String> {
     if destination.lost || source.rewritten || source.compacted {
         return Ok(());
     }
-    let copied = source.history().iter().rev().find(|(at, _)| *at < next_source.0).map(|(_, number)| *number);
-    let last = destination.last_number();
+    let copied =
+        part.of(source.history()).iter().rev().find(|(at, _)| *at < next_source.0).map(|(_, number)| *number);
+    let last = destination.last_number(part);
     if copied <= last {
         return Ok(());
     }
@@ -154,11 +162,12 @@ pub(super) fn segments_tell_the_truth(
     source: &SourceLog,
     destination: &DestinationLog,
     segments: &Segments,
+    part: &Part,
 ) -> Result<(), String> {
     if destination.lost || destination.shared || source.rewritten || source.compacted {
         return Ok(());
     }
-    let history = source.history();
+    let history = part.of(source.history());
     for segment in segments.iter() {
         // A run with holes may begin before its first record, and end behind its last.
         let first = history.partition_point(|(at, _)| *at < segment.source.0);
@@ -180,12 +189,12 @@ pub(super) fn segments_tell_the_truth(
 }
 
 /// Brokers refuse a request that names a partition twice.
-pub(super) fn no_partition_twice<'a>(
-    mut partitions: impl Iterator<Item = &'a TopicPartition>,
+pub(super) fn no_partition_twice<'a, T: Eq + std::hash::Hash + std::fmt::Debug + 'a>(
+    mut partitions: impl Iterator<Item = &'a T>,
 ) -> Result<(), String> {
     let mut named = HashSet::new();
     match partitions.find(|partition| !named.insert(*partition)) {
-        Some(partition) => Err(format!("no_partition_twice: {partition} is asked about twice")),
+        Some(partition) => Err(format!("no_partition_twice: {partition:?} is asked about twice")),
         None => Ok(()),
     }
 }
@@ -193,13 +202,13 @@ pub(super) fn no_partition_twice<'a>(
 /// Whoever sends them, the same sequences of a partition are the same records.
 #[derive(Default)]
 pub(super) struct SequencesSeen {
-    by_partition: HashMap<TopicPartition, HashMap<i32, u64>>,
+    by_producer: HashMap<(TopicPartition, ProducerId), HashMap<i32, u64>>,
 }
 
 impl SequencesSeen {
     pub(super) fn same_sequences_same_records(&mut self, batch: &ProduceBatch) -> Result<(), String> {
         let header = Header::read(&batch.header).expect("a patched header can be read");
-        let seen = self.by_partition.entry(batch.partition.clone()).or_default();
+        let seen = self.by_producer.entry((batch.partition.clone(), header.producer_id)).or_default();
         for (index, number) in numbers_of(batch).into_iter().enumerate() {
             let sequence = header.base_sequence.wrapping_add(index as i32) & i32::MAX;
             let before = *seen.entry(sequence).or_insert(number);
@@ -233,6 +242,7 @@ pub(super) fn stall_has_a_reason(
     mode: Mode,
     source: &SourceLog,
     destination: &DestinationLog,
+    part: &Part,
 ) -> Result<(), String> {
     let true_reason = match &lane.trouble {
         None => return Err(format!("stall_has_a_reason: {} gives none", lane.source)),
@@ -241,7 +251,8 @@ pub(super) fn stall_has_a_reason(
         ) => source.rewritten,
         Some(Trouble::SourceOvertaken { position, log_start }) => {
             // Where the copy's last record is still there, it tells where the source goes on.
-            let is_there = destination.last_number().is_some_and(|last| source.left().contains(&last));
+            let last = destination.last_number(part);
+            let is_there = source.left().iter().any(|(_, number)| Some(*number) == last);
             *position < *log_start && log_start.0 == source.partition.log_start() && !is_there
         }
         Some(Trouble::SourceRecreated { .. }) => !source.former.is_empty(),
@@ -250,6 +261,7 @@ pub(super) fn stall_has_a_reason(
         Some(
             Trouble::DestinationLost { .. }
             | Trouble::DestinationHole { .. }
+            | Trouble::ShareLost { .. }
             | Trouble::SequenceRefused { .. },
         ) => destination.lost,
         Some(Trouble::TailDeleted { .. }) => destination.partition.log_start() > 0,

@@ -12,6 +12,7 @@
 
 mod destination;
 mod invariants;
+mod part;
 mod process;
 mod rng;
 mod source;
@@ -21,11 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::Route;
-use offsets::StoredLane;
-
 use crate::events::Event;
-use crate::status::LaneState;
+use crate::status::{LaneState, LaneStatus};
 use invariants::stall_has_a_reason;
 use world::{Mode, World};
 
@@ -59,16 +57,20 @@ fn run(seed: u64) -> Outcome {
     world.end_faults();
     let mut steps = 0;
     let stalled = loop {
-        let behind: Vec<Route> = world.behind().into_iter().cloned().collect();
+        let behind = world.behind();
         let all_say_why = world.late.is_empty()
-            && behind.iter().all(|route| {
+            && behind.iter().all(|part| {
                 world.copying().all(|process| {
-                    let status = process.engine.status();
-                    status.lanes.iter().filter(|lane| lane.source == route.source).all(|lane| {
+                    let lanes = process.engine.lane_statuses();
+                    let is_of = |lane: &&LaneStatus| {
+                        lane.source == part.source && lane.destination == part.destination
+                    };
+                    lanes.iter().filter(is_of).all(|lane| {
                         let (source, destination) =
-                            (&world.source[&route.source], &world.destination[&route.destination]);
+                            (&world.source[&part.source], &world.destination[&part.destination]);
+                        let mode = world.flavour.mode;
                         lane.state == LaneState::Blocked
-                            && stall_has_a_reason(lane, world.flavour.mode, source, destination).is_ok()
+                            && stall_has_a_reason(lane, mode, source, destination, part).is_ok()
                     })
                 })
             });
@@ -80,16 +82,16 @@ fn run(seed: u64) -> Outcome {
         }
         steps += 40;
         if steps > 12_000 {
-            let lanes: Vec<_> = world.copying().map(|process| process.engine.status().lanes).collect();
+            let lanes: Vec<_> = world.copying().map(|process| process.engine.lane_statuses()).collect();
             panic!(
                 "catches_up_when_faults_stop: {:?} lacks {:?} {lanes:?}",
                 world.flavour,
                 behind
                     .iter()
-                    .map(|route| {
-                        let log = &world.destination[&route.destination].partition;
+                    .map(|part| {
+                        let log = &world.destination[&part.destination].partition;
                         let ends = (log.log_start(), log.high_watermark(), log.log_end());
-                        (&route.source, world.lacks(route), ends)
+                        (&part.source, &part.destination, world.lacks(part), ends)
                     })
                     .collect::<Vec<_>>()
             );
@@ -113,7 +115,7 @@ fn stop(world: &mut World) {
     }
     for process in &world.processes {
         assert!(process.engine.is_stopped(), "stops when nothing is in its way");
-        for lane in process.engine.status().lanes {
+        for lane in process.engine.lane_statuses() {
             assert_eq!(lane.state, LaneState::Draining);
         }
     }
@@ -125,13 +127,13 @@ fn stop(world: &mut World) {
     if world.flavour.mode != Mode::One {
         return;
     }
-    for route in &world.routes.routes {
-        let Some(StoredLane::Ours(checkpoint)) = world.stored(&route.source) else { continue };
-        let log = &world.destination[&route.destination];
+    for part in &world.parts {
+        let Some(checkpoint) = world.stored(part) else { continue };
+        let log = &world.destination[&part.destination];
         let end = log.partition.log_end();
         assert!(log.lost || checkpoint.destination_end.0 <= end, "checkpoint_never_early");
-        let source_end = world.source[&route.source].partition.log_end();
-        let rewritten = world.source[&route.source].rewritten;
+        let source_end = world.source[&part.source].partition.log_end();
+        let rewritten = world.source[&part.source].rewritten;
         assert!(rewritten || checkpoint.next_source.0 <= source_end, "checkpoint_never_early");
     }
 }

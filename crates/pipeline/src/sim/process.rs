@@ -7,7 +7,8 @@ use std::time::Duration;
 use client::ProduceBatch;
 use embedded_kafka::Taken;
 
-use model::{BrokerId, TopicPartition};
+use model::{BrokerId, ProducerId, TopicPartition};
+use record_batch::Header;
 
 use crate::budget::Budget;
 use crate::engine::{ABSENT, Engine};
@@ -27,6 +28,9 @@ pub(super) struct Link {
     pub(super) alive: bool,
     pub(super) queue: VecDeque<Pending>,
 }
+
+/// What sends to a destination partition, and what of: several producers may.
+pub(super) type Written = (TopicPartition, ProducerId);
 
 /// What a process knows of a destination partition: when that was so at the latest, and of the last look, also on
 /// which connection.
@@ -52,11 +56,11 @@ pub(super) struct Process {
     /// The high watermark and log start that the source's brokers have told in their fetch sessions.
     pub(super) told: BTreeMap<(BrokerId, TopicPartition), (i64, i64)>,
     next_connection: u64,
-    pub(super) known: BTreeMap<TopicPartition, Known>,
+    pub(super) known: BTreeMap<Written, Known>,
     /// What it has sent, and does not know the outcome of.
-    under_way: BTreeMap<RequestId, Vec<TopicPartition>>,
+    under_way: BTreeMap<RequestId, Vec<Written>>,
     /// What looks will tell it once they arrive.
-    pub(super) looks: Vec<(LaneKey, TopicPartition, Known)>,
+    pub(super) looks: Vec<(LaneKey, Written, Known)>,
     /// When it was last told something, and since when it runs without having stood still.
     pub(super) told_at: Duration,
     pub(super) runs_since: Duration,
@@ -113,18 +117,21 @@ impl Process {
             Event::DestinationLooked { lanes, .. } => {
                 for (key, _) in lanes {
                     let Some(at) = self.looks.iter().position(|(asked, ..)| asked == key) else { continue };
-                    let (_, partition, known) = self.looks.swap_remove(at);
+                    let (_, written, known) = self.looks.swap_remove(at);
                     // An answer to a question that was given up says nothing, however late it comes.
                     let age = |known: &Known| (known.asked.id, known.asked.opening);
-                    if self.known.get(&partition).is_none_or(|before| age(before) <= age(&known)) {
-                        self.known.insert(partition, known);
+                    if self.known.get(&written).is_none_or(|before| age(before) <= age(&known)) {
+                        self.known.insert(written, known);
                     }
                 }
             }
             Event::Produced { request, reply } => {
-                self.under_way.remove(request);
-                for produced in reply.iter().flat_map(|reply| &reply.partitions) {
-                    if let Some(known) = self.known.get_mut(&produced.partition) {
+                let sent = self.under_way.remove(request).unwrap_or_default();
+                let answered = |partition: &TopicPartition| {
+                    reply.iter().flat_map(|reply| &reply.partitions).any(|it| it.partition == *partition)
+                };
+                for written in sent.iter().filter(|(partition, _)| answered(partition)) {
+                    if let Some(known) = self.known.get_mut(written) {
                         known.at = now;
                     }
                 }
@@ -143,15 +150,16 @@ impl Process {
         now: Duration,
     ) -> Result<(), String> {
         for batch in batches {
+            let written = written(batch);
             let partition = &batch.partition;
-            let Some(known) = self.known.get(partition) else {
+            let Some(known) = self.known.get(&written) else {
                 return Err(format!("no_send_without_a_look: {partition} was never looked at"));
             };
             let why = if known.connection != connection {
                 "on another connection"
             } else if known.looked_at < self.runs_since {
                 "before the process stood still"
-            } else if now > known.at + age_max && !self.under_way.values().flatten().any(|it| it == partition)
+            } else if now > known.at + age_max && !self.under_way.values().flatten().any(|it| *it == written)
             {
                 "too long ago"
             } else {
@@ -159,7 +167,7 @@ impl Process {
             };
             return Err(format!("no_send_without_a_look: {partition} was looked at {why}"));
         }
-        self.under_way.insert(request, batches.iter().map(|batch| batch.partition.clone()).collect());
+        self.under_way.insert(request, batches.iter().map(written).collect());
         Ok(())
     }
 
@@ -172,4 +180,9 @@ impl Process {
     pub(super) fn links_with_work(&self) -> Vec<ConnectionId> {
         self.links.iter().filter(|(_, link)| !link.queue.is_empty()).map(|(id, _)| *id).collect()
     }
+}
+
+fn written(batch: &ProduceBatch) -> Written {
+    let header = Header::read(&batch.header).expect("a patched header can be read");
+    (batch.partition.clone(), header.producer_id)
 }

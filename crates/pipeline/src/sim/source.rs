@@ -6,6 +6,7 @@ use embedded_kafka::{BarePartition, Profile};
 use model::{LeaderEpoch, Offset, ProducerId};
 use record_batch::{Batch, BatchBuilder, Codec, Entry, ProducerStamp, control_batch, records};
 
+use super::part::{key_of, number_from};
 use super::rng::Rng;
 
 pub(super) const BROKERS: [i32; 2] = [1, 2];
@@ -44,6 +45,8 @@ pub(super) struct SourceLog {
     pub(super) former: Vec<Former>,
     /// Retention takes records away at any time.
     pub(super) deletes: bool,
+    /// Its number, where its records are spread by their keys.
+    pub(super) spread_from: Option<i32>,
     aborted: Vec<(ProducerId, Offset, i64)>,
 }
 
@@ -57,6 +60,7 @@ impl SourceLog {
             rewritten: false,
             former: Vec::new(),
             deletes: false,
+            spread_from: None,
             aborted: Vec::new(),
         }
     }
@@ -146,11 +150,17 @@ impl SourceLog {
         let mut found = Vec::new();
         for record in 0..=rng.below(5) as i32 {
             *next_number += 1;
-            builder.append_at(record + gap, timestamp, None, Some(&next_number.to_be_bytes()), &[]);
-            found.push((end + i64::from(record + gap), *next_number));
+            let number = self.spread_from.map_or(*next_number, |from| number_from(from, *next_number));
+            let key = self.key(number);
+            builder.append_at(record + gap, timestamp, key.as_deref(), Some(&number.to_be_bytes()), &[]);
+            found.push((end + i64::from(record + gap), number));
         }
         self.put(builder.build());
         found
+    }
+
+    fn key(&self, number: u64) -> Option<Vec<u8>> {
+        self.spread_from.and_then(|_| key_of(number))
     }
 
     fn put(&mut self, batch: Bytes) {
@@ -162,6 +172,7 @@ impl SourceLog {
     pub(super) fn clean(&mut self, rng: &mut Rng) {
         let last = self.partition.batches(0).last().map(|(base, _)| base);
         let mut gone = Vec::new();
+        let spread_from = self.spread_from;
         self.partition.rewrite(|bytes| {
             let batch = Batch::read(bytes.clone()).expect("built here");
             let keep = batch.header.is_control() || batch.header.is_transactional();
@@ -180,17 +191,18 @@ impl SourceLog {
                     continue;
                 }
                 let delta = (offset - header.base_offset.0) as i32;
-                cleaned.append_at(delta, timestamp, None, Some(&number.to_be_bytes()), &[]);
+                let key = spread_from.and_then(|_| key_of(number));
+                cleaned.append_at(delta, timestamp, key.as_deref(), Some(&number.to_be_bytes()), &[]);
             }
             cleaned.build()
         });
     }
 
-    /// The numbers of the records that cleaning and retention have left, from an offset on.
-    pub(super) fn left_from(&self, from: i64) -> Vec<u64> {
+    /// The records that cleaning and retention have left, from an offset on.
+    pub(super) fn left_from(&self, from: i64) -> Vec<Numbered> {
         let start = self.partition.log_start().max(from);
         if !self.compacted {
-            return self.history().iter().filter(|(at, _)| *at >= start).map(|(_, number)| *number).collect();
+            return self.history().iter().filter(|(at, _)| *at >= start).copied().collect();
         }
         let mut left = Vec::new();
         for (_, bytes) in self.partition.batches(0) {
@@ -199,16 +211,16 @@ impl SourceLog {
                 continue;
             }
             let records = records_of(&Entry::Batch(batch)).into_iter().filter(|(at, _, _)| *at >= start);
-            left.extend(records.map(|(_, _, number)| number));
+            left.extend(records.map(|(at, _, number)| (at, number)));
         }
         // Those of aborted transactions are there, and may not be wanted.
         let wanted: std::collections::HashSet<u64> =
             self.history().iter().map(|(_, number)| *number).collect();
-        left.retain(|number| wanted.contains(number));
+        left.retain(|(_, number)| wanted.contains(number));
         left
     }
 
-    pub(super) fn left(&self) -> Vec<u64> {
+    pub(super) fn left(&self) -> Vec<Numbered> {
         self.left_from(0)
     }
 

@@ -79,8 +79,11 @@ impl World {
         let taken = log.offer(broker, now_ms, batch);
         if log.partition.log_end() > before {
             self.appends += 1;
-            let from = TopicPartition { topic: "t".into(), partition: batch.partition.partition };
-            let mut held = appended_is_a_prefix(&self.source[&from], log, &self.flavour.life);
+            let number = destination::numbers_of(batch).first().copied().unwrap_or_default();
+            let part = part_of(&self.parts, &batch.partition, number);
+            let producer = Header::read(&batch.header).expect("a patched header can be read").producer_id;
+            let of = (part, producer);
+            let mut held = appended_is_a_prefix(&self.source[&part.source], log, &self.flavour.life, of);
             if held.is_err() && log.excuses(batch, before, self.elapsed) {
                 // A leader that lost everything takes any sequence.
                 held = Ok(());
@@ -104,7 +107,10 @@ impl World {
             }
             Action::FindLeaders { side, .. } => Event::Leaders { side, answer: Ok(self.leaders(side)) },
             Action::LookAtSource { broker, lanes, epochs } => {
-                check(no_partition_twice(lanes.iter().map(|(_, partition)| partition)));
+                if self.flavour.spread.is_none() {
+                    check(no_partition_twice(lanes.iter().map(|(_, partition)| partition)));
+                }
+                check(no_partition_twice(epochs.iter().map(|(partition, _)| partition)));
                 let epochs: HashMap<TopicPartition, LeaderEpoch> = epochs.into_iter().collect();
                 let look = |(key, from): (LaneKey, TopicPartition)| {
                     (key, self.source_evidence(broker, &from, epochs.get(&from).copied()))
@@ -113,30 +119,26 @@ impl World {
                 Event::SourceLooked { broker, lanes }
             }
             Action::LookAtDestination { broker, lanes } => self.look_at_destination(index, broker, &lanes),
-            Action::ReadTail { lane, broker, partition, from, evidence } => {
+            Action::ReadTail { lane, broker, partition, producer, what, evidence } => {
                 let log = &self.destination[&partition];
-                let tail = if log.partition.log_start() > from.0 {
+                let tail = if log.partition.log_start() > what.from.0 {
                     // Deleted since the look.
                     Err(Trouble::Passing(Side::Destination, "Fetch", ErrorCode::OFFSET_OUT_OF_RANGE))
                 } else if log.partition.leader() == Some(broker.0) && !self.stands_still(broker.0) {
-                    Ok(log
-                        .tail(self.producer_of(index), from, evidence.latest)
-                        .map_or(Tail::NoneOurs, Tail::Ours))
+                    Ok(log.tail(producer.0, what, evidence.latest))
                 } else {
                     Err(not_leader("Fetch"))
                 };
                 Event::TailRead { lane, evidence, tail }
             }
-            Action::ReadContents { lane, broker, partition, from, evidence, timed } => {
+            Action::ReadContents { lane, broker, partition, producer, from, evidence, timed } => {
                 let log = &self.destination[&partition];
                 let contents = if log.partition.log_start() > from.0 {
                     Err(Trouble::Passing(Side::Destination, "Fetch", ErrorCode::OFFSET_OUT_OF_RANGE))
                 } else if log.partition.leader() == Some(broker.0) && !self.stands_still(broker.0) {
                     let mut contents = Contents::default();
                     for entry in log.entries(from, evidence.latest) {
-                        contents
-                            .add(&entry, self.producer_of(index), from, timed)
-                            .expect("stored batches can be read");
+                        contents.add(&entry, producer.0, from, timed).expect("stored batches can be read");
                     }
                     Ok(contents)
                 } else {
@@ -160,6 +162,14 @@ impl World {
             }
             Action::Merge { lane, ticket, pieces, batch_bytes_max, .. } => {
                 Event::Transcoded { lane, ticket, pieces: Ok(merge(pieces, batch_bytes_max)) }
+            }
+            Action::TranscodeShares { entry, shares, .. } => {
+                let hows: Vec<_> = shares.iter().map(|(_, _, how)| *how).collect();
+                let lanes = shares.into_iter().map(|(lane, ticket, _)| (lane, ticket));
+                let pieces = lanes.zip(transcode_each(&entry, &hows));
+                Event::TranscodedShares(
+                    pieces.map(|((lane, ticket), pieces)| (lane, ticket, pieces)).collect(),
+                )
             }
             Action::Save { changes, not_after } => {
                 let too_late = not_after.is_some_and(|at| self.now().instant >= at);
@@ -241,17 +251,18 @@ impl World {
         &mut self,
         index: usize,
         broker: BrokerId,
-        lanes: &[(LaneKey, TopicPartition)],
+        lanes: &[(LaneKey, TopicPartition, ProducerKey)],
     ) -> Event {
-        check(no_partition_twice(lanes.iter().map(|(_, partition)| partition)));
+        let asked: Vec<_> = lanes.iter().map(|(_, to, producer)| (to.clone(), producer.0)).collect();
+        check(no_partition_twice(asked.iter()));
         if self.stands_still(broker.0) || self.stopped[1].is_some_and(|(stopped, _)| stopped == broker.0) {
             let trouble = Trouble::Connection(Side::Destination, "refused".into());
-            let lanes = lanes.iter().map(|(key, _)| (*key, Err(trouble.clone()))).collect();
+            let lanes = lanes.iter().map(|(key, ..)| (*key, Err(trouble.clone()))).collect();
             return Event::DestinationLooked { broker, connection: None, lanes };
         }
         let connection = self.processes[index].connection(broker.0);
         let mut bounds = Vec::new();
-        for (key, to) in lanes {
+        for (key, to, producer) in lanes {
             let partition = &self.destination[to].partition;
             let (start, mut end) = (partition.log_start(), partition.high_watermark());
             // From 2.2 on it says nothing until then (KIP-207).
@@ -263,7 +274,7 @@ impl World {
             let leads = partition.leader() == Some(broker.0);
             bounds.push(leads.then_some((Offset(start), Offset(end))));
             let known = Known { asked: *key, at: self.elapsed, looked_at: self.elapsed, connection };
-            self.processes[index].looks.push((*key, to.clone(), known));
+            self.processes[index].looks.push((*key, (to.clone(), producer.0), known));
         }
         if self.faults_on && self.rng.chance(30) {
             // The bounds and the state are two calls, and what is late may land between them.
@@ -273,10 +284,10 @@ impl World {
         let looked = lanes
             .iter()
             .zip(bounds)
-            .map(|((key, to), bounds)| {
+            .map(|((key, to, producer), bounds)| {
                 let evidence =
                     bounds.ok_or_else(|| not_leader("ListOffsets")).and_then(|(log_start, latest)| {
-                        let producer = self.producer_evidence(index, broker.0, to)?;
+                        let producer = self.producer_evidence(broker.0, to, producer.0)?;
                         Ok(Evidence { producer, log_start, latest, tail: None })
                     });
                 (*key, evidence)
@@ -287,9 +298,9 @@ impl World {
 
     pub(super) fn producer_evidence(
         &self,
-        index: usize,
         broker: i32,
         to: &TopicPartition,
+        producer: ProducerId,
     ) -> Result<ProducerEvidence, Trouble> {
         if self.flavour.destination == Profile::V1_1 || self.flavour.cannot_describe {
             return Ok(ProducerEvidence::Unsupported);
@@ -299,16 +310,12 @@ impl World {
         if !partition.is_online(broker) {
             return Err(not_leader("DescribeProducers"));
         }
-        let last = partition.last_sequence(broker, self.producer_of(index).0).filter(|last| *last >= 0);
+        let last = partition.last_sequence(broker, producer.0).filter(|last| *last >= 0);
         Ok(last.map_or(ProducerEvidence::Nothing, ProducerEvidence::Last))
     }
 
-    /// The producer id that a process knows the flow by.
-    pub(super) fn producer_of(&self, index: usize) -> ProducerId {
-        self.processes[index].engine.producer_ids().map_or(ProducerId::NONE, |(id, _)| id)
-    }
-
     pub(super) fn fetch(&mut self, index: usize, broker: BrokerId, wanted: &[FetchPartition]) -> FetchReply {
+        check(no_partition_twice(wanted.iter().map(|wanted| &wanted.partition)));
         let told = &mut self.processes[index].told;
         // A partition that is not asked for leaves the session.
         told.retain(|(told_by, from), _| {

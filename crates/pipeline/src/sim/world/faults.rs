@@ -42,7 +42,14 @@ impl World {
         self.trace(|| format!("fault {kind}"));
         self.faults += 1;
         let index = self.rng.below(self.processes.len());
-        let (from, to) = partitions(self.rng.below(self.destination.len()) as i32);
+        let (from, to) = match self.flavour.spread {
+            None => partitions(self.rng.below(self.destination.len()) as i32),
+            Some(_) => {
+                let of = [self.source.len(), self.destination.len()];
+                let [from, to] = of.map(|count| partitions(self.rng.below(count) as i32));
+                (from.0, to.1)
+            }
+        };
         match kind {
             0..=2 => {
                 let alive: Vec<ConnectionId> = self.processes[index]
@@ -110,7 +117,7 @@ impl World {
             20 if self.flavour.mode == Mode::Twins
                 && self.processes.len() == 1
                 && self.stores[0].producer.is_some()
-                && self.stores[0].lanes.len() == self.routes.routes.len() =>
+                && self.all_have_begun(0) =>
             {
                 let copy = self.stores[0].clone();
                 self.stores.push(copy);

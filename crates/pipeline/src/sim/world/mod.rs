@@ -12,27 +12,31 @@ use client::{
 };
 use embedded_kafka::{Profile, Taken};
 use model::{
-    BrokerId, LeaderEpoch, Offset, ProducerId, RewriteRule, Route, Routes, TimestampRule, TopicId,
-    TopicPartition,
+    BrokerId, LeaderEpoch, Offset, PartitionId, ProducerId, RewriteRule, Route, Routes, TimestampRule,
+    TopicId, TopicPartition,
 };
-use offsets::{Producer, Stored, StoredLane};
-use record_batch::{merge, transcode};
+use offsets::{Checkpoint, Producer, Spread, Stored, StoredLane};
+use record_batch::{Header, Share, merge, transcode, transcode_each};
 
 use super::destination::{self, DestinationLog};
 use super::invariants::{
     SequencesSeen, appended_is_a_prefix, checkpoint_never_early, no_false_alarm, no_partition_twice,
     segments_tell_the_truth,
 };
+use super::part::{Part, source_of};
 use super::process::{Known, Pending, Process};
 use super::rng::Rng;
 use super::source::{self, Age, SourceLog};
 use crate::budget::Budget;
 use crate::contents::Contents;
 use crate::engine::Engine;
-use crate::events::{Action, ConnectionId, Event, LaneKey, Leader, Now, SendError, SourceEvidence};
+use crate::events::{
+    Action, ConnectionId, Event, LaneKey, Leader, Now, ProducerKey, SendError, SourceEvidence,
+};
 use crate::life::{Missing, Policies, Recreated};
 use crate::options::{ExistingRecords, Isolation, Options};
-use crate::place::{Evidence, ProducerEvidence, Tail};
+use crate::place::{Evidence, ProducerEvidence};
+use crate::status::LaneStatus;
 use crate::store::StoreError;
 use crate::trouble::{Side, Trouble};
 
@@ -87,6 +91,8 @@ pub(super) struct Flavour {
     pub(super) destination_recreated: bool,
     /// What is to be done about what happens to topics.
     pub(super) life: Policies,
+    /// Records are spread, over so many partitions.
+    pub(super) spread: Option<i32>,
 }
 
 impl Flavour {
@@ -121,8 +127,16 @@ impl Flavour {
             source_recreated: false,
             destination_recreated: false,
             life: Policies::default(),
+            spread: None,
         }
         .with_life(source, rng)
+    }
+
+    /// The same, spreading. Others' records are everywhere then: where ours were lost, and deleted as well, or cleaned,
+    /// nothing tells any more which of them are.
+    fn spreading(self, over: i32) -> Flavour {
+        let destination_retention = self.destination_retention && !self.unclean_destination;
+        Flavour { spread: Some(over), destination_retention, ..self }
     }
 
     /// Two that know nothing of each other may each begin a new topic.
@@ -160,6 +174,8 @@ pub(super) struct World {
     wall_skew_ms: i64,
     options: Options,
     pub(super) routes: Arc<Routes>,
+    /// What its lanes copy.
+    pub(super) parts: Vec<Part>,
     /// What the control plane has told of them.
     told_routes: Arc<Routes>,
     /// When it will tell what there is by now.
@@ -258,7 +274,12 @@ fn check(held: Result<(), String>) {
 impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
-        let flavour = Flavour::draw(&mut rng);
+        let mut flavour = Flavour::draw(&mut rng);
+        // Drawn apart, so that the others stay what they are.
+        let mut apart = Rng::new(seed ^ 0x5EED_0F5B_EAD5);
+        if apart.chance(30) {
+            flavour = flavour.spreading(1 + apart.below(3) as i32);
+        }
         let started = an_instant();
         let mut options = Options::new("sim");
         options.produce_requests_max = if rng.chance(70) { 1 + rng.below(5) } else { 1 + rng.below(20) };
@@ -279,28 +300,43 @@ impl World {
             let (from, to) = partitions(index);
             // A twin does not learn that the other went back, and the source gives other records since.
             let twins_part = flavour.mode == Mode::Twins && flavour.unclean_destination;
-            let compacted = rng.chance(25) && !flavour.unclean_source && !twins_part;
+            let spread_and_lost = flavour.spread.is_some() && flavour.unclean_destination;
+            let compacted = rng.chance(25) && !flavour.unclean_source && !twins_part && !spread_and_lost;
             let age = match rng.below(10) {
                 _ if flavour.mode == Mode::Twins => Age::Young,
                 0 | 1 => Age::Aged,
                 2 => Age::Borderline,
                 _ => Age::Young,
             };
-            source.insert(from.clone(), SourceLog::new(flavour.source, age, compacted));
+            let mut log = SourceLog::new(flavour.source, age, compacted);
+            log.spread_from = flavour.spread.map(|_| index);
+            source.insert(from.clone(), log);
             let replicas = 1 + rng.below(3);
             let first = rng.below(3);
-            destination.insert(to.clone(), DestinationLog::new(flavour.destination, replicas, first));
+            if flavour.spread.is_none() {
+                destination.insert(to.clone(), DestinationLog::new(flavour.destination, replicas, first));
+            }
             if flavour.near_the_wrap {
                 let mut position = crate::lane::first_checkpoint_for_tests();
                 position.sequence = i32::MAX - rng.below(40) as i32;
                 position.selection = crate::lane::selection_of(options.isolation);
                 position.source_topic_id = topic_id(flavour.source);
                 position.destination_topic_id = topic_id(flavour.destination);
-                stored.lanes.insert(from.clone(), StoredLane::Ours(position));
+                let spread = |partitions| {
+                    let share = |to| {
+                        let sequence = position.sequence - to;
+                        (to, Checkpoint { sequence, ..position.clone() })
+                    };
+                    let shares = (0..partitions).map(share).collect();
+                    StoredLane::Spread(Spread { partitions, begin: Offset(0), begin_is_set: false, shares })
+                };
+                let lane = flavour.spread.map_or_else(|| StoredLane::Ours(position.clone()), spread);
+                stored.lanes.insert(from.clone(), lane);
             }
             routes.push(Route {
                 source: from,
-                destination: to,
+                destination: if flavour.spread.is_some() { partitions(0).1 } else { to },
+                spread_over: flavour.spread,
                 source_topic_id: topic_id(flavour.source),
                 destination_topic_id: topic_id(flavour.destination),
                 rule: RewriteRule {
@@ -312,8 +348,15 @@ impl World {
                 },
             });
         }
+        for index in 0..flavour.spread.unwrap_or(0) {
+            let (replicas, first) = (1 + apart.below(3), apart.below(3));
+            let log = DestinationLog::new(flavour.destination, replicas, first);
+            destination.insert(partitions(index).1, log);
+        }
         if flavour.near_the_wrap {
-            stored.producer = Some(Producer { stopped_cleanly: true, ..producer() });
+            let ids = if flavour.spread.is_some() { source.len() as i64 } else { 1 };
+            let spread_ids = (1..ids).map(|at| ProducerId(OURS.0 + 1000 + at)).collect();
+            stored.producer = Some(Producer { stopped_cleanly: true, spread_ids, ..producer() });
         }
         let mut world = World {
             rng,
@@ -322,6 +365,7 @@ impl World {
             elapsed: Duration::ZERO,
             wall_skew_ms: 0,
             options,
+            parts: parts(&routes),
             told_routes: Arc::new(Routes { generation: 1, routes: routes.clone() }),
             routes: Arc::new(Routes { generation: 1, routes }),
             routes_due: None,
@@ -410,7 +454,7 @@ impl World {
         self.told += 1;
         // Damaged on its way, a header may name any offset.
         if self.told.is_multiple_of(16) && !self.flavour.damage {
-            for lane in process.engine.status().lanes {
+            for lane in process.engine.lane_statuses() {
                 check(no_false_alarm(&lane, &self.source[&lane.source]));
             }
         }
@@ -492,12 +536,11 @@ impl World {
             // What is deleted before it is copied is missing for good.
             return;
         }
-        for (partition, lane) in &changes.lanes {
-            let StoredLane::Ours(checkpoint) = lane else { continue };
-            let to = partitions(partition.partition.0).1;
-            let (source, destination) = (&self.source[partition], &self.destination[&to]);
-            check(checkpoint_never_early(source, destination, checkpoint.next_source));
-            check(segments_tell_the_truth(source, destination, &checkpoint.segments));
+        for part in &self.parts {
+            let Some(checkpoint) = point_of(changes, part) else { continue };
+            let (source, destination) = (&self.source[&part.source], &self.destination[&part.destination]);
+            check(checkpoint_never_early(source, destination, checkpoint.next_source, part));
+            check(segments_tell_the_truth(source, destination, &checkpoint.segments, part));
         }
     }
 
@@ -711,33 +754,74 @@ impl World {
     }
 
     /// The lanes whose destination lacks something that the source still has.
-    pub(super) fn behind(&self) -> Vec<&Route> {
-        self.routes.routes.iter().filter(|route| !self.lacks(route).is_empty()).collect()
+    pub(super) fn behind(&self) -> Vec<Part> {
+        self.parts.iter().filter(|part| !self.lacks(part).is_empty()).cloned().collect()
     }
 
     /// The records that the source still has and the destination has not.
-    pub(super) fn lacks(&self, route: &Route) -> Vec<u64> {
-        let there = self.destination[&route.destination].numbers();
-        let source = &self.source[&route.source];
+    pub(super) fn lacks(&self, part: &Part) -> Vec<u64> {
+        let there = self.destination[&part.destination].numbers(part);
+        let source = &self.source[&part.source];
         let life = &self.flavour.life;
         let skips = !source.former.is_empty() && life.source_recreated == Recreated::Skip
-            || self.destination[&route.destination].lost && life.destination_recreated == Recreated::Skip;
+            || self.destination[&part.destination].lost && life.destination_recreated == Recreated::Skip;
         // What was left out on purpose is not waited for.
-        let from = if skips { self.position(&route.source) } else { 0 };
-        let mut left = source.left_from(from);
-        left.retain(|number| there.binary_search(number).is_err());
-        left
+        let from = if skips { self.position(part) } else { 0 };
+        let left = source.left_from(from);
+        let left = part.of(&left).into_owned().into_iter().map(|(_, number)| number);
+        left.filter(|number| there.binary_search(number).is_err()).collect()
     }
 
     /// How far whoever copies has come.
-    fn position(&self, from: &TopicPartition) -> i64 {
-        let lanes = self.copying().flat_map(|process| process.engine.status().lanes);
-        lanes.filter(|lane| lane.source == *from).map(|lane| lane.next_source.0).min().unwrap_or(0)
+    fn position(&self, part: &Part) -> i64 {
+        let lanes = self.copying().flat_map(|process| process.engine.lane_statuses());
+        let is_of = |lane: &LaneStatus| lane.source == part.source && lane.destination == part.destination;
+        lanes.filter(is_of).map(|lane| lane.next_source.0).min().unwrap_or(0)
     }
 
-    /// What a store says of a source partition.
-    pub(super) fn stored(&self, from: &TopicPartition) -> Option<&StoredLane> {
-        self.stores[0].lanes.get(from)
+    /// What a store says of a lane.
+    pub(super) fn stored(&self, part: &Part) -> Option<&Checkpoint> {
+        point_of(&self.stores[0], part)
+    }
+
+    /// Whether a store knows of every lane.
+    fn all_have_begun(&self, store: usize) -> bool {
+        self.parts.iter().all(|part| point_of(&self.stores[store], part).is_some())
+    }
+}
+
+/// The lanes of `routes`.
+fn parts(routes: &[Route]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for Route { source, destination, spread_over, .. } in routes {
+        let whole = Part { source: source.clone(), destination: destination.clone(), share: None };
+        let Some(of) = *spread_over else {
+            parts.push(whole);
+            continue;
+        };
+        parts.extend((0..of).map(|to| Part {
+            destination: partitions(to).1,
+            share: Some(Share { source: source.partition, destination: PartitionId(to), of }),
+            ..whole.clone()
+        }));
+    }
+    parts
+}
+
+/// The lane that copied record `number` to `to`.
+fn part_of<'a>(parts: &'a [Part], to: &TopicPartition, number: u64) -> &'a Part {
+    let copies = |part: &&Part| {
+        part.destination == *to && (part.share.is_none() || part.source.partition.0 == source_of(number))
+    };
+    parts.iter().find(copies).expect("only routed partitions are written")
+}
+
+/// What is stored of a lane.
+fn point_of<'a>(stored: &'a Stored, part: &Part) -> Option<&'a Checkpoint> {
+    match (stored.lanes.get(&part.source)?, part.share) {
+        (StoredLane::Ours(checkpoint), None) => Some(checkpoint),
+        (StoredLane::Spread(spread), Some(share)) => spread.shares.get(&share.destination.0),
+        _ => None,
     }
 }
 
