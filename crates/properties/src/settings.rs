@@ -145,7 +145,7 @@ pub struct SelectionSettings {
 pub struct TopicSettings {
     /// Missing topics are created: `topic.auto.create`.
     pub auto_create: bool,
-    /// Topics get as many partitions as at the source: `topic.preserve.partitions`.
+    /// Topics get as many partitions as at the source, and records keep theirs: `topic.preserve.partitions`.
     pub preserve_partitions: bool,
     /// The replication factor of created topics, `None` for the source's: `dest.topic.replication.factor`.
     pub replication_factor: Option<i16>,

@@ -138,8 +138,6 @@ fn the_executables_smallest_file_loads() {
         load(&worker, &[connector]),
         "warning: executable-smallest.properties:3: `replication.factor` is ignored, as Replicator ignores it\n\
          hint: did you mean `dest.topic.replication.factor`?\n\
-         warning: executable-smallest.properties:9: `topic.preserve.partitions` is `false`: topics at the destination \
-         are not grown, but spreading records anew is not built yet, and each keeps its partition\n\
          warning: recognised, but not built yet, so without effect: `config.storage.replication.factor`, \
          `status.storage.replication.factor` (sharing work among workers)\n\
          info: accepted, though without meaning here: `confluent.topic.replication.factor` (no licence is needed)\n",

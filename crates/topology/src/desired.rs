@@ -11,9 +11,8 @@ use crate::snapshot::Topic;
 pub struct TopicPolicy {
     /// `topic.auto.create`: missing topics are created.
     pub auto_create: bool,
-    /// `topic.preserve.partitions`: partitions are added until there are as many as at the source. Where it
-    /// is false, a topic with fewer partitions than its source is blocked: spreading records by another
-    /// partitioner is not built yet.
+    /// `topic.preserve.partitions`: partitions are added until there are as many as at the source, and records keep
+    /// theirs. Where it is false, none are added, and records are spread over those that there are.
     pub preserve_partitions: bool,
     /// `dest.topic.replication.factor`: replicas of new topics, where they do not follow the source.
     pub replication_factor: Option<i16>,

@@ -174,6 +174,10 @@ impl Diff<'_> {
     /// The partitions the copy will have, and the step that gets it there.
     fn partitions(&mut self, pair: &Pair<'_>, copy: &Topic, desired: &Desired) -> i32 {
         let (from, to) = (copy.partitions, desired.partitions);
+        if !self.policy.preserve_partitions {
+            // Whatever it has takes all records.
+            return from;
+        }
         if from > to {
             let text = format!(
                 "it has {from} partitions, `{}` has {to}: the others get no records, and producers of its own \
@@ -184,11 +188,6 @@ impl Diff<'_> {
         }
         if from >= to {
             return from;
-        }
-        if !self.policy.preserve_partitions {
-            // Copying the others and not these would look like a copy and lack records.
-            self.block(pair, 0, BlockReason::FewerPartitions { source: to, destination: from });
-            return 0;
         }
         if let Some(answer) = self.held.get(&Held::Grow(pair.destination.clone())) {
             self.block(pair, from, BlockReason::Refused(answer.clone()));
@@ -246,7 +245,7 @@ impl Diff<'_> {
         }
     }
 
-    /// The routes of the source's partitions that the copy has.
+    /// The routes of the source's partitions that the copy has; of all of them, where they are spread.
     fn route(
         &mut self,
         pair: &Pair<'_>,
@@ -259,10 +258,13 @@ impl Diff<'_> {
             topic: topic.clone(),
             partition: PartitionId(partition),
         };
-        self.plan.routes.extend((0..source.partitions.min(partitions)).map(|partition| Route {
+        let spread_over = (!self.policy.preserve_partitions).then_some(partitions.max(1));
+        let copied =
+            if spread_over.is_some() { source.partitions } else { source.partitions.min(partitions) };
+        self.plan.routes.extend((0..copied).map(|partition| Route {
             source: of(pair.source, partition),
-            destination: of(pair.destination, partition),
-            spread_over: None,
+            destination: of(pair.destination, if spread_over.is_some() { 0 } else { partition }),
+            spread_over,
             source_topic_id: source.id,
             destination_topic_id: copy.and_then(|copy| copy.id),
             rule,

@@ -129,13 +129,6 @@ pub enum BlockReason {
     SettingsUnreadable(String),
     /// Kafka would refuse the name beside that of another topic.
     Collides(TopicName),
-    /// The destination has fewer partitions, and `topic.preserve.partitions` is false.
-    FewerPartitions {
-        /// At the source.
-        source: i32,
-        /// At the destination.
-        destination: i32,
-    },
     /// The destination refused to create the topic or to add partitions.
     Refused(String),
     /// The destination would not tell about the topic.
@@ -232,9 +225,7 @@ impl BlockReason {
             | BlockReason::Troubled(_)
             | BlockReason::SettingsUnreadable(_) => true,
             // Waits for a person, who is not in a hurry: every `topic.poll.interval.ms`.
-            BlockReason::NotThere { .. } | BlockReason::Collides(_) | BlockReason::FewerPartitions { .. } => {
-                false
-            }
+            BlockReason::NotThere { .. } | BlockReason::Collides(_) => false,
         }
     }
 
@@ -247,9 +238,6 @@ impl BlockReason {
             BlockReason::NotThere { .. } => "create it, or set topic.auto.create=true",
             BlockReason::SettingsUnreadable(_) => "give the source's user DESCRIBE_CONFIGS on the topic",
             BlockReason::Collides(_) => "choose another topic.rename.format",
-            BlockReason::FewerPartitions { .. } => {
-                "add partitions to the destination topic, or set topic.preserve.partitions=true"
-            }
             BlockReason::Refused(_) => {
                 "change what the destination refuses, or create the topic there yourself; it is tried again \
                  every topic.create.backoff.ms"
@@ -280,11 +268,6 @@ impl fmt::Display for BlockReason {
             BlockReason::Collides(other) => {
                 write!(f, "Kafka takes no two names that differ in `.` and `_` only, and there is `{other}`")
             }
-            BlockReason::FewerPartitions { source, destination } => write!(
-                f,
-                "it has {} at the destination and {source} at the source, and topic.preserve.partitions=false",
-                Count(*destination, "partition")
-            ),
             BlockReason::Refused(answer) => write!(f, "the destination refused: {answer}"),
             BlockReason::Troubled(answer) => write!(f, "the destination does not tell about it: {answer}"),
         }
@@ -410,16 +393,21 @@ impl fmt::Display for Plan {
         for difference in &self.differences {
             writeln!(f, "left {difference}")?;
         }
-        let mut topics: BTreeMap<(&TopicName, &TopicName), usize> = BTreeMap::new();
+        let mut topics: BTreeMap<(&TopicName, &TopicName), (usize, Option<i32>)> = BTreeMap::new();
         for route in &self.routes {
-            *topics.entry((&route.source.topic, &route.destination.topic)).or_default() += 1;
+            let topic = topics.entry((&route.source.topic, &route.destination.topic)).or_default();
+            *topic = (topic.0 + 1, route.spread_over);
         }
         let then = if self.steps.is_empty() { "" } else { "then " };
         let (partitions, count) =
             (Count(self.routes.len() as u64, "partition"), Count(topics.len() as u64, "topic"));
         writeln!(f, "{then}copying {partitions} of {count}")?;
-        for ((source, destination), partitions) in topics {
-            writeln!(f, "    `{source}` -> `{destination}`  ({})", Count(partitions as u64, "partition"))?;
+        for ((source, destination), (partitions, spread_over)) in topics {
+            write!(f, "    `{source}` -> `{destination}`  ({}", Count(partitions as u64, "partition"))?;
+            if let Some(over) = spread_over {
+                write!(f, ", records spread over {} by their keys", Count(over, "partition"))?;
+            }
+            writeln!(f, ")")?;
         }
         Ok(())
     }

@@ -88,7 +88,6 @@ fn block_reason(why: &BlockReason) -> &'static str {
         BlockReason::NotThere { .. } => "not_there",
         BlockReason::SettingsUnreadable(_) => "settings_unreadable",
         BlockReason::Collides(_) => "collides",
-        BlockReason::FewerPartitions { .. } => "fewer_partitions",
         BlockReason::Refused(_) => "refused",
         BlockReason::Troubled(_) => "troubled",
     }
@@ -149,13 +148,22 @@ fn difference(Difference { topic, key, at_source, at_destination, why }: &Differ
     })
 }
 
-/// What is copied once the steps are done, by topic.
+/// What is copied once the steps are done, by topic; `spread_over`, how many partitions there take its records by their
+/// keys, is `null` where they keep their partitions.
 fn topics(routes: &[Route]) -> Vec<Value> {
-    let mut partitions: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut partitions: BTreeMap<(&str, &str), (u64, Option<i32>)> = BTreeMap::new();
     for route in routes {
         let pair = (route.source.topic.as_str(), route.destination.topic.as_str());
-        *partitions.entry(pair).or_default() += 1;
+        let topic = partitions.entry(pair).or_default();
+        *topic = (topic.0 + 1, route.spread_over);
     }
-    let topic = |((source, destination), partitions)| json!({ "source": source, "destination": destination, "partitions": partitions });
+    let topic = |((source, destination), (partitions, spread_over))| {
+        json!({
+            "source": source,
+            "destination": destination,
+            "partitions": partitions,
+            "spread_over": spread_over,
+        })
+    };
     partitions.into_iter().map(topic).collect()
 }

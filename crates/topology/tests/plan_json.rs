@@ -85,6 +85,7 @@ fn steps_say_what_they_change_and_why() {
         ("segment.bytes".to_owned(), change(None, Some("3"))),
         ("segment.ms".to_owned(), change(Some("4"), None)),
     ];
+    let spread = |route: Route| Route { spread_over: Some(5), ..route };
     let step = |topic: &str, action| Step { topic: topic.into(), action, reason: "for a reason".into() };
     let plan = Plan {
         steps: vec![
@@ -92,7 +93,13 @@ fn steps_say_what_they_change_and_why() {
             step("b", Action::Grow { from: 1, to: 4 }),
             step("b", Action::SetConfig { changes: changes.into() }),
         ],
-        routes: vec![route("x", 0, "a"), route("x", 1, "a"), route("y", 0, "b")],
+        routes: vec![
+            route("x", 0, "a"),
+            route("x", 1, "a"),
+            route("y", 0, "b"),
+            spread(route("z", 0, "c")),
+            spread(route("z", 1, "c")),
+        ],
         ..Plan::default()
     };
     assert_eq!(plan.json()["pending"], true);
@@ -109,8 +116,9 @@ fn steps_say_what_they_change_and_why() {
         &plan,
         "topics",
         r#"
-{"source":"x","destination":"a","partitions":2}
-{"source":"y","destination":"b","partitions":1}
+{"source":"x","destination":"a","partitions":2,"spread_over":null}
+{"source":"y","destination":"b","partitions":1,"spread_over":null}
+{"source":"z","destination":"c","partitions":2,"spread_over":5}
 "#,
     );
 }
@@ -122,7 +130,6 @@ fn every_reason_for_a_block_has_a_word() {
         BlockReason::NotThere { partitions: 2 },
         BlockReason::SettingsUnreadable("NO (1)".into()),
         BlockReason::Collides("t_1".into()),
-        BlockReason::FewerPartitions { source: 4, destination: 2 },
         BlockReason::Refused("POLICY_VIOLATION (44)".into()),
         BlockReason::Troubled("NO (1)".into()),
     ];
@@ -137,7 +144,6 @@ fn every_reason_for_a_block_has_a_word() {
 {"source":"t.1","destination":"t.1","partitions_from":0,"reason":"not_there","why":"it is not at the destination, and topic.auto.create=false; it should have 2 partitions","hint":"create it, or set topic.auto.create=true"}
 {"source":"t.1","destination":"t.1","partitions_from":0,"reason":"settings_unreadable","why":"its settings could not be read at the source: NO (1)","hint":"give the source's user DESCRIBE_CONFIGS on the topic"}
 {"source":"t.1","destination":"t.1","partitions_from":0,"reason":"collides","why":"Kafka takes no two names that differ in `.` and `_` only, and there is `t_1`","hint":"choose another topic.rename.format"}
-{"source":"t.1","destination":"t.1","partitions_from":0,"reason":"fewer_partitions","why":"it has 2 partitions at the destination and 4 at the source, and topic.preserve.partitions=false","hint":"add partitions to the destination topic, or set topic.preserve.partitions=true"}
 {"source":"t.1","destination":"t.1","partitions_from":0,"reason":"refused","why":"the destination refused: POLICY_VIOLATION (44)","hint":"change what the destination refuses, or create the topic there yourself; it is tried again every topic.create.backoff.ms"}
 {"source":"t.1","destination":"t.1","partitions_from":0,"reason":"troubled","why":"the destination does not tell about it: NO (1)","hint":"give the destination's user DESCRIBE on the topic"}
 "#,

@@ -7,12 +7,14 @@
 //!
 //! A connector that cannot be planned keeps none of the others from it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use control::plan_once;
+use offsets::{Stored, StoredLane};
 use serde_json::{Map, Value, json};
 use topology::rights::Right;
-use topology::{Action, Plan};
+use topology::{Action, Plan, Warning};
 
 use crate::connector::{Connector, Prepared};
 use crate::reached::{Reached, others};
@@ -40,12 +42,13 @@ pub struct Planned {
 
 /// Plans every connector, in the order of the settings. Reads both clusters of each and changes nothing.
 pub async fn plan(prepared: &Prepared) -> Vec<Planned> {
-    let mut reached = Vec::new();
+    let (mut reached, mut progress) = (Vec::new(), Vec::new());
     let mut outcomes = Vec::new();
     for connector in &prepared.connectors {
         outcomes.push(match look(prepared, connector).await {
-            Ok(clusters) => {
+            Ok((clusters, stored)) => {
                 reached.push((connector, clusters));
+                progress.push(stored);
                 Ok(reached.len() - 1)
             }
             Err(error) => Err(error),
@@ -56,7 +59,8 @@ pub async fn plan(prepared: &Prepared) -> Vec<Planned> {
         let (outcome, since_2_8) = match outcome {
             Ok(index) => {
                 let since_2_8 = reached[index].1.destination_is_since_2_8().await;
-                (plan_one(&reached, index).await, since_2_8)
+                let plan = plan_one(&reached, index).await;
+                (plan.map(|plan| as_begun(plan, &progress[index])), since_2_8)
             }
             Err(error) => (Err(error), None),
         };
@@ -72,12 +76,12 @@ pub async fn plan(prepared: &Prepared) -> Vec<Planned> {
 }
 
 /// What a run would look at before it begins.
-async fn look(prepared: &Prepared, connector: &Connector) -> Result<Reached, RunError> {
+async fn look(prepared: &Prepared, connector: &Connector) -> Result<(Reached, Stored), RunError> {
     let clusters = Reached::reach(connector).await?;
     let (place, patience) = (&prepared.worker.offset_storage, prepared.worker.offset_flush_timeout);
     let stored = Storage::peek(place, patience, &connector.name).await.map_err(RunError::Offsets)?;
     clusters.check(connector, stored.producer.as_ref())?;
-    Ok(clusters)
+    Ok((clusters, stored))
 }
 
 async fn plan_one(reached: &[(&Connector, Reached)], index: usize) -> Result<Plan, RunError> {
@@ -86,6 +90,29 @@ async fn plan_one(reached: &[(&Connector, Reached)], index: usize) -> Result<Pla
     options.others = others(reached, index);
     let plan = plan_once(&clusters.source, &clusters.destination, &options).await;
     plan.map_err(|error| RunError::Unobserved { connector: connector.name.clone(), source: Box::new(error) })
+}
+
+/// What is spread goes on being spread over as many partitions as when its copy began, whatever came since.
+fn as_begun(mut plan: Plan, stored: &Stored) -> Plan {
+    let mut told = BTreeSet::new();
+    for route in &mut plan.routes {
+        let (Some(present), Some(StoredLane::Spread(begun))) =
+            (route.spread_over, stored.lanes.get(&route.source))
+        else {
+            continue;
+        };
+        route.spread_over = Some(begun.partitions);
+        if present != begun.partitions && told.insert(route.source.topic.clone()) {
+            let text = format!(
+                "it has {present} partitions, and had {} when the copy of `{}` began: records go on being spread over \
+                 as many as then",
+                begun.partitions, route.source.topic
+            );
+            plan.warnings.push(Warning { topic: Some(route.destination.topic.clone()), text });
+        }
+    }
+    plan.warnings.sort();
+    plan
 }
 
 /// All plans as one JSON document: `{"paralog":1,"pending":…,"connectors":[{"connector":…,…},…]}`.

@@ -5,7 +5,7 @@
 //! file for themselves: what a running worker knows would be written over the change. An offsets topic they take from it:
 //! it stores nothing there any more, and says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::{CallError, Cluster, ErrorCode, OffsetSpec, Wanted};
 use model::{BrokerId, Offset, ProducerId, TopicName, TopicPartition};
@@ -57,6 +57,11 @@ pub enum ProgressError {
     /// The offsets topic could not be written to the end.
     #[error("the progress may be changed in part")]
     InPart(#[source] StoreError),
+    /// Partitions that cannot be forgotten one by one.
+    #[error(
+        "the partitions of `{0}` are spread over the same partitions of the destination: they are forgotten all together"
+    )]
+    Together(TopicName),
     /// A cluster cannot be reached.
     #[error(transparent)]
     Reach(Box<ReachError>),
@@ -133,6 +138,9 @@ impl ProgressError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            ProgressError::Together(_) => String::from(
+                "name the topic without a partition; to go on elsewhere with one of them, `paralog offsets alter` it",
+            ),
             ProgressError::NotOne(_) => String::from("name the worker's file and that of one connector"),
             ProgressError::Reach(error) => return Some(error.hint()),
             ProgressError::InPart(_) => String::from(
@@ -287,7 +295,9 @@ pub async fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>
     if !stored.lanes.keys().any(goes) {
         return Err(nothing());
     }
+    whole_spreads(&stored, goes)?;
     stored = storage.claim(&connector.name).await.map_err(ProgressError::Store)?;
+    whole_spreads(&stored, goes)?;
     let mut done = Vec::new();
     stored.lanes.retain(|partition, lane| {
         if goes(partition) {
@@ -300,6 +310,20 @@ pub async fn reset(prepared: &Prepared, chosen: &[Chosen]) -> Result<Vec<String>
     }
     replace_in(&storage, &connector.name, &stored).await?;
     Ok(done)
+}
+
+/// Whether of no topic that is spread only some partitions go. The others would still be there to say that the
+/// destination's records are known, and those of the ones that were forgotten would be copied once more.
+fn whole_spreads(stored: &Stored, goes: impl Fn(&TopicPartition) -> bool) -> Result<(), ProgressError> {
+    let topics = |is_gone: bool| -> BTreeSet<&TopicName> {
+        let lanes = stored.lanes.iter().filter(|(partition, _)| goes(partition) == is_gone);
+        let spread = lanes.filter(|(_, lane)| matches!(lane, StoredLane::Spread(_)));
+        spread.map(|(partition, _)| &partition.topic).collect()
+    };
+    match topics(true).intersection(&topics(false)).next() {
+        Some(topic) => Err(ProgressError::Together((*topic).clone())),
+        None => Ok(()),
+    }
 }
 
 fn one(prepared: &Prepared) -> Result<&Connector, ProgressError> {

@@ -285,18 +285,9 @@ fn read_rename_format(file: &File<'_>, selection: &SelectionSettings, report: &m
 }
 
 fn read_topics(file: &File<'_>, report: &mut Report) -> TopicSettings {
-    const PRESERVE: &str = "topic.preserve.partitions";
-    let preserve_partitions = file.boolean_or_default(PRESERVE);
-    if !preserve_partitions {
-        let message = format!(
-            "`{PRESERVE}` is `false`: topics at the destination are not grown, but spreading records anew is not \
-             built yet, and each keeps its partition"
-        );
-        report.push(Problem::warning(file.place(PRESERVE), message));
-    }
     TopicSettings {
         auto_create: file.boolean_or_default("topic.auto.create"),
-        preserve_partitions,
+        preserve_partitions: file.boolean_or_default("topic.preserve.partitions"),
         replication_factor: i16::try_from(file.whole_number_or_default("dest.topic.replication.factor"))
             .ok()
             .filter(|factor| *factor > 0),

@@ -45,7 +45,7 @@ const TOPIC_PROPERTIES: &[Property] = &[
         "topic.preserve.partitions",
         Kind::Boolean,
         "true",
-        "whether topics at the destination get as many partitions as at the source; records keep their partition in any case",
+        "whether topics at the destination get as many partitions as at the source and records keep theirs; if not, records are spread by their keys, as Java's producers do it, over the partitions that there are",
     ),
     used(
         "topic.create.backoff.ms",

@@ -12,6 +12,7 @@ mod plan;
 mod prepared;
 mod progress;
 mod rights;
+mod spread;
 mod topic;
 
 use std::path::{Path, PathBuf};
