@@ -37,7 +37,7 @@ final class Fill {
     }
 
     /**
-     * records, first (number of the first), partitions (record n goes to n modulo that), shape (plain, varied or
+     * records, first (number of the first), partitions (record n goes to n modulo that; 0: where the producer puts it), shape (plain, varied or
      * headerless), time (of record 0, in ms; the producer's own if it is not given), value-bytes (plain only), keys
      * (that many different ones, none null), per-transaction, abort-every and leave-open (with transactional.id).
      * Any producer setting with a dot in its name may be given too.
@@ -67,8 +67,9 @@ final class Fill {
                     open = true;
                 }
                 Long timestamp = time < 0 ? null : Long.valueOf(time + n * 3 - (n % 13) * 1000);
+                Integer partition = partitions == 0 ? null : Integer.valueOf((int) (n % partitions));
                 producer.send(
-                    new ProducerRecord<>(topic, (int) (n % partitions), timestamp, key(n, shape, keys), value(n, shape, valueBytes), headers(n, shape)),
+                    new ProducerRecord<>(topic, partition, timestamp, key(n, shape, keys), value(n, shape, valueBytes), headers(n, shape)),
                     (metadata, error) -> {
                         if (error != null) {
                             failed.compareAndSet(null, error);

@@ -37,7 +37,8 @@ pub struct Transaction {
 }
 
 impl Fill {
-    /// `records` records without key or header, of about 100 bytes.
+    /// `records` records without key or header, of about 100 bytes. Record n goes to partition n modulo `partitions`; of 0,
+    /// to where Kafka's producer puts it.
     #[must_use]
     pub fn plain(records: u64, partitions: u32) -> Fill {
         Fill::shaped("plain", records, partitions)

@@ -44,6 +44,7 @@ mod quick_start;
 mod restart;
 mod secured;
 mod selection;
+mod spread;
 mod sync;
 mod topics;
 mod transactions;
