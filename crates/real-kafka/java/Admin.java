@@ -20,8 +20,13 @@ import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.KafkaFuture;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+import org.apache.kafka.common.resource.ResourceType;
 
 /** Topics of one cluster. */
 final class Admin {
@@ -86,6 +91,30 @@ final class Admin {
                 .invoke(client, Collections.singletonList(upsertion));
             ((KafkaFuture<?>) Class.forName(prefix + "AlterUserScramCredentialsResult").getMethod("all").invoke(result)).get();
         }
+    }
+
+    /** A user may do an operation on a resource of this type and name from now on, or no longer (2.0 and later). */
+    void acl(boolean allow, String user, String operation, String type, String name) throws Exception {
+        AccessControlEntry entry =
+            new AccessControlEntry("User:" + user, "*", AclOperation.valueOf(operation), AclPermissionType.ALLOW);
+        Class<?> kindType = Class.forName("org.apache.kafka.common.resource.PatternType");
+        Class<?> patternType = Class.forName("org.apache.kafka.common.resource.ResourcePattern");
+        Object pattern = patternType.getConstructor(ResourceType.class, String.class, kindType)
+            .newInstance(ResourceType.valueOf(type), name, kindType.getField("LITERAL").get(null));
+        AclBinding binding = AclBinding.class.getConstructor(patternType, AccessControlEntry.class).newInstance(pattern, entry);
+        if (allow) {
+            client.createAcls(Collections.singleton(binding)).all().get();
+        } else {
+            client.deleteAcls(Collections.singleton(binding.toFilter())).all().get();
+        }
+        // The controller has it; the brokers hear of it.
+        for (int i = 0; i < 200; i++) {
+            if (client.describeAcls(binding.toFilter()).values().get().isEmpty() != allow) {
+                return;
+            }
+            Thread.sleep(25);
+        }
+        throw new IllegalStateException("the brokers did not hear of " + binding);
     }
 
     void topics(Session session) throws Exception {

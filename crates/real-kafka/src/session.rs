@@ -237,6 +237,35 @@ impl Session {
         self.call(&words).map(drop)
     }
 
+    /// Lets a user do `operation` (`READ`) on the resource of this type (`TOPIC`) and name, and waits until the
+    /// brokers heed it. From 2.0 on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn allow(
+        &mut self,
+        bootstrap: &str,
+        user: &str,
+        operation: &str,
+        (resource_type, name): (&str, &str),
+    ) -> Result<(), Error> {
+        self.call(&["allow", bootstrap, user, operation, resource_type, name]).map(drop)
+    }
+
+    /// Takes back what [`Session::allow`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn forbid(
+        &mut self,
+        bootstrap: &str,
+        user: &str,
+        operation: &str,
+        (resource_type, name): (&str, &str),
+    ) -> Result<(), Error> {
+        self.call(&["forbid", bootstrap, user, operation, resource_type, name]).map(drop)
+    }
+
     /// What a topic is like, None if there is none of that name.
     ///
     /// # Errors

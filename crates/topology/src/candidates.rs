@@ -168,11 +168,11 @@ impl NotCopiedReason {
     pub fn hint(&self) -> &'static str {
         match self {
             NotCopiedReason::Missing => {
-                "create it, give the source's user DESCRIBE on it, or take it out of topic.whitelist; it is \
+                "create it, give the source's user READ on it, or take it out of topic.whitelist; it is \
                  looked for on every topic.poll.interval.ms"
             }
             NotCopiedReason::NoTopicName(_) => "it lists whole names; patterns go to topic.regex",
-            NotCopiedReason::Troubled(_) => "give the source's user DESCRIBE on it",
+            NotCopiedReason::Troubled(_) => "give the source's user READ on it",
             NotCopiedReason::Blacklisted => "topic.blacklist wins; take it out of one of the two",
             NotCopiedReason::Internal => "groups and transactions are not copied as topics; take it out",
             NotCopiedReason::TooCostly => {

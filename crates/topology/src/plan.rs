@@ -238,11 +238,15 @@ impl BlockReason {
             BlockReason::NotThere { .. } => "create it, or set topic.auto.create=true",
             BlockReason::SettingsUnreadable(_) => "give the source's user DESCRIBE_CONFIGS on the topic",
             BlockReason::Collides(_) => "choose another topic.rename.format",
+            BlockReason::Refused(answer) if answer.contains("_AUTHORIZATION_FAILED") => {
+                "give the destination's user CREATE on the topic, and ALTER where it has to grow, or create the topic there \
+                 yourself; it is tried again every topic.create.backoff.ms"
+            }
             BlockReason::Refused(_) => {
                 "change what the destination refuses, or create the topic there yourself; it is tried again \
                  every topic.create.backoff.ms"
             }
-            BlockReason::Troubled(_) => "give the destination's user DESCRIBE on the topic",
+            BlockReason::Troubled(_) => "give the destination's user WRITE and READ on the topic",
         }
     }
 }

@@ -145,7 +145,7 @@ fn every_reason_for_a_block_has_a_word() {
 {"source":"t.1","destination":"t.1","partitions_from":0,"reason":"settings_unreadable","why":"its settings could not be read at the source: NO (1)","hint":"give the source's user DESCRIBE_CONFIGS on the topic"}
 {"source":"t.1","destination":"t.1","partitions_from":0,"reason":"collides","why":"Kafka takes no two names that differ in `.` and `_` only, and there is `t_1`","hint":"choose another topic.rename.format"}
 {"source":"t.1","destination":"t.1","partitions_from":0,"reason":"refused","why":"the destination refused: POLICY_VIOLATION (44)","hint":"change what the destination refuses, or create the topic there yourself; it is tried again every topic.create.backoff.ms"}
-{"source":"t.1","destination":"t.1","partitions_from":0,"reason":"troubled","why":"the destination does not tell about it: NO (1)","hint":"give the destination's user DESCRIBE on the topic"}
+{"source":"t.1","destination":"t.1","partitions_from":0,"reason":"troubled","why":"the destination does not tell about it: NO (1)","hint":"give the destination's user WRITE and READ on the topic"}
 "#,
     );
 }

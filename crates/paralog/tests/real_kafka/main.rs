@@ -42,6 +42,7 @@ mod offset_topic;
 mod pair;
 mod quick_start;
 mod restart;
+mod rights;
 mod secured;
 mod selection;
 mod spread;

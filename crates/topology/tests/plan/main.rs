@@ -593,7 +593,7 @@ blocked `hidden` -> `hidden`: its settings could not be read at the source: TOPI
 blocked `refused` -> `refused`: the destination refused: POLICY_VIOLATION (44): at least 2 replicas
     hint: change what the destination refuses, or create the topic there yourself; it is tried again every topic.create.backoff.ms
 blocked `secret` -> `secret`: the destination does not tell about it: TOPIC_AUTHORIZATION_FAILED (29)
-    hint: give the destination's user DESCRIBE on the topic
+    hint: give the destination's user WRITE and READ on the topic
 warning `fine`: it has 3 partitions, `fine` has 1: the others get no records, and producers of its own put keys elsewhere than the copy does
 copying 1 partition of 1 topic
     `fine` -> `fine`  (1 partition)

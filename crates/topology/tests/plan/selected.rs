@@ -23,9 +23,9 @@ not copied `a`: its copy would be `copy`, like that of `b`
 not copied `b`: its copy would be `copy`, like that of `a`
     hint: put ${topic} into topic.rename.format, so that each topic keeps a copy of its own
 not copied `c`: the source does not tell about it: TOPIC_AUTHORIZATION_FAILED (29)
-    hint: give the source's user DESCRIBE on it
+    hint: give the source's user READ on it
 not copied `d`: it is in topic.whitelist and not at the source
-    hint: create it, give the source's user DESCRIBE on it, or take it out of topic.whitelist; it is looked for on every topic.poll.interval.ms
+    hint: create it, give the source's user READ on it, or take it out of topic.whitelist; it is looked for on every topic.poll.interval.ms
 not copied `e`: it is in topic.whitelist and in topic.blacklist
     hint: topic.blacklist wins; take it out of one of the two
 copying 0 partitions of 0 topics
