@@ -30,7 +30,7 @@ const fn mutation(what: &'static str, file: &'static str, from: &'static str, to
     Mutation { what, file, from, to }
 }
 
-const MUTATIONS: [Mutation; 72] = [
+const MUTATIONS: [Mutation; 71] = [
     mutation(
         "where others write, counts are believed without a look at the tail",
         "engine/opening.rs",
@@ -192,12 +192,6 @@ const MUTATIONS: [Mutation; 72] = [
         "lane/mod.rs",
         "&& !self.may_have_sent\n            && self.is_settled(now);",
         ";",
-    ),
-    mutation(
-        "where a share's batch was appended may be before what it has",
-        "engine/writing.rs",
-        "if among_others { base >= sent.expected }",
-        "if among_others { true }",
     ),
     mutation(
         "several batches follow an aged one at once",

@@ -2,6 +2,7 @@
 
 mod answers;
 mod life;
+mod spreading;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -660,6 +660,24 @@ mod tests {
     }
 
     #[test]
+    fn what_others_append_lies_behind_a_share_only_where_nothing_of_its_own_can_be_among_it() {
+        let mut lane = walking_share(0, 3, 0);
+        let now = lane.last_read_at;
+        assert_eq!(lane.acked.destination_end, Offset(8));
+        lane.may_have_sent = true;
+        lane.others_appended(Offset(20), now);
+        assert_eq!(lane.acked.destination_end, Offset(8));
+        lane.may_have_sent = false;
+        lane.others_appended(Offset(20), now);
+        lane.others_appended(Offset(15), now);
+        assert_eq!((lane.acked.destination_end, lane.dirty), (Offset(20), true));
+
+        let mut lane = walking_share(2, 3, 7);
+        lane.others_appended(Offset(20), now);
+        assert_eq!(lane.acked.destination_end, Offset(5), "a walk begins where it began");
+    }
+
+    #[test]
     fn as_many_records_as_are_a_shares_own_may_be_others_all_the_same() {
         let segments = |walk_end| {
             let mut lane = walking_share(2, 0, walk_end);
