@@ -435,7 +435,7 @@ impl Cluster {
         let began = Instant::now();
         let logins = credentials.as_deref().map(|credentials| Logins { credentials, refusals });
         let greeted = greet(opener.as_ref(), address, options, logins).await;
-        refusals.note_tls(address, greeted.as_ref().err(), began);
+        refusals.note(address, greeted.as_ref().err(), began);
         let identity = credentials.clone().map(|credentials| (credentials, Arc::clone(refusals)));
         Ok(Connection::start(greeted?, Arc::clone(address), options, pool.clone(), identity))
     }

@@ -114,6 +114,7 @@ impl Connection {
             pending: VecDeque::new(),
             queued_bytes: 0,
             written_bytes: 0,
+            is_tls: options.security.tls.is_some(),
             has_answered: false,
             renewal,
         };
@@ -258,6 +259,7 @@ struct Driver {
     /// All bytes ever put into `out`, and all that the socket has taken of them.
     queued_bytes: u64,
     written_bytes: u64,
+    is_tls: bool,
     /// The broker has answered a request.
     has_answered: bool,
     /// Boxed: most connections have none.
@@ -306,7 +308,13 @@ impl Driver {
                 },
                 written = write(&mut *self.stream.writer, &self.out), if !self.out.is_empty() => match written {
                     Ok(bytes) => self.written(bytes),
-                    Err(error) => return write_failed(error),
+                    Err(error) => {
+                        if self.is_tls {
+                            // Of what TLS took, the socket may have taken some before this.
+                            self.written_bytes = self.queued_bytes;
+                        }
+                        return write_failed(error);
+                    }
                 },
                 read = self.inbound.read(&mut *self.stream.reader) => {
                     if let Err(cause) = read.and_then(|()| self.deliver()) {
@@ -372,18 +380,19 @@ impl Driver {
     fn log_in(&mut self, frame: Bytes) -> Result<(), CloseCause> {
         let renewal = self.renewal.as_mut().expect("it asked");
         let (login, began) = renewal.login.as_mut().expect("it is under way until it is answered");
+        let began = *began;
         match login.answered(frame) {
             Ok(Next::Ask(ask)) => self.ask(ask),
             Ok(Next::Done { lifetime }) => {
                 renewal.due = lifetime.map(|lifetime| Instant::now() + renew_after(lifetime, share()));
                 renewal.login = None;
-                renewal.refusals.passed();
+                renewal.refusals.passed(began);
                 for request in std::mem::take(&mut renewal.held) {
                     self.accept(request);
                 }
             }
             Err(what) => {
-                let (mechanism, began) = (login.mechanism(), *began);
+                let mechanism = login.mechanism();
                 let address = Arc::clone(&self.address);
                 renewal.refusals.refused(&CallError::Login { address, mechanism, what: what.clone() }, began);
                 return Err(CloseCause::Login { mechanism, what });
@@ -476,6 +485,11 @@ impl Driver {
 impl Renewal {
     /// The first request of a new login, if there is all that it needs. The old one may still do for a while.
     fn begin(&mut self, now: Instant) -> Option<Ask> {
+        // What was refused elsewhere would be refused here.
+        if self.refusals.login_is_paused() {
+            self.due = Some(now + BEGIN_AGAIN_AFTER);
+            return None;
+        }
         match self.credentials.login(&self.versions, LOGIN_IDS_FROM, fresh()) {
             Ok(Some(mut login)) => {
                 let ask = login.begin();

@@ -157,7 +157,7 @@ async fn log_in(
         match answered {
             Ok(Next::Ask(next)) => ask = next,
             Ok(Next::Done { lifetime }) => {
-                refusals.passed();
+                refusals.passed(began);
                 greeted.renew_at = lifetime.map(|lifetime| Instant::now() + renew_after(lifetime, share()));
                 return Ok(());
             }

@@ -2,12 +2,14 @@
 //!
 //! Accounts get locked by logins that fail, so all connections to a cluster count together: until one login has passed
 //! they are made one at a time, and after one that failed nobody tries for a second, then two, up to a minute. What
-//! failed is told meanwhile to whoever asks. Where no TLS comes about, only that address is left alone, for less long.
+//! failed is told meanwhile to whoever asks. Where no TLS comes about, or a login ends without a word, only that address
+//! is left alone, for less long.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use protocol::ApiKey;
 use tokio::sync::MutexGuard as Turn;
 use tokio::time::{Instant, timeout};
 
@@ -15,7 +17,9 @@ use crate::{Address, CallError};
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const LOGIN_PAUSE_MAX: Duration = Duration::from_secs(60);
-const TLS_PAUSE_MAX: Duration = Duration::from_secs(10);
+const ADDRESS_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// For so long a login that has passed says of others that they will.
+const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
 /// How long one login waits for another: a broker that hangs in the middle of one must not keep everybody out.
 const TURN_MAX: Duration = Duration::from_secs(1);
@@ -29,11 +33,11 @@ pub(crate) struct Refusals {
 
 #[derive(Debug, Default)]
 struct State {
-    /// A login has passed, and none failed since.
-    believed: bool,
+    /// When a login has passed last, if none failed since.
+    passed_at: Option<Instant>,
     login: Option<Pause>,
     /// Bounded by the addresses that brokers and settings name.
-    tls: HashMap<Arc<Address>, Pause>,
+    addresses: HashMap<Arc<Address>, Pause>,
 }
 
 #[derive(Debug)]
@@ -65,13 +69,19 @@ impl Refusals {
     pub(crate) fn standing(&self, address: &Address) -> Result<(), CallError> {
         let state = self.lock();
         let pause = state.login.as_ref().filter(|pause| pause.holds());
-        let pause = pause.or_else(|| state.tls.get(address).filter(|pause| pause.holds()));
+        let pause = pause.or_else(|| state.addresses.get(address).filter(|pause| pause.holds()));
         pause.map_or(Ok(()), |pause| Err(pause.error.clone()))
+    }
+
+    /// A login was refused lately.
+    pub(crate) fn login_is_paused(&self) -> bool {
+        self.lock().login.as_ref().is_some_and(Pause::holds)
     }
 
     /// One's turn to log in, as long as what is returned is held.
     pub(crate) async fn turn(&self) -> Result<Option<Turn<'_, ()>>, CallError> {
-        let turn = match self.lock().believed {
+        let passed_at = self.lock().passed_at;
+        let turn = match passed_at.is_some_and(|at| at.elapsed() < BELIEVED_FOR) {
             true => None,
             false => Some(timeout(TURN_MAX, self.one_at_a_time.lock())),
         };
@@ -85,30 +95,38 @@ impl Refusals {
         pause.map_or(Ok(turn), |pause| Err(pause.error.clone()))
     }
 
-    /// A login has passed.
-    pub(crate) fn passed(&self) {
+    /// A login begun at `began` has passed.
+    pub(crate) fn passed(&self, began: Instant) {
         let mut state = self.lock();
-        state.login = None;
-        state.believed = true;
+        // One that was under way when another was refused says nothing of the next.
+        if state.login.as_ref().is_none_or(|login| began > login.since) {
+            state.login = None;
+            state.passed_at = Some(Instant::now());
+        }
     }
 
     /// A login begun at `began` was refused.
     pub(crate) fn refused(&self, error: &CallError, began: Instant) {
         let mut state = self.lock();
-        state.believed = false;
+        state.passed_at = None;
         state.login = Some(Pause::after(state.login.as_ref(), error, began, LOGIN_PAUSE_MAX));
     }
 
-    /// What became of a connection to `address`, begun at `began`, before any login.
-    pub(crate) fn note_tls(&self, address: &Arc<Address>, error: Option<&CallError>, began: Instant) {
+    /// What became of a connection to `address`, begun at `began`, but for logins that were refused.
+    pub(crate) fn note(&self, address: &Arc<Address>, error: Option<&CallError>, began: Instant) {
         let mut state = self.lock();
         match error {
-            Some(error @ CallError::Tls { .. }) => {
-                let pause = Pause::after(state.tls.get(address), error, began, TLS_PAUSE_MAX);
-                state.tls.insert(Arc::clone(address), pause);
+            // A login that gets no word may have been counted as one that failed all the same.
+            Some(
+                error @ (CallError::Tls { .. }
+                | CallError::Closed { api: ApiKey::SaslAuthenticate, .. }
+                | CallError::TimedOut { api: ApiKey::SaslAuthenticate, .. }),
+            ) => {
+                let pause = Pause::after(state.addresses.get(address), error, began, ADDRESS_PAUSE_MAX);
+                state.addresses.insert(Arc::clone(address), pause);
             }
             Some(_) => {}
-            None => drop(state.tls.remove(address)),
+            None => drop(state.addresses.remove(address)),
         }
     }
 
@@ -144,7 +162,7 @@ mod tests {
             pauses.push(refused.elapsed().as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        refusals.passed();
+        refusals.passed(Instant::now());
         refusals.refused(&login(), Instant::now());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(refusals.standing(&address()).is_ok());
@@ -172,9 +190,17 @@ mod tests {
         refusals.refused(&login(), Instant::now());
         drop(first);
         assert!(refusals.turn().await.is_err(), "it does not fail once more");
-        refusals.passed();
+        let earlier = Instant::now();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        refusals.refused(&login(), Instant::now());
+        refusals.passed(earlier);
+        assert!(refusals.turn().await.is_err(), "what began before says nothing of what comes");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        refusals.passed(Instant::now());
         let all = [refusals.turn().await.unwrap(), refusals.turn().await.unwrap()];
         assert!(all.iter().all(Option::is_none), "nobody waits any more");
+        tokio::time::advance(BELIEVED_FOR).await;
+        assert!(refusals.turn().await.unwrap().is_some(), "the password may be another one by now");
     }
 
     #[tokio::test(start_paused = true)]
@@ -192,9 +218,32 @@ mod tests {
         let refusals = Refusals::default();
         let other = Address { port: 9093, ..(*address()).clone() };
         let error = CallError::Tls { address: address(), what: "no".to_owned() };
-        refusals.note_tls(&address(), Some(&error), Instant::now());
+        refusals.note(&address(), Some(&error), Instant::now());
         assert!(refusals.standing(&address()).is_err() && refusals.standing(&other).is_ok());
-        refusals.note_tls(&address(), None, Instant::now());
+        refusals.note(&address(), None, Instant::now());
         assert!(refusals.standing(&address()).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_ends_logins_without_a_word_is_left_alone_for_a_while() {
+        let refusals = Refusals::default();
+        let closed = |api| CallError::Closed {
+            api,
+            address: address(),
+            maybe_written: false,
+            source: crate::CloseCause::ByPeer,
+        };
+        refusals.note(&address(), Some(&closed(ApiKey::ApiVersions)), Instant::now());
+        assert!(refusals.standing(&address()).is_ok());
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            refusals.note(&address(), Some(&closed(ApiKey::SaslAuthenticate)), Instant::now());
+            let began = Instant::now();
+            while refusals.standing(&address()).is_err() {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            pauses.push(began.elapsed().as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
     }
 }

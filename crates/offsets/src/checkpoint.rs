@@ -4,7 +4,7 @@
 //! acknowledgements only, so it may be late and is never early (`checkpoint_never_early`): what lies
 //! between it and the truth is found at the destination when the lane opens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use model::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition};
@@ -134,6 +134,9 @@ pub struct Spread {
     pub begin: Offset,
     /// Somebody set that who knows, and records of before may be at the destination; otherwise it is where the source began.
     pub begin_is_set: bool,
+    /// The destination partitions that held nothing when the first share began to write there, of those that have a point
+    /// here: what they hold came since. Where it is not known, a share without a point does not begin beside others' records.
+    pub untouched: BTreeSet<i32>,
     /// By destination partition.
     pub shares: BTreeMap<i32, Checkpoint>,
 }

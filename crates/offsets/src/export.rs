@@ -106,6 +106,12 @@ pub fn read(document: &[u8], flow: &str) -> Result<Stored, ExportError> {
             return Err(problem("it is there twice"));
         }
     }
+    for lane in stored.lanes.values_mut() {
+        // It may be older than what others have written since.
+        if let StoredLane::Spread(spread) = lane {
+            spread.untouched.clear();
+        }
+    }
     let has_sequences = |lane: &StoredLane| !matches!(lane, StoredLane::Foreign { .. });
     if stored.producer.is_none() && stored.lanes.values().any(has_sequences) {
         return Err(damaged("there are sequences and no producer id that they belong to"));

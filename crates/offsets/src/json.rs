@@ -13,7 +13,7 @@
 //! as text. Keys are compared by meaning, since the
 //! order of members is that of a Java map; a superseded entry keeps its key's bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition};
@@ -191,6 +191,10 @@ fn write_spread(spread: &Spread) -> Value {
     members.insert("spread_over".into(), spread.partitions.into());
     members.insert("begin".into(), spread.begin.0.into());
     members.insert("begin_is_set".into(), spread.begin_is_set.into());
+    if !spread.untouched.is_empty() {
+        let untouched: Vec<String> = spread.untouched.iter().map(i32::to_string).collect();
+        members.insert("untouched".into(), untouched.join(",").into());
+    }
     for (destination, share) in &spread.shares {
         // Connect takes no objects here.
         members.insert(format!("{SHARE}{destination}"), write_checkpoint(share).to_string().into());
@@ -252,6 +256,7 @@ fn read_spread(members: &Members) -> Result<Spread, String> {
         partitions,
         begin: Offset(members.integer("begin")?),
         begin_is_set: members.0.get("begin_is_set") == Some(&Value::Bool(true)),
+        untouched: read_untouched(members.text("untouched")?, partitions)?,
         shares: BTreeMap::new(),
     };
     for name in members.0.keys() {
@@ -273,6 +278,13 @@ fn read_spread(members: &Members) -> Result<Spread, String> {
         return Err(String::from("its shares are not where it says that they are"));
     }
     Ok(spread)
+}
+
+fn read_untouched(text: Option<&str>, partitions: i32) -> Result<BTreeSet<i32>, String> {
+    let numbers = text.into_iter().flat_map(|text| text.split(','));
+    let read = numbers.map(|number| number.parse().ok().filter(|number| (0..partitions).contains(number)));
+    let read: Option<BTreeSet<i32>> = read.collect();
+    read.ok_or_else(|| String::from("member `untouched` does not name partitions"))
 }
 
 fn read_checkpoint(members: &Members, segments_max: usize) -> Result<Checkpoint, String> {
@@ -552,7 +564,7 @@ mod tests {
             ..checkpoint()
         };
         let shares = [(0, share(42, 1000)), (2, share(50, 7))].into();
-        Spread { partitions: 3, begin: Offset(5), begin_is_set: false, shares }
+        Spread { partitions: 3, begin: Offset(5), begin_is_set: false, untouched: [0, 2].into(), shares }
     }
 
     #[test]
@@ -582,7 +594,7 @@ mod tests {
             )
         );
         let value = text[1].1.clone().unwrap();
-        let flat = r#"{"offset":4,"paralog":2,"next_source":5,"spread_over":3,"begin":5,"begin_is_set":false,"share_0":"{\"offset\":41,"#;
+        let flat = r#"{"offset":4,"paralog":2,"next_source":5,"spread_over":3,"begin":5,"begin_is_set":false,"untouched":"0,2","share_0":"{\"offset\":41,"#;
         assert!(value.starts_with(flat), "{value}");
         assert!(value.contains(r#","share_2":"{\"offset\":49,"#), "{value}");
         assert_eq!(flow(&entries, NAME).unwrap(), changes);
@@ -591,8 +603,8 @@ mod tests {
             [Some(4001), Some(4002), Some(4007), None]
         );
         for (from, to, problem) in [
-            ("\"spread_over\":3", "\"spread_over\":2", "there is no partition for member `share_2`"),
-            ("\"spread_over\":3", "\"spread_over\":0", "there is no partition for member `share_0`"),
+            ("\"spread_over\":3", "\"spread_over\":2", "member `untouched` does not name partitions"),
+            ("\"spread_over\":3", "\"spread_over\":0", "member `untouched` does not name partitions"),
             ("share_0", "share_x", "there is no partition for member `share_x`"),
             ("\\\"sequence\\\":17", "\\\"sequence\\\":-17", "member `share_0`: a count is negative"),
             ("\\\"paralog\\\":1", "\\\"paralog\\\":2", "member `share_0`: it is no progress of ours"),

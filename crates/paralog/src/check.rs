@@ -13,19 +13,14 @@ use crate::files;
 
 /// Prints what there is to say about the files.
 pub(crate) fn check(check: &Check) -> Result<(), Failure> {
-    let (settings, mut report) = files::read(&check.files, true);
-    let mut rights = Vec::new();
-    if let Some(settings) = &settings {
-        let prepared = worker::prepare(settings);
-        rights = prepared.as_ref().map(Prepared::rights).unwrap_or_default();
-        let more = prepared.map_or_else(|errors| errors, |prepared| prepared.remarks);
-        report.extend(more.problems().into_iter().cloned());
+    let mut judged = files::read(&check.files, true);
+    let prepared = judged.prepare();
+    if judged.report.has_errors() {
+        return Err(Failure::settings(&judged.report));
     }
-    if report.has_errors() {
-        return Err(Failure::settings(&report));
-    }
-    let mut text = report.to_string();
-    let connectors = settings.iter().flat_map(|settings| &settings.connectors);
+    let rights = prepared.as_ref().map(Prepared::rights).unwrap_or_default();
+    let mut text = judged.report.to_string();
+    let connectors = judged.settings.iter().flat_map(|settings| &settings.connectors);
     for (connector, (_, rights)) in connectors.zip(rights) {
         writeln!(
             text,

@@ -3,19 +3,43 @@
 use std::path::{Path, PathBuf};
 
 use properties::table::FileKind;
-use properties::{Entry, Place, Problem, Report, Settings, kind_of, load, parse_bytes, resolve};
-use worker::ThisMachine;
+use properties::{Entry, Place, Problem, Provided, Report, Settings, kind_of, load, parse_bytes, resolve};
+use worker::{Prepared, ThisMachine};
 
 use crate::secrets;
 
 /// No property file is this large; something else was named.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// The settings in `files`, and everything there is to say about them. `None` where that holds an error.
+/// What entries come to, and everything there is to say about them.
+pub(crate) struct Judged {
+    /// `None` where the report holds an error.
+    pub(crate) settings: Option<Settings>,
+    pub(crate) report: Report,
+    provided: Provided,
+}
+
+impl Judged {
+    /// The connectors, ready to be started; `None` where the report, which is complete then, holds an error.
+    pub(crate) fn prepare(&mut self) -> Option<Prepared> {
+        let (prepared, more) = match worker::prepare(self.settings.as_ref()?) {
+            Ok(prepared) => {
+                let remarks = prepared.remarks.clone();
+                (Some(prepared), remarks)
+            }
+            Err(errors) => (None, errors),
+        };
+        self.report.extend(more.problems().into_iter().cloned());
+        self.provided.hide(&mut self.report);
+        prepared
+    }
+}
+
+/// What `files` come to.
 ///
 /// The worker's file is the first, as for `connect-standalone`; where `by_content`, it is the one that
 /// looks like it, and there may be none.
-pub(crate) fn read(files: &[PathBuf], by_content: bool) -> (Option<Settings>, Report) {
+pub(crate) fn read(files: &[PathBuf], by_content: bool) -> Judged {
     let mut problems = Vec::new();
     let mut worker: Option<Vec<Entry>> = None;
     let mut connectors = Vec::new();
@@ -32,25 +56,20 @@ pub(crate) fn read(files: &[PathBuf], by_content: bool) -> (Option<Settings>, Re
     if problems.iter().any(|problem: &Problem| problem.severity == properties::Severity::Error) {
         let mut report = Report::new();
         report.extend(problems);
-        return (None, report);
+        return Judged { settings: None, report, provided: Provided::default() };
     }
     judge(worker.unwrap_or_default(), connectors, problems)
 }
 
-/// The settings that these entries come to, and everything there is to say about them, `problems` included. `None`
-/// where that holds an error.
-pub(crate) fn judge(
-    worker: Vec<Entry>,
-    connectors: Vec<Vec<Entry>>,
-    problems: Vec<Problem>,
-) -> (Option<Settings>, Report) {
+/// What these entries come to. `problems` are said of them already.
+pub(crate) fn judge(worker: Vec<Entry>, connectors: Vec<Vec<Entry>>, problems: Vec<Problem>) -> Judged {
     let resolved = resolve(worker, connectors, &ThisMachine);
     let (settings, mut report) = load(&resolved.worker, &resolved.connectors);
     report.extend(problems);
     report.extend(resolved.problems.iter().cloned());
     let settings = settings.ok().filter(|_| !report.has_errors());
     report.extend(secrets::exposed(&resolved, settings.as_ref()));
-    (settings, report)
+    Judged { settings, report, provided: resolved.provided() }
 }
 
 fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Entry>> {

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use properties::{Problem, Report, RunOptions, Settings, Severity};
+use properties::{Problem, Report, RunOptions, Severity};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use worker::{Outcome, Prepared, WorkerStatus};
 
 use crate::cli::{Connectors, Run};
 use crate::failure::Failure;
+use crate::files::{self, Judged};
+use crate::logs;
 use crate::progress::{grouped, show};
 use crate::screen::Screen;
 use crate::signals::Signals;
-use crate::{files, logs};
 
 /// Runs what the command line asks for until it is done or told to stop.
 pub(crate) fn run(run: &Run) -> Result<(), Failure> {
@@ -45,22 +46,15 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
 
 /// The connectors asked for, ready to be started, and what there is to say about them.
 pub(crate) fn prepared(run: &Connectors) -> Result<(Prepared, Report), Failure> {
-    let (settings, mut report) = settings(run)?;
-    let prepared = settings.as_ref().map(worker::prepare);
-    let remarks = match &prepared {
-        Some(Ok(prepared)) => &prepared.remarks,
-        Some(Err(errors)) => errors,
-        None => return Err(Failure::settings(&report)),
-    };
-    report.extend(remarks.problems().into_iter().cloned());
-    match prepared {
-        Some(Ok(prepared)) => Ok((prepared, report)),
-        _ => Err(Failure::settings(&report)),
+    let mut judged = judged(run)?;
+    match judged.prepare() {
+        Some(prepared) => Ok((prepared, judged.report)),
+        None => Err(Failure::settings(&judged.report)),
     }
 }
 
 /// The settings of the connectors asked for, and what there is to say about them.
-fn settings(run: &Connectors) -> Result<(Option<Settings>, Report), Failure> {
+fn judged(run: &Connectors) -> Result<Judged, Failure> {
     let direct = &run.direct;
     if let (Some(source), Some(destination), Some(topics)) =
         (&direct.source, &direct.destination, &direct.topics)

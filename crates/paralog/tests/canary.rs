@@ -243,6 +243,22 @@ fn what_comes_from_a_provider_shows_as_its_reference() {
 }
 
 #[test]
+fn what_comes_from_a_provider_shows_neither_where_it_is_used_nor_in_part() {
+    let worker = "config.providers=file\nconfig.providers.file.class=FileConfigProvider\n";
+    let secured = "src.kafka.security.protocol=SSL\n";
+    for property in ["topic.regex", "topic.config.sync.exclude", "src.kafka.ssl.cipher.suites"] {
+        let lines = format!("{secured}{property}=${{file:s.properties:key}}\n");
+        let cage = files(NOBODY, NOBODY, worker, &lines);
+        cage.write("s.properties", &format!("key={CANARY}-a(,{CANARY}-b\n"));
+        for command in ["check", "run", "plan"] {
+            let (code, said) = cage.run(&[command, "w.properties", "c.properties"]);
+            assert_eq!(code, Some(2), "{property}: {said}");
+            assert!(said.contains("${file:s.properties:key}"), "{property}: {said}");
+        }
+    }
+}
+
+#[test]
 fn secrets_on_the_command_line_do_not_show() {
     let cage = Cage::new("", "");
     let password = format!("{CANARY}-said");
@@ -259,7 +275,9 @@ fn secrets_on_the_command_line_do_not_show() {
         "${topic}.copy",
         "-vvv",
     ];
-    let runs: [&[&str]; 5] = [
+    let runs: [&[&str]; 6] = [
+        // One that lost its key.
+        &["--set", &password],
         &["--set", &jaas],
         &[
             "--set",

@@ -319,7 +319,7 @@ fn step_share_back(position: &Checkpoint, evidence: &Evidence, lost: i64) -> Pla
             let remembered = matches!(evidence.producer, ProducerEvidence::Last(_));
             Placement::StepBack { records: lost, remembered }
         }
-        None => Placement::Blocked(lost_for_good(position, evidence, lost)),
+        None => Placement::Blocked(Trouble::ShareLost { from: tail_from(position), latest: evidence.latest }),
     }
 }
 

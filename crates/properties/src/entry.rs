@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::jaas;
+use crate::providers::replace_references;
 use crate::table::{FileKind, lookup};
 use crate::value::Kind;
 
@@ -36,9 +38,15 @@ impl Entry {
         self.reference.as_deref().unwrap_or(&self.value).trim()
     }
 
-    /// Whether somebody who sees the file sees a secret: a password, a key or a login that stands there itself.
+    /// Whether somebody who sees the file sees a secret: a password, a key or a login that stands there itself, also
+    /// beside a reference.
     pub fn exposes_secret(&self) -> bool {
-        if self.value.trim().is_empty() || self.reference.is_some() {
+        let holds_text = match &self.reference {
+            Some(reference) if self.key.ends_with(JAAS) => holds_password(reference),
+            Some(reference) => !replace_references(reference, "").trim().is_empty(),
+            None => !self.value.trim().is_empty(),
+        };
+        if !holds_text {
             return false;
         }
         let known =
@@ -63,8 +71,9 @@ impl Entry {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = match &self.reference {
-            Some(reference) => reference,
-            None if is_secret(&self.key) => "[hidden]",
+            // Text may stand beside a reference.
+            _ if is_secret(&self.key) => "[hidden]",
+            Some(reference) => &**reference,
             None => &*self.value,
         };
         write!(f, "{}: {}={value}", self.place(), self.key)
@@ -119,6 +128,24 @@ pub(crate) fn is_secret(key: &str) -> bool {
     PARTS.iter().any(|part| key.contains(part))
 }
 
+const JAAS: &str = "sasl.jaas.config";
+
+/// Whether a login holds a password, or the like, of which a part is no reference.
+fn holds_password(login: &str) -> bool {
+    // Stands in a login for a letter, and in no password.
+    const REFERENCE: &str = "\u{f8ff}";
+    let login = replace_references(login, REFERENCE);
+    let is_text = |value: &str| !value.replace(REFERENCE, "").trim().is_empty();
+    match jaas::parse(&login) {
+        Ok(login) => login.options().any(|(name, value, _)| {
+            // That one only says that the password is a token.
+            is_secret(name) && !name.eq_ignore_ascii_case("tokenauth") && is_text(value.reveal())
+        }),
+        // As where a reference gives more than one word. What it gives may be right.
+        Err(_) => login.contains('='),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,8 +168,32 @@ mod tests {
         assert!(exposes("ssl.key.password", "x") && exposes("no.such.password", "x"));
         assert!(!exposes("ssl.key.password", " ") && !exposes("ssl.truststore.certificates", "x"));
         assert!(!exposes("tasks.max", "4") && !exposes("sasl.oauthbearer.token.endpoint.url", "x"));
-        let reference = Some(Arc::from("${env:X}"));
-        let taken = Entry { reference, ..Entry::new("ssl.key.password", "x", &Place::none()) };
-        assert!(!taken.exposes_secret());
+    }
+
+    #[test]
+    fn a_secret_beside_a_reference_is_known_and_hidden() {
+        let taken = |key: &str, reference: &str| Entry {
+            reference: Some(Arc::from(reference)),
+            ..Entry::new(key, "x", &Place::none())
+        };
+        let exposes = |key: &str, reference: &str| taken(key, reference).exposes_secret();
+        assert!(
+            !exposes("ssl.key.password", "${env:X}") && !exposes("ssl.key.password", "${env:X}${file:/a:b}")
+        );
+        assert!(exposes("ssl.key.password", "hunter2${env:X}"));
+        assert!(!exposes("topic.rename.format", "${env:X}.hunter2"));
+        let login = |options: &str| {
+            exposes("src.kafka.sasl.jaas.config", &format!("a.b.PlainLoginModule required {options};"))
+        };
+        assert!(login("username=\"${env:U}\" password=\"hunter2\""));
+        assert!(
+            login("username=ann password=\"hunter2${env:P}\"") && login("clientSecret='hunter2' a=${env:A}")
+        );
+        assert!(!login("username=\"ann\" password=\"${env:P}\" tokenauth=\"true\""));
+        assert!(!login("username=ann password=${file:/a/b:c}"));
+        assert!(!login("${file:/a:options}") && login("${file:/a:options} password=hunter2"));
+        assert!(!exposes("sasl.jaas.config", "${file:/a:login}"));
+        let shown = format!("{:?}", taken("sasl.jaas.config", "username=\"${env:U}\" password=\"hunter2\""));
+        assert!(shown.ends_with("sasl.jaas.config=[hidden]"), "{shown}");
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::entry::Entry;
 use crate::parse::parse;
+use crate::provided::Provided;
 use crate::report::{Problem, Severity};
 
 /// What config providers read: files and the environment. The edge has it.
@@ -33,11 +34,11 @@ pub trait Surroundings {
     /// An environment variable, if it is set and Unicode.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// Whether `pattern`, a regular expression in Java's syntax, is found in `text`.
+    /// Whether `pattern`, a regular expression in Java's syntax, matches the whole of `text`.
     ///
     /// # Errors
     /// What is wrong with the pattern.
-    fn finds(&self, pattern: &str, text: &str) -> Result<bool, String>;
+    fn matches(&self, pattern: &str, text: &str) -> Result<bool, String>;
 }
 
 /// Entries with what config providers gave put in.
@@ -53,17 +54,30 @@ pub struct Resolved {
     pub files: BTreeSet<PathBuf>,
 }
 
+impl Resolved {
+    /// What messages about the entries must not show.
+    pub fn provided(&self) -> Provided {
+        Provided::of(self.worker.iter().chain(self.connectors.iter().flatten()))
+    }
+}
+
 /// Puts in what the providers of the worker give.
 pub fn resolve(worker: Vec<Entry>, connectors: Vec<Vec<Entry>>, surroundings: &dyn Surroundings) -> Resolved {
-    let mut resolver =
-        Resolver { surroundings, providers: BTreeMap::new(), files: HashMap::new(), problems: Vec::new() };
+    let mut resolver = Resolver {
+        surroundings,
+        providers: BTreeMap::new(),
+        files: HashMap::new(),
+        whole_files: BTreeSet::new(),
+        problems: Vec::new(),
+    };
     resolver.set_up(&worker);
     let worker = worker.into_iter().map(|entry| resolver.entry(entry)).collect();
     let connectors = connectors
         .into_iter()
         .map(|entries| entries.into_iter().map(|entry| resolver.entry(entry)).collect())
         .collect();
-    let files = resolver.files.into_iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path).collect();
+    let read = resolver.files.into_iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path);
+    let files = read.chain(resolver.whole_files).collect();
     Resolved { worker, connectors, problems: resolver.problems, files }
 }
 
@@ -97,8 +111,10 @@ type Properties = BTreeMap<String, String>;
 struct Resolver<'s> {
     surroundings: &'s dyn Surroundings,
     providers: BTreeMap<String, Provider>,
-    /// Those that were asked for. `None`: cannot be read, which is told.
+    /// Those of properties that were asked for. `None`: cannot be read, which is told.
     files: HashMap<PathBuf, Option<Properties>>,
+    /// Those whose contents were taken as they are.
+    whole_files: BTreeSet<PathBuf>,
     problems: Vec<Problem>,
 }
 
@@ -162,7 +178,7 @@ impl Resolver<'_> {
             "EnvVar" => {
                 let pattern = find("param.allowlist.pattern");
                 if let Some(entry) = pattern
-                    && let Err(error) = self.surroundings.finds(entry.value.trim(), "")
+                    && let Err(error) = self.surroundings.matches(entry.value.trim(), "")
                 {
                     let message = format!("`{}`: {error}", entry.key);
                     self.problems.push(Problem::error(entry.place(), message));
@@ -259,7 +275,7 @@ impl Resolver<'_> {
             Some(Provider::Environment { pattern }) => {
                 if path.is_empty() {
                     let allowed = pattern.as_deref().is_none_or(|pattern| {
-                        self.surroundings.finds(pattern, key).unwrap_or(false)
+                        self.surroundings.matches(pattern, key).unwrap_or(false)
                     });
                     let given = self.surroundings.variable(key).filter(|_| allowed);
                     given.ok_or_else(|| match allowed {
@@ -331,7 +347,7 @@ impl Resolver<'_> {
             return Err(left(entry, text, "the folder has no such file"));
         }
         let contents = self.read_text(&file, entry)?;
-        self.files.insert(file, Some(Properties::new()));
+        self.whole_files.insert(file);
         Ok(contents)
     }
 
@@ -366,6 +382,19 @@ fn next_reference(text: &str) -> Option<(&str, &str, Reference<'_>, &str)> {
         }
         from = start + 2;
     }
+}
+
+/// `text` with `word` in the place of each reference.
+pub(crate) fn replace_references(text: &str, word: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = text;
+    while let Some((before, _, _, after)) = next_reference(rest) {
+        replaced.push_str(before);
+        replaced.push_str(word);
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
 }
 
 fn is_allowed(allowed: Option<&[PathBuf]>, path: &Path) -> bool {
@@ -415,8 +444,8 @@ mod tests {
             found.map(|(_, value)| (*value).to_owned())
         }
 
-        fn finds(&self, pattern: &str, text: &str) -> Result<bool, String> {
-            Ok(text.contains(pattern))
+        fn matches(&self, pattern: &str, text: &str) -> Result<bool, String> {
+            Ok(pattern.strip_suffix(".*").map_or(text == pattern, |beginning| text.starts_with(beginning)))
         }
     }
 
@@ -516,7 +545,7 @@ mod tests {
     fn providers_read_what_they_may() {
         let limited = format!(
             "{WORKER}config.providers.file.param.allowed.paths=/s\nconfig.providers.dir.param.allowed.paths=/s,/d/token\n\
-             config.providers.env.param.allowlist.pattern=OM\n"
+             config.providers.env.param.allowlist.pattern=HO.*\n"
         );
         let value = |value: &str| resolved(&limited, value).0.value;
         assert_eq!(value("${file:/s/a.properties:user}"), "ann");
@@ -525,6 +554,8 @@ mod tests {
         assert_eq!(value("${dir:/d:token}"), "${dir:/d:token}");
         assert_eq!(value("${env:HOME}"), "/root");
         assert_eq!(value("${env:NONE}"), "${env:NONE}");
+        let whole = format!("{WORKER}config.providers.env.param.allowlist.pattern=OM\n");
+        assert_eq!(resolved(&whole, "${env:HOME}").0.value, "${env:HOME}");
         let (_, problems) = resolved(&format!("{WORKER}config.providers.file.param.allowed.paths=s"), "1");
         assert!(
             problems.starts_with("error: w:6: `config.providers.file.param.allowed.paths` holds `s`"),
@@ -559,5 +590,16 @@ mod tests {
         let resolved = resolve(worker, Vec::new(), &HERE);
         let files: Vec<_> = resolved.files.iter().map(|path| path.display().to_string()).collect();
         assert_eq!(files, ["/d/token", "/s/a.properties"]);
+    }
+
+    #[test]
+    fn a_file_may_be_taken_as_it_is_and_by_its_properties() {
+        let text = HERE.0[0].1;
+        check("${dir:/s:a.properties}${file:/s/a.properties:user}", &format!("{text}ann"));
+        check("${file:/s/a.properties:user}${dir:/s:a.properties}", &format!("ann{text}"));
+        check(
+            "${dir:/s:a.properties}${file:/s/a.properties:user}${file:/s/a.properties:pass}",
+            &format!("{text}annhunter2 ${{env:HOME}}"),
+        );
     }
 }

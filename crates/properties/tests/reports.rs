@@ -63,7 +63,7 @@ impl Surroundings for Nothing {
         None
     }
 
-    fn finds(&self, _: &str, _: &str) -> Result<bool, String> {
+    fn matches(&self, _: &str, _: &str) -> Result<bool, String> {
         Ok(true)
     }
 }

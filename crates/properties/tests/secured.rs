@@ -130,6 +130,44 @@ fn the_workers_own_secrets_are_not_for_another_cluster() {
 }
 
 #[test]
+fn the_secrets_of_the_workers_producer_and_admin_are_for_their_own_cluster() {
+    let loaded = |servers: &str, prefix: &str, lines: &str| {
+        let lines: String = lines.lines().map(|line| format!("{prefix}{line}\n")).collect();
+        let worker = parse("w", &format!("offset.storage.file.filename=/f\n{servers}\n{lines}")).0;
+        let (settings, report) = load(&worker, &[parse("c", CONNECTOR).0]);
+        (settings.expect("loads").connectors.remove(0).destination.security, report.to_string())
+    };
+    let lines = format!("security.protocol=SASL_SSL\n{PLAIN}");
+    let another = |key: &str, servers: &str| {
+        format!(
+            "`{key}` and what belongs to it are for the cluster of `{servers}`, and do not hold for the destination, \
+             whose address is another\n"
+        )
+    };
+    for prefix in ["producer.", "admin."] {
+        let (security, report) = loaded("bootstrap.servers=w:1", prefix, &lines);
+        assert_eq!(security, SecuritySettings::default());
+        let expected = another(&format!("{prefix}security.protocol"), "bootstrap.servers");
+        assert!(report.starts_with(&format!("info: w:3: {expected}")), "{report}");
+
+        let servers = format!("bootstrap.servers=w:1\n{prefix}bootstrap.servers=b:2,b:1");
+        let (security, report) = loaded(&servers, prefix, &lines);
+        assert_eq!(user(&security), "ann", "{report}");
+
+        let servers = format!("bootstrap.servers=b:1\n{prefix}bootstrap.servers=p:1");
+        let (security, report) = loaded(&servers, prefix, &lines);
+        assert_eq!(security, SecuritySettings::default());
+        let expected = another(&format!("{prefix}security.protocol"), &format!("{prefix}bootstrap.servers"));
+        assert!(report.starts_with(&format!("info: w:4: {expected}")), "{report}");
+    }
+    let (security, report) =
+        loaded("bootstrap.servers=w:1", "producer.", "ssl.truststore.location=/t\nssl.protocol=TLS");
+    assert_eq!(security, SecuritySettings::default());
+    let expected = another("producer.ssl.truststore.location", "bootstrap.servers");
+    assert!(report.starts_with(&format!("info: w:3: {expected}")), "{report}");
+}
+
+#[test]
 fn what_has_no_effect_is_told_and_without_any_protocol_refused() {
     says(
         "",

@@ -202,6 +202,12 @@ pub async fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Resu
     if let Some(producer) = &mut new.producer {
         // It may be older than what was sent since, and what is still under way.
         producer.stopped_cleanly = false;
+        // Those that were given out since have written, too.
+        let present = claimed.producer.filter(|present| present.producer_id == producer.producer_id);
+        if let Some(present) = present.filter(|present| present.spread_ids.len() > producer.spread_ids.len())
+        {
+            producer.spread_ids = present.spread_ids;
+        }
     }
     replace_in(&storage, name, &new).await?;
     Ok(format!("connector `{name}`: {}", words(&new)))

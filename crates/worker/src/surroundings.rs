@@ -36,11 +36,9 @@ impl Surroundings for ThisMachine {
         if is_name { std::env::var(name).ok() } else { None }
     }
 
-    fn finds(&self, pattern: &str, text: &str) -> Result<bool, String> {
-        let anywhere = format!("[\\s\\S]*(?:{pattern})[\\s\\S]*");
-        let anywhere =
-            Pattern::new(&anywhere).map_err(|_| format!("`{pattern}` is no regular expression of Java's"))?;
-        anywhere.matches(&TopicName::from(text)).map_err(|error| error.to_string())
+    fn matches(&self, pattern: &str, text: &str) -> Result<bool, String> {
+        let pattern = Pattern::new(pattern).map_err(|error| error.to_string())?;
+        pattern.matches(&TopicName::from(text)).map_err(|error| error.to_string())
     }
 }
 
@@ -49,11 +47,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_found_anywhere_in_a_name_unless_it_is_tied_to_an_end() {
-        let finds = |pattern: &str, text: &str| ThisMachine.finds(pattern, text);
-        assert_eq!(finds("^KAFKA_.*", "KAFKA_USER"), Ok(true));
-        assert_eq!(finds("^KAFKA_", "MY_KAFKA_USER"), Ok(false));
-        assert_eq!(finds("KAFKA|USER$", "MY_KAFKA_X"), Ok(true));
-        assert!(finds("(", "x").is_err());
+    fn a_pattern_matches_whole_names() {
+        let matches = |pattern: &str, text: &str| ThisMachine.matches(pattern, text);
+        assert_eq!(matches("^KAFKA_.*", "KAFKA_USER"), Ok(true));
+        assert_eq!(matches("KAFKA_", "KAFKA_USER"), Ok(false));
+        assert_eq!(matches("KAFKA_.*", "MY_KAFKA_USER"), Ok(false));
+        assert_eq!(matches("KAFKA_USER|KAFKA", "KAFKA_USER_PASSWORD"), Ok(false));
+        assert_eq!(matches("KAFKA|KAFKA_USER", "KAFKA_USER"), Ok(true));
+        assert!(matches("(", "x").is_err());
     }
 }

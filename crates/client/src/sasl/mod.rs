@@ -20,9 +20,9 @@ use protocol::messages::{
 };
 use protocol::{ApiKey, ApiVersions, ErrorCode, StrBytes};
 
-use crate::{Mechanism, SaslOptions, SecurityError};
+use crate::{Mechanism, SaslOptions, Secret, SecurityError};
 use oauth::Oauth;
-use scram::{Kept, Scram, printable};
+use scram::{Kept, Scram};
 
 /// Who we are on one cluster, for all its connections.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(crate) struct Fresh {
 pub(crate) struct Login {
     mechanism: &'static str,
     whose: String,
+    /// Not to be shown, whoever says it.
+    secret: Option<Secret>,
     client_id: String,
     handshake_version: i16,
     version: i16,
@@ -151,9 +153,14 @@ impl Credentials {
                 "check who issued the token, whether it has expired, and the clocks of both sides".to_owned()
             }
         };
+        let secret = match &self.options.mechanism {
+            Mechanism::Plain { password, .. } | Mechanism::Scram { password, .. } => Some(password.clone()),
+            Mechanism::OauthBearer { .. } => oauth::token_of(&first),
+        };
         Ok(Some(Login {
             mechanism: self.mechanism(),
             whose,
+            secret,
             client_id: self.client_id.clone(),
             handshake_version,
             version,
@@ -216,8 +223,8 @@ impl Login {
                 Ok(Next::Ask(self.say(first)))
             }
             ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
-                let offered: Vec<String> = answer.mechanisms.iter().map(|name| printable(name)).collect();
-                Err(format!("the broker offers {}", offered.join(", ")))
+                let offered: Vec<&str> = answer.mechanisms.iter().map(|name| &**name).collect();
+                Err(format!("the broker offers {}", printable(&offered.join(", "))))
             }
             ErrorCode::ILLEGAL_SASL_STATE => {
                 Err("the listener asks for no login: set a security protocol without SASL".to_owned())
@@ -233,7 +240,7 @@ impl Login {
         let code = ErrorCode(answer.error_code);
         if !code.is_ok() {
             let message =
-                answer.error_message.as_deref().map(printable).filter(|message| !message.is_empty());
+                answer.error_message.as_deref().map(|said| self.told(said)).filter(|told| !told.is_empty());
             return Err(self.refused(&message.unwrap_or_else(|| code.to_string())));
         }
         let step = match &mut self.exchange {
@@ -257,8 +264,16 @@ impl Login {
             Exchange::Oauth(oauth) => oauth.refusal().filter(|said| !why.contains(said)),
             _ => None,
         };
-        let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
-        format!("{}{said}; {}", why.trim_end_matches('.'), self.whose)
+        let said = said.map(|said| format!(" ({})", self.told(said))).unwrap_or_default();
+        format!("{}{said}; {}", self.told(why).trim_end_matches('.'), self.whose)
+    }
+
+    /// What a broker says, without what we have told it.
+    fn told(&self, said: &str) -> String {
+        match self.secret.as_ref().map(Secret::expose).filter(|secret| !secret.is_empty()) {
+            Some(secret) => printable(&said.replace(secret, "[hidden]")),
+            None => printable(said),
+        }
     }
 
     fn say(&mut self, bytes: Vec<u8>) -> Ask {
@@ -276,6 +291,13 @@ impl Login {
     }
 }
 
+/// What the other side says, short and without what terminals take for commands.
+pub(crate) fn printable(text: &str) -> String {
+    let turns =
+        |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|char| !char.is_control() && !turns(*char)).take(300).collect()
+}
+
 /// When to log in again, after a login that lasts for `lifetime`: late, and not everybody at once. `share` is random.
 ///
 /// Brokers take no other login within a second (KIP-368).
@@ -289,7 +311,7 @@ mod tests {
     use protocol::server::encode_response;
 
     use super::*;
-    use crate::{ScramHash, Secret};
+    use crate::ScramHash;
 
     fn versions() -> ApiVersions {
         ApiVersions::new([(ApiKey::SaslHandshake, 0, 1), (ApiKey::SaslAuthenticate, 0, 2)])
@@ -351,6 +373,11 @@ mod tests {
             0,
         ));
         assert_eq!(why.unwrap_err(), "Invalid username or password; check the user `ann` and its password");
+        let mut login = plain();
+        login.answered(chosen(ErrorCode::NONE)).unwrap();
+        let why =
+            login.answered(stepped(ErrorCode::SASL_AUTHENTICATION_FAILED, "no \u{1b}user has `hush`", 0));
+        assert_eq!(why.unwrap_err(), "no user has `[hidden]`; check the user `ann` and its password");
         assert!(plain().answered(Bytes::from_static(b"\0\0\0\x05nonsense")).is_err());
     }
 

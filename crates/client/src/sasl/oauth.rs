@@ -12,8 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use super::scram::printable;
-use super::{Fault, Step};
+use super::{Fault, Step, printable};
 use crate::{Claim, Secret, TokenSource, UnsecuredToken};
 
 /// A larger file is no token.
@@ -74,6 +73,13 @@ pub(super) fn message(
     Ok(message.into_bytes())
 }
 
+/// The token in what [`message`] gave.
+pub(super) fn token_of(message: &[u8]) -> Option<Secret> {
+    let text = std::str::from_utf8(message).ok()?;
+    let (_, token) = text.split_once("auth=Bearer ")?;
+    Some(Secret::new(token.split(SEPARATOR).next()?))
+}
+
 fn token(source: &TokenSource, now_ms: u64) -> Result<Secret, String> {
     let (token, whose) = match source {
         TokenSource::Unsecured(wanted) => return unsecured(wanted, now_ms).map(Secret::new),
@@ -98,8 +104,9 @@ fn token(source: &TokenSource, now_ms: u64) -> Result<Secret, String> {
 
 fn read(path: &Path) -> Result<String, String> {
     let fault = |error: std::io::Error| format!("the token in {} cannot be read: {error}", path.display());
-    if fs::metadata(path).map_err(fault)?.len() > TOKEN_BYTES_MAX {
-        return Err(format!("{} is too large to be a token", path.display()));
+    let metadata = fs::metadata(path).map_err(fault)?;
+    if !metadata.is_file() || metadata.len() > TOKEN_BYTES_MAX {
+        return Err(format!("{} is no file, or too large to be a token", path.display()));
     }
     fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(fault)
 }

@@ -1,6 +1,7 @@
 //! What is to be known of a certificate beside whether it is believed.
 
 use super::der::{Der, Element, NotDer, tag};
+use crate::sasl::printable;
 
 /// Facts of an X.509 certificate.
 #[derive(Clone, Debug)]
@@ -19,15 +20,21 @@ pub(super) struct Certificate<'a> {
     pub(super) not_after: i64,
     /// It says for which hosts it is, so that its subject's name does not.
     pub(super) has_host_names: bool,
+    /// It may issue others: it says so, or is of a version that has no word for it.
+    pub(super) may_issue: bool,
     /// What its issuer signed, how, and the signature.
     pub(super) signed: &'a [u8],
     pub(super) signature_kind: &'a [u8],
     pub(super) signature: &'a [u8],
 }
 
-/// `2.5.4.3`, `2.5.29.17`
+/// `2.5.4.3`, `2.5.29.17`, `2.5.29.19`, `2.5.29.15`
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+/// `keyCertSign` in the first byte of a `KeyUsage`.
+const CERT_SIGN: u8 = 0x04;
 /// `dNSName` in a `GeneralName`.
 const DNS_NAME: u8 = tag::implicit(2);
 
@@ -52,14 +59,14 @@ impl<'a> Certificate<'a> {
         let mut key_parts = Der::new(public_key).sequence()?;
         let key_kind = key_parts.expect(tag::SEQUENCE)?;
         let key = bits(&mut key_parts)?;
-        let mut has_host_names = false;
+        let version = u8::try_from(version).unwrap_or(u8::MAX);
+        let mut extensions = Extensions::default();
         while !to_be_signed.is_empty() {
             let element = to_be_signed.any()?;
             if element.tag == tag::explicit(3) {
-                has_host_names = names_hosts(element.contents)?;
+                extensions = Extensions::read(element.contents)?;
             }
         }
-        let version = u8::try_from(version).unwrap_or(u8::MAX);
         Ok(Certificate {
             version,
             issuer,
@@ -69,7 +76,8 @@ impl<'a> Certificate<'a> {
             key,
             not_before,
             not_after,
-            has_host_names,
+            has_host_names: extensions.names_hosts,
+            may_issue: version < 3 || extensions.is_ca && extensions.signs_certificates != Some(false),
             signed,
             signature_kind,
             signature,
@@ -107,29 +115,47 @@ fn common_name(name: &[u8]) -> Option<String> {
         let mut part = Der::new(parts.expect(tag::SET).ok()?).sequence().ok()?;
         if part.expect(tag::OID).ok()? == COMMON_NAME {
             let text = part.any().ok()?.contents;
-            found = Some(String::from_utf8_lossy(text).into_owned());
+            // Whoever it is may have written anything.
+            found = Some(printable(&String::from_utf8_lossy(text)));
         }
     }
     found
 }
 
-fn names_hosts(extensions: &[u8]) -> Result<bool, NotDer> {
-    let mut extensions = Der::new(extensions).sequence()?;
-    while !extensions.is_empty() {
-        let mut extension = extensions.sequence()?;
-        let id = extension.expect(tag::OID)?;
-        extension.optional(tag::BOOLEAN)?;
-        let value = extension.expect(tag::OCTETS)?;
-        if id == SUBJECT_ALT_NAME {
-            let mut names = Der::new(value).sequence()?;
-            while !names.is_empty() {
-                if names.any()?.tag == DNS_NAME {
-                    return Ok(true);
+/// What a certificate's extensions say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Extensions {
+    names_hosts: bool,
+    is_ca: bool,
+    /// Whether its key may sign certificates, where it says what it may.
+    signs_certificates: Option<bool>,
+}
+
+impl Extensions {
+    fn read(der: &[u8]) -> Result<Extensions, NotDer> {
+        let mut all = Der::new(der).sequence()?;
+        let mut read = Extensions::default();
+        while !all.is_empty() {
+            let mut extension = all.sequence()?;
+            let id = extension.expect(tag::OID)?;
+            extension.optional(tag::BOOLEAN)?;
+            let value = extension.expect(tag::OCTETS)?;
+            if id == SUBJECT_ALT_NAME {
+                let mut names = Der::new(value).sequence()?;
+                while !names.is_empty() {
+                    read.names_hosts |= names.any()?.tag == DNS_NAME;
                 }
+            } else if id == BASIC_CONSTRAINTS {
+                let is_ca = Der::new(value).sequence()?.optional(tag::BOOLEAN)?;
+                read.is_ca = is_ca.is_some_and(|is_ca| is_ca.iter().any(|byte| *byte != 0));
+            } else if id == KEY_USAGE {
+                // How many bits of the last byte do not count, then the bits.
+                let usage = Der::new(value).expect(tag::BIT_STRING)?;
+                read.signs_certificates = Some(usage.get(1).is_some_and(|bits| bits & CERT_SIGN != 0));
             }
         }
+        Ok(read)
     }
-    Ok(false)
 }
 
 /// Seconds since 1970 of `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
@@ -213,7 +239,7 @@ mod tests {
         fn whatever_the_bytes_nothing_panics(bytes: Vec<u8>) {
             let _ = Certificate::read(&bytes);
             let _ = common_name(&bytes);
-            let _ = names_hosts(&bytes);
+            let _ = Extensions::read(&bytes);
         }
 
         #[test]

@@ -126,8 +126,12 @@ pub(super) fn build(
 ) -> Result<(Arc<ClientConfig>, Arc<Shown>), SecurityError> {
     let (provider, versions) = choices(options)?;
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(trusted.certificates.iter().cloned());
-    if added == 0 && !trusted.certificates.is_empty() {
+    // A certificate of a store is believed itself in any case; others that it has signed only if it may issue any.
+    let read = |der: &CertificateDer<'_>| Certificate::read(der).map(|certificate| certificate.may_issue);
+    let may_issue = |der: &&CertificateDer<'_>| !trusted.from_store || read(der) == Ok(true);
+    let (added, _) = roots.add_parsable_certificates(trusted.certificates.iter().filter(may_issue).cloned());
+    let is_listed = trusted.from_store && trusted.certificates.iter().any(|der| read(der).is_ok());
+    if added == 0 && !is_listed && !trusted.certificates.is_empty() {
         return Err(SecurityError::Store {
             store: trusted.called,
             what: "none of its certificates can be read".to_owned(),

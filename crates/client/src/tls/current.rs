@@ -161,7 +161,11 @@ fn read(role: &str, store: &StoreSource, key_password: Option<&Secret>) -> Resul
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let bytes = fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?.len();
+    let metadata = fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    if !metadata.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let bytes = metadata.len();
     if bytes > STORE_BYTES_MAX {
         return Err(format!("it has {bytes} bytes, more than a store can have ({STORE_BYTES_MAX})"));
     }

@@ -12,6 +12,10 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
 use super::certificate::{Certificate, day};
+use crate::sasl::printable;
+
+/// So many of a certificate's names are told.
+const NAMES_MAX: usize = 8;
 
 /// What a certificate is checked against.
 #[derive(Debug)]
@@ -83,7 +87,8 @@ impl Verifier {
     /// The signature of a certificate that webpki does not read, by one of the trust store's.
     fn is_issued_by_listed(&self, facts: &Certificate<'_>) -> bool {
         let issuers = self.listed.iter().filter_map(|listed| Certificate::read(listed).ok());
-        issuers.filter(|issuer| issuer.subject == facts.issuer).any(|issuer| {
+        let issuers = issuers.filter(|issuer| issuer.may_issue && issuer.subject == facts.issuer);
+        issuers.into_iter().any(|issuer| {
             self.algorithms.all.iter().any(|algorithm| {
                 is(&algorithm.signature_alg_id(), facts.signature_kind)
                     && is(&algorithm.public_key_alg_id(), issuer.key_kind)
@@ -115,7 +120,7 @@ impl Verifier {
                 Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
                     presented,
                     ..
-                })) => presented.iter().map(|name| bare(name).to_owned()).collect(),
+                })) => presented.iter().take(NAMES_MAX).map(|name| printable(bare(name))).collect(),
                 Err(Error::InvalidCertificate(CertificateError::NotValidForName)) => Vec::new(),
                 other => return other,
             }

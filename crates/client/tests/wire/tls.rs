@@ -326,6 +326,17 @@ async fn a_self_signed_certificate_is_believed_where_it_is_listed() {
     check(reached(&client(port, trusting(&ca.pem))).await, &["is that of a CA"]);
 }
 
+/// It is believed itself, and is no CA.
+#[tokio::test(start_paused = true)]
+async fn what_a_listed_server_has_signed_is_not_believed() {
+    let key = KeyPair::generate().unwrap();
+    let certificate = broker().self_signed(&key).unwrap();
+    let listed =
+        Ca { pem: certificate.pem(), der: certificate.der().clone(), issuer: Issuer::new(broker(), key) };
+    let port = tls_broker(server(&listed.sign(&named("other", &["127.0.0.1"])), None, BOTH));
+    check(reached(&client(port, trusting(&listed.pem))).await, &["was issued by `broker`"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn certificates_out_of_their_time_are_told_with_both_clocks() {
     let ca = Ca::new("ca");

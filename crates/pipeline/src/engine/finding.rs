@@ -102,6 +102,9 @@ impl Engine {
         }
         lane.acked.destination_end = evidence.latest;
         lane.acked.destination_topic_id = lane.route.destination_topic_id;
+        if sequence.is_none() && (is_untouched || is_beside) {
+            self.begins_untouched(id);
+        }
         self.store_beginning(id);
     }
 

@@ -251,8 +251,11 @@ impl Engine {
             lane.acked.next_source = start;
             lane.acked.source_topic_id = lane.route.source_topic_id;
             let start = self.begin_of(id, start);
+            let topic_begun = self.topic_begun(id);
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.acked.next_source = start;
+                // Where the others began says nothing of a topic that was created anew since.
+                lane.acked.source_topic_id = topic_begun.or(lane.acked.source_topic_id);
             }
         }
         let Some(lane) = self.lanes.get_mut(&id) else { return };
@@ -485,6 +488,14 @@ impl Engine {
                     _ => None,
                 };
                 debug!(source = %lane.route.source, offset = %lane.acked.next_source, sent = records, "position found");
+                if lane.share.is_some() && records == 0 && evidence.latest < lane.acked.destination_end {
+                    // The log is shorter than it was: where a restart would look for what follows, is stored first.
+                    lane.acked.destination_end = evidence.latest;
+                    lane.dirty = true;
+                    lane.reopen(State::Opening(Opening::Saving));
+                    self.save_now = true;
+                    return;
+                }
                 lane.placed(
                     (records, foreign, walk_end),
                     (evidence.log_start, evidence.latest),
@@ -574,7 +585,11 @@ impl Engine {
                     self.save_now = true;
                 } else {
                     let latest = evidence.latest;
-                    self.doubt(id, Some(Trouble::DestinationLost { expected, latest, records }), false);
+                    let trouble = match lane.share {
+                        Some(_) => Trouble::ShareLost { from: tail_from(&lane.acked), latest },
+                        None => Trouble::DestinationLost { expected, latest, records },
+                    };
+                    self.doubt(id, Some(trouble), false);
                 }
             }
             Placement::Blocked(trouble) => self.doubt(id, Some(trouble), false),

@@ -11,10 +11,10 @@
 //! partition's number. What the shares of one source partition have in common is kept here: over how many partitions they
 //! spread, where they begin, and that they are read with one fetch as long as they keep together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use model::{Offset, PartitionId, ProducerId, Route, TopicPartition};
+use model::{Offset, PartitionId, ProducerId, Route, TopicId, TopicPartition};
 use offsets::{Producer, Spread, StoredLane};
 use record_batch::Share;
 use tracing::{info, warn};
@@ -83,7 +83,13 @@ impl Engine {
     }
 
     fn begin_to_spread(&mut self, route: &Route, partitions: i32) -> Spreading {
-        let nothing = Spread { partitions, begin: Offset(0), begin_is_set: false, shares: BTreeMap::new() };
+        let nothing = Spread {
+            partitions,
+            begin: Offset(0),
+            begin_is_set: false,
+            untouched: BTreeSet::new(),
+            shares: BTreeMap::new(),
+        };
         let mut spreading = Spreading {
             known: nothing.clone(),
             has_begin: false,
@@ -152,14 +158,35 @@ impl Engine {
         spreading.known.begin
     }
 
-    /// Whether the destination of `lane`, a share, is one that this flow has begun to write to with another share: what is
-    /// there is ours then, or came while we wrote.
+    /// Notes that the share of `id` begins where nothing was before this flow wrote there.
+    pub(super) fn begins_untouched(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get(&id) else { return };
+        if let (Some(share), Some(spreading)) = (lane.share, self.spreads.get_mut(&lane.route.source)) {
+            spreading.known.untouched.insert(share.destination.0);
+        }
+    }
+
+    /// The id of the source topic that the other shares of the source partition of `id` have begun to read.
+    pub(super) fn topic_begun(&self, id: LaneId) -> Option<TopicId> {
+        let source = &self.lanes.get(&id).filter(|lane| lane.share.is_some())?.route.source;
+        let spreading = self.spreads.get(source)?;
+        let lanes = spreading.lanes.values().filter_map(|id| self.lanes.get(id)).filter(|lane| !lane.fresh);
+        let read = lanes.map(|lane| &lane.acked).chain(spreading.known.shares.values());
+        read.into_iter().find_map(|point| point.source_topic_id)
+    }
+
+    /// Whether the destination of `lane`, a share, is one that this flow has begun to write to with another share while
+    /// nothing was there: what is there is ours then, or came while we wrote. Of a share that was found there, or set by
+    /// somebody, that is not known: others of an earlier copy may have written as well.
     pub(super) fn is_begun_by_others(&self, id: LaneId) -> bool {
         let Some(lane) = self.lanes.get(&id) else { return false };
         let Some(share) = lane.share else { return false };
         let (topic, destination) = (&lane.route.source.topic, &lane.route.destination);
         let mut of_topic = self.spreads.iter().filter(|(source, _)| source.topic == *topic);
         of_topic.any(|(_, spreading)| {
+            if !spreading.known.untouched.contains(&share.destination.0) {
+                return false;
+            }
             let other = spreading.lanes.get(&share.destination.0).and_then(|id| self.lanes.get(id));
             other.is_some_and(|other| !other.fresh && other.route.destination == *destination)
                 || spreading.known.shares.contains_key(&share.destination.0)

@@ -93,7 +93,7 @@ impl Run {
             producer_epoch: 0,
             destination_cluster_id: None,
             stopped_cleanly,
-            spread_ids: Vec::new(),
+            spread_ids: vec![ProducerId(4712)],
         };
         let lanes = lane.into_iter().map(|lane| (orders(), lane)).collect();
         let stored = Stored { producer: Some(producer), lanes };
@@ -147,7 +147,8 @@ impl Run {
                 let topic_id = if side == Side::Source { self.topic_ids.0 } else { self.topic_ids.1 };
                 let led = Leader { broker: BROKER, epoch: self.leader, topic_id };
                 let leader = self.moved.filter(|_| side == Side::Destination).unwrap_or(led);
-                Event::Leaders { side, answer: Ok(vec![(orders(), leader)]) }
+                let beside = TopicPartition::new("orders", 1);
+                Event::Leaders { side, answer: Ok(vec![(orders(), leader), (beside, leader)]) }
             }
             Action::ReadContents { lane, evidence, .. } => {
                 Event::ContentsRead { lane, evidence, contents: Ok(self.contents.clone()?) }

@@ -285,7 +285,10 @@ impl Engine {
                     // Whatever the look finds is not ours.
                     lane.may_have_sent = false;
                 }
-                let trouble = if at_head && refused {
+                let base = produced.filter(|produced| produced.error.is_ok()).and_then(|it| it.base_offset);
+                // A leader that takes it for one of before, and does not show it, will do so again.
+                let taken_for_another = base.is_some_and(|base| base < sent.expected);
+                let trouble = if at_head && (refused || taken_for_another) {
                     lane.refusals += 1;
                     let sequence = lane.acked.sequence;
                     (lane.refusals > REFUSALS_MAX).then_some(Trouble::SequenceRefused { sequence })
@@ -293,7 +296,6 @@ impl Engine {
                     trouble
                 };
                 let at_first = lane.state == State::Probing;
-                let base = produced.filter(|produced| produced.error.is_ok()).and_then(|it| it.base_offset);
                 if let Some(base) = base {
                     let end = Offset(base.0 + i64::from(sent.records()));
                     lane.acknowledged_end = lane.acknowledged_end.max(end);

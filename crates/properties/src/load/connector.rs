@@ -140,10 +140,7 @@ fn read_destination<'a>(
 ) -> Option<ClusterSettings> {
     let chain: &[Link<'_, '_>] = &[(file, DESTINATION), (worker, WORKER)];
     let bootstrap = first(chain, "bootstrap.servers", servers);
-    let of_worker = servers(worker, "bootstrap.servers").unwrap_or_default();
-    let is_workers = of_worker.is_empty()
-        || bootstrap.as_ref().is_none_or(|servers| servers.iter().any(|server| of_worker.contains(server)));
-    let security = secured::read_destination(Some(file), worker, is_workers, report);
+    let security = secured::read_destination(Some(file), worker, bootstrap.as_deref(), report);
     let Some(bootstrap) = bootstrap else {
         let message = "the destination is missing: neither the connector's `dest.kafka.bootstrap.servers` nor the \
                        worker's `bootstrap.servers` is given";

@@ -16,6 +16,7 @@ mod survey;
 mod worker;
 
 use crate::entry::{Entry, Place};
+use crate::provided::Provided;
 use crate::report::{Problem, Report};
 use crate::settings::Settings;
 use crate::table::{FileKind, lookup};
@@ -49,7 +50,7 @@ pub fn load(worker: &[Entry], connectors: &[Vec<Entry>]) -> (Result<Settings, ()
         })
         .collect();
     if connectors.is_empty() && !report.has_errors() {
-        secured::read_destination(None, &worker, true, &mut report);
+        secured::read_destination(None, &worker, None, &mut report);
         report.push(Problem::warning(Place::none(), "there is no connector: nothing is copied"));
     }
     for (index, settings) in connector_settings.iter().enumerate() {
@@ -67,19 +68,8 @@ pub fn load(worker: &[Entry], connectors: &[Vec<Entry>]) -> (Result<Settings, ()
     } else {
         Ok(Settings { worker: worker_settings, connectors: connector_settings })
     };
-    hide_provided(&mut report, connectors.iter().copied().chain([worker_entries]).flatten());
+    Provided::of(connectors.iter().copied().chain([worker_entries]).flatten()).hide(&mut report);
     (settings, report)
-}
-
-/// Where a message quotes a value that a config provider gave, what stands in the file is to be read in its place.
-fn hide_provided<'a>(report: &mut Report, entries: impl Iterator<Item = &'a Entry>) {
-    for entry in entries {
-        if let Some(reference) = &entry.reference
-            && !entry.value.trim().is_empty()
-        {
-            report.replace(&format!("`{}`", entry.value.trim()), &format!("`{reference}`"));
-        }
-    }
 }
 
 /// Drops files that are of another kind than the place they are given in: a word about that says more than

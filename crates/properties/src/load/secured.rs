@@ -28,8 +28,9 @@ const PROTOCOL: &str = "security.protocol";
 const MECHANISM: &str = "sasl.mechanism";
 const SOURCE_PREFIXES: [&str; 2] = ["src.consumer.", "src.kafka."];
 const DESTINATION_PREFIXES: [&str; 3] = ["dest.kafka.", "producer.override.", "admin.override."];
-const WORKER_PREFIXES: [&str; 2] = ["producer.", "admin."];
+const WORKER_PREFIXES: [&str; 3] = ["producer.", "admin.", WORKER_OWN];
 const WORKER_OWN: &str = "";
+const SERVERS: &str = "bootstrap.servers";
 
 pub(super) fn read_source(connector: &File<'_>, report: &mut Report) -> SecuritySettings {
     let mut connection = Connection::new("source", "src.kafka.");
@@ -37,12 +38,13 @@ pub(super) fn read_source(connector: &File<'_>, report: &mut Report) -> Security
     connection.read(report)
 }
 
-/// The destination of `connector`, or of the worker alone. What the worker says of its own connections (without a
-/// prefix) holds too if the destination `is_workers` own cluster: another one must not be shown its secrets.
+/// The destination of `connector` at `servers`, or of the worker alone, whose `servers` are its own. What the worker
+/// says behind a prefix, or without one, holds if the destination is the cluster it is for: another one must not be
+/// shown its secrets.
 pub(super) fn read_destination(
     connector: Option<&File<'_>>,
     worker: &File<'_>,
-    is_workers: bool,
+    servers: Option<&[String]>,
     report: &mut Report,
 ) -> SecuritySettings {
     let mut connection =
@@ -50,18 +52,11 @@ pub(super) fn read_destination(
     if let Some(connector) = connector {
         connection.add(connector, FileKind::Connector, &DESTINATION_PREFIXES);
     }
-    connection.add(worker, FileKind::Worker, &WORKER_PREFIXES);
-    if is_workers {
-        connection.add(worker, FileKind::Worker, &[WORKER_OWN]);
-    } else if let Some(own) = worker.entry(PROTOCOL).filter(|own| !is_plaintext(own))
-        && !connection.by_name.contains_key(PROTOCOL)
-    {
-        let message = format!(
-            "`{PROTOCOL}` and what belongs to it are for the cluster of `bootstrap.servers`, and do not hold for the \
-             destination, whose address is another"
-        );
-        let hint = "secure the destination with `dest.kafka.security.protocol` and its like";
-        report.push(Problem::info(own.place(), message).with_hint(hint));
+    let (held, held_back): (Vec<&str>, Vec<&str>) =
+        WORKER_PREFIXES.into_iter().partition(|prefix| is_for(worker, prefix, servers));
+    connection.add(worker, FileKind::Worker, &held);
+    for prefix in held_back {
+        report.extend(connection.held_back(worker, prefix));
     }
     connection.read(report)
 }
@@ -71,6 +66,18 @@ pub(super) fn read_worker(worker: &File<'_>, report: &mut Report) -> SecuritySet
     let mut connection = Connection::new("cluster of `offset.storage.topic`", WORKER_OWN);
     connection.add(worker, FileKind::Worker, &[WORKER_OWN]);
     connection.read(report)
+}
+
+/// Whether what the worker says behind `prefix` is for the cluster at `servers`.
+fn is_for(worker: &File<'_>, prefix: &str, servers: Option<&[String]>) -> bool {
+    let own = worker.list(&servers_key(worker, prefix));
+    own.is_empty() || servers.is_none_or(|servers| servers.iter().any(|server| own.contains(server)))
+}
+
+/// The property that names the cluster which the worker's properties behind `prefix` are for.
+fn servers_key(worker: &File<'_>, prefix: &str) -> String {
+    let key = format!("{prefix}{SERVERS}");
+    if worker.list(&key).is_empty() { SERVERS.to_owned() } else { key }
 }
 
 fn is_plaintext(protocol: &Entry) -> bool {
@@ -130,6 +137,32 @@ impl<'a> Connection<'a> {
             }
             self.layers += 1;
         }
+    }
+
+    /// That what the worker says behind `prefix` is for another cluster, if it would have counted.
+    fn held_back(&self, worker: &File<'_>, prefix: &str) -> Option<Problem> {
+        let would_count = worker.entries().filter_map(|entry| {
+            let found = lookup(FileKind::Worker, &entry.key)?;
+            let counts = found.is_security()
+                && found.scope.prefix == prefix
+                && !self.by_name.contains_key(&entry.key[prefix.len()..]);
+            counts.then_some(Given { entry, found, layer: self.layers })
+        });
+        let idle: Vec<Given<'_>> = would_count.collect();
+        let first = match idle.iter().find(|given| given.found.property.name == PROTOCOL) {
+            Some(protocol) => Some(protocol).filter(|protocol| !is_plaintext(protocol.entry)),
+            // The worker's own connections have a use for it in any case.
+            None if prefix == WORKER_OWN => None,
+            None => idle.iter().find(|given| asks_for_something(given)),
+        }?;
+        let message = format!(
+            "`{}` and what belongs to it are for the cluster of `{}`, and do not hold for the destination, whose \
+             address is another",
+            first.entry.key,
+            servers_key(worker, prefix)
+        );
+        let hint = "secure the destination with `dest.kafka.security.protocol` and its like";
+        Some(Problem::info(first.entry.place(), message).with_hint(hint))
     }
 
     fn read(&self, report: &mut Report) -> SecuritySettings {

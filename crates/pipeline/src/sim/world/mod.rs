@@ -328,7 +328,9 @@ impl World {
                         (to, Checkpoint { sequence, ..position.clone() })
                     };
                     let shares = (0..partitions).map(share).collect();
-                    StoredLane::Spread(Spread { partitions, begin: Offset(0), begin_is_set: false, shares })
+                    let untouched = (0..partitions).collect();
+                    let begin = Offset(0);
+                    StoredLane::Spread(Spread { partitions, begin, begin_is_set: false, untouched, shares })
                 };
                 let lane = flavour.spread.map_or_else(|| StoredLane::Ours(position.clone()), spread);
                 stored.lanes.insert(from.clone(), lane);
