@@ -525,11 +525,23 @@ impl Engine {
             Placement::LookAgain
                 if lane.share.is_some()
                     && evidence.tail.is_some()
-                    && (matches!(lane.trouble, Some(Trouble::ShareLost { .. }))
-                        || asked_at >= lane.doubt_at + self.options.replica_lag_max) =>
+                    && (matches!(
+                        lane.trouble,
+                        Some(Trouble::ShareLost { .. } | Trouble::TailDeleted { .. })
+                    ) || asked_at >= lane.doubt_at + self.options.replica_lag_max) =>
             {
                 let from = tail_from(&lane.acked);
-                self.doubt(id, Some(Trouble::ShareLost { from, latest: evidence.latest }), false);
+                // Where it has sent nothing that it knows the place of, another process of the flow may have, before what
+                // others appended since.
+                let may_be_deleted = evidence.tail == Some(Tail::NoneOurs)
+                    && lane.acked.segments.is_empty()
+                    && evidence.log_start > Offset(0);
+                let trouble = if may_be_deleted {
+                    Trouble::TailDeleted { from, log_start: evidence.log_start }
+                } else {
+                    Trouble::ShareLost { from, latest: evidence.latest }
+                };
+                self.doubt(id, Some(trouble), false);
             }
             Placement::LookAgain => {
                 let hole =
