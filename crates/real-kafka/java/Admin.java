@@ -93,8 +93,8 @@ final class Admin {
         }
     }
 
-    /** A user may do an operation on a resource of this type and name from now on, or no longer (2.0 and later). */
-    void acl(boolean allow, String user, String operation, String type, String name) throws Exception {
+    /** A user may do an operation on a resource of this type and name from now on (2.0 and later). */
+    void allow(String user, String operation, String type, String name) throws Exception {
         AccessControlEntry entry =
             new AccessControlEntry("User:" + user, "*", AclOperation.valueOf(operation), AclPermissionType.ALLOW);
         Class<?> kindType = Class.forName("org.apache.kafka.common.resource.PatternType");
@@ -102,14 +102,10 @@ final class Admin {
         Object pattern = patternType.getConstructor(ResourceType.class, String.class, kindType)
             .newInstance(ResourceType.valueOf(type), name, kindType.getField("LITERAL").get(null));
         AclBinding binding = AclBinding.class.getConstructor(patternType, AccessControlEntry.class).newInstance(pattern, entry);
-        if (allow) {
-            client.createAcls(Collections.singleton(binding)).all().get();
-        } else {
-            client.deleteAcls(Collections.singleton(binding.toFilter())).all().get();
-        }
+        client.createAcls(Collections.singleton(binding)).all().get();
         // The controller has it; the brokers hear of it.
         for (int i = 0; i < 200; i++) {
-            if (client.describeAcls(binding.toFilter()).values().get().isEmpty() != allow) {
+            if (!client.describeAcls(binding.toFilter()).values().get().isEmpty()) {
                 return;
             }
             Thread.sleep(25);

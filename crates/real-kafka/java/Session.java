@@ -66,8 +66,7 @@ public final class Session {
                 Admin.of(bootstrap).deleteRecords(rest.get(0), Integer.parseInt(rest.get(1)), Long.parseLong(rest.get(2)));
                 break;
             case "scram-user": Admin.of(bootstrap).scramUser(rest.get(0), rest.get(1)); break;
-            case "allow": Admin.of(bootstrap).acl(true, rest.get(0), rest.get(1), rest.get(2), rest.get(3)); break;
-            case "forbid": Admin.of(bootstrap).acl(false, rest.get(0), rest.get(1), rest.get(2), rest.get(3)); break;
+            case "allow": Admin.of(bootstrap).allow(rest.get(0), rest.get(1), rest.get(2), rest.get(3)); break;
             case "ends": Read.ends(bootstrap, rest.get(0), this); break;
             case "await": Read.await(bootstrap, rest.get(0), Long.parseLong(rest.get(1)), Long.parseLong(rest.get(2)), this); break;
             case "digest": Read.digest(bootstrap, rest.get(0), rest.get(1), this); break;

@@ -252,20 +252,6 @@ impl Session {
         self.call(&["allow", bootstrap, user, operation, resource_type, name]).map(drop)
     }
 
-    /// Takes back what [`Session::allow`] gave.
-    ///
-    /// # Errors
-    /// [`Error::Refused`].
-    pub fn forbid(
-        &mut self,
-        bootstrap: &str,
-        user: &str,
-        operation: &str,
-        (resource_type, name): (&str, &str),
-    ) -> Result<(), Error> {
-        self.call(&["forbid", bootstrap, user, operation, resource_type, name]).map(drop)
-    }
-
     /// What a topic is like, None if there is none of that name.
     ///
     /// # Errors

@@ -81,6 +81,24 @@ fn a_record_that_was_appended_behind_those_of_others_is_found_there_and_not_coun
 }
 
 #[test]
+fn a_leader_that_takes_what_is_sent_for_what_it_has_again_and_again_is_told() {
+    let mut position = first_checkpoint_for_tests();
+    (position.next_source, position.sequence, position.destination_end) = (Offset(5), 5, Offset(5));
+    let mut run = Run::of(StoredLane::Ours(position), true, (0, 1000), shown(4, 5));
+    for after in 1..=20 {
+        if run.trouble() == Some(Trouble::SequenceRefused { sequence: 5 }) {
+            return;
+        }
+        let sent = run.sent.len();
+        run.give_at(after, BROKER, batch(5));
+        if run.sent.len() > sent {
+            run.answered(after, ErrorCode::NONE, Some(2));
+        }
+    }
+    panic!("{:?} after {} tries", run.trouble(), run.sent.len());
+}
+
+#[test]
 fn an_answer_that_comes_after_the_lane_has_turned_elsewhere_moves_nothing() {
     let mut run = one_sent(unremembered(0));
     run.looks_wait = true;

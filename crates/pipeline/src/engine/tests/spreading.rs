@@ -52,6 +52,35 @@ fn a_share_begins_beside_others_only_where_nothing_was_when_they_began() {
 }
 
 #[test]
+fn a_share_that_has_not_begun_does_not_begin_in_another_topic_where_the_others_did_in_theirs() {
+    let share = Checkpoint {
+        next_source: Offset(10),
+        source_topic_id: Some(TopicId([1; 16])),
+        ..first_checkpoint_for_tests()
+    };
+    let spread = Spread {
+        partitions: 2,
+        begin: Offset(0),
+        begin_is_set: false,
+        untouched: [0, 1].into(),
+        shares: [(0, share)].into(),
+    };
+    let anew = Some(TopicId([2; 16]));
+    let stored = Some(StoredLane::Spread(spread));
+    let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let mut run = Run::with(Options::new("flow"), stored, true, (0, 30), nothing);
+    run.topic_ids = (anew, None);
+    run.route(
+        1,
+        Route { source_topic_id: anew, spread_over: Some(2), ..route_for_tests(orders(), orders()) },
+    );
+    let troubles: Vec<_> = run.engine.lanes.values().map(|lane| lane.trouble.clone()).collect();
+    assert_eq!(troubles.len(), 2);
+    let is_told = |trouble: &Option<Trouble>| matches!(trouble, Some(Trouble::SourceRecreated { .. }));
+    assert!(troubles.iter().all(is_told), "{troubles:?}");
+}
+
+#[test]
 fn what_is_below_a_stored_end_is_stored_before_anything_follows_it() {
     let mut run = two_into_one(true);
     run.saved.clear();
