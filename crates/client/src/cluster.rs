@@ -16,12 +16,11 @@ use protocol::{ApiKey, ApiVersions, DecodeError, Request};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::accounts::Account;
 use crate::buffers::BufferPool;
-use crate::handshake::{Logins, greet};
+use crate::handshake::greet;
 use crate::metadata::{self, Broker, Metadata, Wanted};
 use crate::opener::Tcp;
-use crate::refusals::Refusals;
-use crate::sasl::Credentials;
 use crate::tls::Tls;
 use crate::{Address, CallError, Connection, Opener, Options};
 
@@ -46,8 +45,7 @@ struct Inner {
     opener: Box<dyn Opener>,
     pool: BufferPool,
     /// Who we are, if anyone wants to know.
-    credentials: Option<Arc<Credentials>>,
-    refusals: Arc<Refusals>,
+    account: Arc<Account>,
     known: Mutex<Known>,
     shared: Mutex<HashMap<Arc<Address>, Arc<Slot>>>,
     /// Counted up, so that not everybody asks the same broker, nor again one that hangs or has not heard the news.
@@ -136,14 +134,12 @@ impl Cluster {
             Some(tls) => Box::new(Tls::new(tls.clone(), opener, options.connect_timeout)),
             None => opener,
         };
-        let credentials = options.security.sasl.clone();
-        let credentials = credentials.map(|sasl| Arc::new(Credentials::new(sasl, options.client_id.clone())));
+        let account = options.accounts.of(&options);
         Cluster(Arc::new(Inner {
             options,
             opener,
             pool: BufferPool::default(),
-            credentials,
-            refusals: Arc::default(),
+            account,
             known: Mutex::default(),
             shared: Mutex::default(),
             turn: AtomicUsize::new(0),
@@ -430,14 +426,12 @@ impl Cluster {
     }
 
     async fn open(&self, address: &Arc<Address>) -> Result<Connection, CallError> {
-        let Inner { options, opener, pool, credentials, refusals, .. } = &*self.0;
-        refusals.standing(address)?;
+        let Inner { options, opener, pool, account, .. } = &*self.0;
+        account.refusals.standing(address)?;
         let began = Instant::now();
-        let logins = credentials.as_deref().map(|credentials| Logins { credentials, refusals });
-        let greeted = greet(opener.as_ref(), address, options, logins).await;
-        refusals.note(address, greeted.as_ref().err(), began);
-        let identity = credentials.clone().map(|credentials| (credentials, Arc::clone(refusals)));
-        Ok(Connection::start(greeted?, Arc::clone(address), options, pool.clone(), identity))
+        let greeted = greet(opener.as_ref(), address, options, account).await;
+        account.refusals.note(address, greeted.as_ref().err(), began);
+        Ok(Connection::start(greeted?, Arc::clone(address), options, pool.clone(), account))
     }
 
     /// The last metadata listed it.

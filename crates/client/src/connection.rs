@@ -10,9 +10,10 @@
 //! late, for those behind it could only be later. When a connection ends, everything pending fails at
 //! once, and each failure says whether the broker may have seen its request.
 //!
-//! Where a login lasts for a time only (KIP-368), the first request that comes near its end waits, with those behind it,
-//! until a new login was made in their stead: its requests stand in the same order as all others. The broker takes
-//! nothing else in between, and what was sent before is answered before.
+//! Where a login lasts for a time only (KIP-368), the first request that comes near its end has the next one prepared.
+//! Once that is done, or before if the end has come, requests wait until a new login was made in their stead: its
+//! requests stand in the same order as all others. The broker takes nothing else in between, and what was sent before is
+//! answered before.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,13 +31,13 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::warn;
 
+use crate::accounts::Account;
 use crate::buffers::BufferPool;
 use crate::error::CloseCause;
-use crate::handshake::{Greeted, fresh, share};
+use crate::handshake::{Greeted, Session, share};
 use crate::inbound::Inbound;
-use crate::refusals::Refusals;
-use crate::sasl::{Ask, Credentials, Login, Next, renew_after};
-use crate::{Address, CallError, Options};
+use crate::sasl::{Ask, Login, Next, Prepared};
+use crate::{Address, CallError, Options, SecurityError};
 
 /// The most slices that one write hands to the kernel, which takes 1024 at most.
 const SLICES_MAX: usize = 256;
@@ -90,18 +91,18 @@ impl Connection {
         address: Arc<Address>,
         options: &Options,
         pool: BufferPool,
-        identity: Option<(Arc<Credentials>, Arc<Refusals>)>,
+        account: &Arc<Account>,
     ) -> Connection {
         let (sender, receiver) = mpsc::unbounded_channel();
         let ended = Arc::new(Ended::default());
-        let renewal = greeted.renew_at.zip(identity).map(|(due, (credentials, refusals))| {
+        let renewal = greeted.session.map(|session| {
             Box::new(Renewal {
-                credentials,
-                refusals,
+                account: Arc::clone(account),
+                client_id: options.client_id.clone(),
                 versions: greeted.versions.clone(),
                 timeout: options.request_timeout,
-                due: Some(due),
-                login: None,
+                session: Some(session),
+                next: None,
                 held: VecDeque::new(),
             })
         });
@@ -234,17 +235,24 @@ struct Pending {
 
 /// A login that lasts for a time only, and the one that is to follow it.
 struct Renewal {
-    credentials: Arc<Credentials>,
-    refusals: Arc<Refusals>,
+    account: Arc<Account>,
+    client_id: String,
     versions: ApiVersions,
     /// For each of its requests.
     timeout: Duration,
-    /// When it is time; never if the last login lasts as long as the connection.
-    due: Option<Instant>,
-    /// Under way, and when it began.
-    login: Option<(Login, Instant)>,
+    /// What the last login gave; `None` if that lasts as long as the connection.
+    session: Option<Session>,
+    /// The login that is to follow it, once it was time for that.
+    next: Option<NextLogin>,
     /// Requests that wait for it. Bounded by their callers, as all are.
     held: VecDeque<Request>,
+}
+
+enum NextLogin {
+    /// What it needs is being made ready.
+    Preparing(Pin<Box<dyn Future<Output = Result<Prepared, SecurityError>> + Send>>),
+    /// It is under way since then.
+    UnderWay(Box<Login>, Instant),
 }
 
 struct Driver {
@@ -290,7 +298,7 @@ impl Driver {
         let mut open = true;
         let mut alarm = std::pin::pin!(sleep_until(Instant::now()));
         loop {
-            if !open && self.pending.is_empty() {
+            if !open && self.is_idle() {
                 return CloseCause::Here;
             }
             self.set(alarm.as_mut());
@@ -321,12 +329,13 @@ impl Driver {
                         return cause;
                     }
                 }
-                () = &mut alarm, if !self.pending.is_empty() => {
+                prepared = prepared(&mut self.renewal) => self.begin_login(prepared),
+                () = &mut alarm, if !self.is_idle() => {
                     let now = Instant::now();
                     if let Some(late) = self.pending.iter().find(|pending| pending.deadline <= now) {
                         return CloseCause::EarlierTimedOut { api: late.api };
                     }
-                    // They wait for the login that is pending.
+                    // They wait for a login that is pending, or being prepared.
                     if self.held().any(|deadline| deadline <= now) {
                         return CloseCause::EarlierTimedOut { api: ApiKey::SaslAuthenticate };
                     }
@@ -344,29 +353,55 @@ impl Driver {
         }
     }
 
+    /// Nobody waits for anything.
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.renewal.as_ref().is_none_or(|renewal| renewal.held.is_empty())
+    }
+
     /// When those that wait for a login want to be answered.
     fn held(&self) -> impl Iterator<Item = Instant> {
         self.renewal.iter().flat_map(|renewal| renewal.held.iter().map(|request| request.deadline))
     }
 
-    /// Takes a request, unless a login is due first.
+    /// Takes a request, unless a login must come first.
     fn admit(&mut self, request: Request) {
-        let Some(renewal) = &mut self.renewal else { return self.accept(request) };
-        if renewal.login.is_none() {
-            let now = Instant::now();
-            if renewal.due.is_none_or(|due| now < due) {
-                return self.accept(request);
-            }
-            match renewal.begin(now) {
-                Some(ask) => {
-                    self.renewal.as_mut().expect("it was there").held.push_back(request);
-                    self.ask(ask);
-                }
-                None => self.accept(request),
-            }
-            return;
+        if let Some(renewal) = &mut self.renewal
+            && renewal.keeps_back(Instant::now(), &self.address)
+        {
+            return renewal.held.push_back(request);
         }
-        renewal.held.push_back(request);
+        self.accept(request);
+    }
+
+    /// The next login has all that it needs, or cannot have it: the old one may still do for a while.
+    fn begin_login(&mut self, prepared: Result<Prepared, SecurityError>) {
+        let renewal = self.renewal.as_mut().expect("it was being prepared");
+        let prepared = prepared.inspect_err(|error| {
+            warn!(%error, "a login cannot be made again, going on with the last");
+        });
+        // Who knew logins when the connection was made knows them now.
+        let Renewal { account, versions, client_id, .. } = &**renewal;
+        let login = prepared.ok().zip(account.credentials.as_ref()).and_then(|(prepared, credentials)| {
+            credentials.login(prepared, versions, client_id, LOGIN_IDS_FROM)
+        });
+        match login {
+            Some(mut login) => {
+                let ask = login.begin();
+                renewal.next = Some(NextLogin::UnderWay(Box::new(login), Instant::now()));
+                self.ask(ask);
+            }
+            None => {
+                renewal.put_off();
+                self.accept_held();
+            }
+        }
+    }
+
+    fn accept_held(&mut self) {
+        let held = self.renewal.as_mut().map(|renewal| std::mem::take(&mut renewal.held));
+        for request in held.into_iter().flatten() {
+            self.accept(request);
+        }
     }
 
     /// A request of a login, which is answered to us.
@@ -379,22 +414,25 @@ impl Driver {
     /// What an answer to [`Driver::ask`] leads to.
     fn log_in(&mut self, frame: Bytes) -> Result<(), CloseCause> {
         let renewal = self.renewal.as_mut().expect("it asked");
-        let (login, began) = renewal.login.as_mut().expect("it is under way until it is answered");
+        let Some(NextLogin::UnderWay(login, began)) = &mut renewal.next else {
+            unreachable!("it is under way until it is answered")
+        };
         let began = *began;
         match login.answered(frame) {
             Ok(Next::Ask(ask)) => self.ask(ask),
             Ok(Next::Done { lifetime }) => {
-                renewal.due = lifetime.map(|lifetime| Instant::now() + renew_after(lifetime, share()));
-                renewal.login = None;
-                renewal.refusals.passed(began);
-                for request in std::mem::take(&mut renewal.held) {
-                    self.accept(request);
-                }
+                renewal.session = lifetime.map(|lifetime| Session::new(lifetime, share()));
+                renewal.next = None;
+                renewal.account.refusals.passed(began);
+                self.accept_held();
             }
             Err(what) => {
                 let mechanism = login.mechanism();
                 let address = Arc::clone(&self.address);
-                renewal.refusals.refused(&CallError::Login { address, mechanism, what: what.clone() }, began);
+                renewal
+                    .account
+                    .refusals
+                    .refused(&CallError::Login { address, mechanism, what: what.clone() }, began);
                 return Err(CloseCause::Login { mechanism, what });
             }
         }
@@ -483,27 +521,41 @@ impl Driver {
 }
 
 impl Renewal {
-    /// The first request of a new login, if there is all that it needs. The old one may still do for a while.
-    fn begin(&mut self, now: Instant) -> Option<Ask> {
-        // What was refused elsewhere would be refused here.
-        if self.refusals.login_is_paused() {
-            self.due = Some(now + BEGIN_AGAIN_AFTER);
-            return None;
-        }
-        match self.credentials.login(&self.versions, LOGIN_IDS_FROM, fresh()) {
-            Ok(Some(mut login)) => {
-                let ask = login.begin();
-                self.login = Some((login, now));
-                Some(ask)
+    /// Whether what is to be sent now must wait for a login; if it is time for one, it is prepared from now on.
+    fn keeps_back(&mut self, now: Instant, address: &Arc<Address>) -> bool {
+        let Some(session) = self.session else { return false };
+        match self.next {
+            Some(NextLogin::UnderWay(..)) => true,
+            Some(NextLogin::Preparing(_)) => now >= session.ends_at,
+            None if now < session.renew_at => false,
+            // What was refused elsewhere would be refused here.
+            None if self.account.refusals.login_is_paused() => {
+                self.put_off();
+                false
             }
-            // Who knew logins when the connection was made knows them now.
-            Ok(None) => None,
-            Err(error) => {
-                warn!(%error, "a login cannot be made again, going on with the last");
-                self.due = Some(now + BEGIN_AGAIN_AFTER);
-                None
+            None => {
+                // Nobody has no sessions.
+                let Some(credentials) = self.account.credentials.clone() else { return false };
+                let preparing = credentials.prepare(Arc::clone(address));
+                self.next = Some(NextLogin::Preparing(Box::pin(preparing)));
+                now >= session.ends_at
             }
         }
+    }
+
+    fn put_off(&mut self) {
+        self.next = None;
+        if let Some(session) = &mut self.session {
+            session.renew_at = Instant::now() + BEGIN_AGAIN_AFTER;
+        }
+    }
+}
+
+/// What a login needs that is being prepared, once it is there. Nothing is lost when dropped.
+async fn prepared(renewal: &mut Option<Box<Renewal>>) -> Result<Prepared, SecurityError> {
+    match renewal.as_mut().and_then(|renewal| renewal.next.as_mut()) {
+        Some(NextLogin::Preparing(prepared)) => prepared.await,
+        _ => std::future::pending().await,
     }
 }
 

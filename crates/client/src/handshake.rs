@@ -10,7 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,11 +20,12 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
+use crate::accounts::Account;
 use crate::buffers::BufferPool;
 use crate::error::CloseCause;
 use crate::inbound::Inbound;
-use crate::refusals::Refusals;
-use crate::sasl::{Credentials, Fresh, Next, renew_after};
+use crate::refusals::{Refusals, TURN_MAX};
+use crate::sasl::{Credentials, Fresh, Login, Next, renew_after};
 use crate::tls::TlsFailed;
 use crate::{Address, CallError, Opener, Options, OutOfFiles, SecurityError, Stream};
 
@@ -35,15 +36,25 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Greeted {
     pub(crate) stream: Stream,
     pub(crate) versions: ApiVersions,
-    /// When to log in again.
-    pub(crate) renew_at: Option<Instant>,
+    /// How long we are known, if not for as long as the connection is.
+    pub(crate) session: Option<Session>,
 }
 
-/// Who we are, and whether it was believed lately.
+/// A login that lasts for a time only.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Logins<'a> {
-    pub(crate) credentials: &'a Credentials,
-    pub(crate) refusals: &'a Refusals,
+pub(crate) struct Session {
+    /// When to log in again.
+    pub(crate) renew_at: Instant,
+    /// From when on the broker may take nothing but a login.
+    pub(crate) ends_at: Instant,
+}
+
+impl Session {
+    /// One that begins now. `share` is random.
+    pub(crate) fn new(lifetime: Duration, share: u8) -> Session {
+        let now = Instant::now();
+        Session { renew_at: now + renew_after(lifetime, share), ends_at: now + lifetime.mul_f64(0.97) }
+    }
 }
 
 /// Opens a connection to `address` within [`Options::connect_timeout`].
@@ -51,10 +62,10 @@ pub(crate) async fn greet(
     opener: &dyn Opener,
     address: &Arc<Address>,
     options: &Options,
-    logins: Option<Logins<'_>>,
+    account: &Account,
 ) -> Result<Greeted, CallError> {
     let mut reached = None;
-    match timeout(options.connect_timeout, attempt(opener, address, options, logins, &mut reached)).await {
+    match timeout(options.connect_timeout, attempt(opener, address, options, account, &mut reached)).await {
         Ok(result) => result,
         Err(_) => Err(match reached {
             // Whoever listens there took the connection and says nothing. The caller's own request was not sent.
@@ -79,7 +90,7 @@ async fn attempt(
     opener: &dyn Opener,
     address: &Arc<Address>,
     options: &Options,
-    logins: Option<Logins<'_>>,
+    account: &Account,
     reached: &mut Option<ApiKey>,
 ) -> Result<Greeted, CallError> {
     let newest = *supported(ApiKey::ApiVersions).end();
@@ -89,8 +100,9 @@ async fn attempt(
         *reached = Some(ApiKey::ApiVersions);
         match ask(stream, address, options, version).await {
             Ok(mut greeted) => {
-                if let Some(logins) = logins {
-                    log_in(&mut greeted, address, logins, reached).await?;
+                if let Some(credentials) = &account.credentials {
+                    let who = (credentials, &account.refusals, options.client_id.as_str());
+                    log_in(&mut greeted, address, who, reached).await?;
                 }
                 return Ok(greeted);
             }
@@ -125,30 +137,61 @@ fn not_opened(address: &Arc<Address>, source: io::Error) -> CallError {
 async fn log_in(
     greeted: &mut Greeted,
     address: &Arc<Address>,
-    Logins { credentials, refusals }: Logins<'_>,
+    (credentials, refusals, client_id): (&Arc<Credentials>, &Refusals, &str),
     reached: &mut Option<ApiKey>,
 ) -> Result<(), CallError> {
     *reached = Some(ApiKey::SaslHandshake);
-    let _turn = refusals.turn().await?;
+    let prepared = Arc::clone(credentials).prepare(Arc::clone(address)).await?;
+    let mut turn = refusals.turn().await?;
     let began = Instant::now();
     // ApiVersions had the first two numbers.
-    let login = credentials.login(&greeted.versions, 2, fresh())?;
-    let mut login = login.ok_or_else(|| CallError::Unsupported {
+    let login = credentials.login(prepared, &greeted.versions, client_id, 2);
+    let login = login.ok_or_else(|| CallError::Unsupported {
         api: ApiKey::SaslAuthenticate,
         address: Arc::clone(address),
         needs: "a listener for SASL of Kafka 1.0 or newer",
     })?;
+    let mut steps = std::pin::pin!(go_through(login, &mut greeted.stream, address, reached));
+    let passed = match timeout(TURN_MAX, &mut steps).await {
+        Ok(passed) => passed,
+        Err(_) => {
+            turn.take();
+            steps.await
+        }
+    };
+    match passed {
+        Ok(lifetime) => {
+            refusals.passed(began);
+            greeted.session = lifetime.map(|lifetime| Session::new(lifetime, share()));
+            Ok(())
+        }
+        Err(error) => {
+            if matches!(error, CallError::Login { .. }) {
+                refusals.refused(&error, began);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The requests of a login and their answers: how long it lasts, if not for as long as the connection.
+async fn go_through(
+    mut login: Login,
+    stream: &mut Stream,
+    address: &Arc<Address>,
+    reached: &mut Option<ApiKey>,
+) -> Result<Option<Duration>, CallError> {
     let mut inbound = Inbound::new(BufferPool::default(), ANSWER_BYTES_MAX);
     let mut ask = login.begin();
     loop {
         *reached = Some(ask.api);
         let closed = |source| closed(address, ask.api, source);
         let written = async {
-            greeted.stream.writer.write_all(&ask.frame).await?;
-            greeted.stream.writer.flush().await
+            stream.writer.write_all(&ask.frame).await?;
+            stream.writer.flush().await
         };
         written.await.map_err(|error| closed(CloseCause::Io(error.into())))?;
-        let frame = next_frame(&mut inbound, &mut greeted.stream).await.map_err(closed)?;
+        let frame = next_frame(&mut inbound, stream).await.map_err(closed)?;
         let answered = if protocol::correlation_id(&frame) == Some(ask.correlation_id) {
             login.answered(frame)
         } else {
@@ -156,16 +199,10 @@ async fn log_in(
         };
         match answered {
             Ok(Next::Ask(next)) => ask = next,
-            Ok(Next::Done { lifetime }) => {
-                refusals.passed(began);
-                greeted.renew_at = lifetime.map(|lifetime| Instant::now() + renew_after(lifetime, share()));
-                return Ok(());
-            }
+            Ok(Next::Done { lifetime }) => return Ok(lifetime),
             Err(what) => {
                 let mechanism = login.mechanism();
-                let error = CallError::Login { address: Arc::clone(address), mechanism, what };
-                refusals.refused(&error, began);
-                return Err(error);
+                return Err(CallError::Login { address: Arc::clone(address), mechanism, what });
             }
         }
     }
@@ -244,7 +281,7 @@ async fn ask(
         }
         match ApiVersions::read_answer(version, frame) {
             Ok(ApiVersionsAnswer::Versions(versions)) => {
-                return Ok(Greeted { stream, versions, renew_at: None });
+                return Ok(Greeted { stream, versions, session: None });
             }
             Ok(ApiVersionsAnswer::AskAgain { version: lower }) => version = lower,
             Ok(ApiVersionsAnswer::Refused(error)) => {

@@ -12,6 +12,7 @@
 //!                                  TLS, versions, login, then frames out and in
 //! ```
 
+mod accounts;
 mod address;
 mod buffers;
 mod calls;
@@ -32,6 +33,7 @@ mod sasl;
 mod security;
 mod tls;
 
+pub use accounts::Accounts;
 pub use address::Address;
 pub use calls::{
     ConfigEntry, ConfigSource, NewTopic, OffsetSpec, ProducerState, Purpose, Refusal, TopicConfigChange,

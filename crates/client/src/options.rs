@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::ClusterName;
 
-use crate::Security;
+use crate::{Accounts, Security};
 
 /// How to reach one cluster, and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Options {
     pub frame_bytes_max: usize,
     /// How its connections are secured.
     pub security: Security,
+    /// Whom this handle shares its account with, should it be the same: logins that fail are counted together.
+    pub accounts: Accounts,
 }
 
 impl Options {
@@ -37,6 +39,7 @@ impl Options {
             connect_timeout: Duration::from_secs(10),
             frame_bytes_max: 128 << 20,
             security: Security::default(),
+            accounts: Accounts::default(),
         }
     }
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::SecurityError;
-use crate::handshake::fresh;
 use crate::sasl::Credentials;
 
 /// What every connection to a cluster does before the first request. The default is plaintext, as nobody.
@@ -232,7 +231,7 @@ impl Security {
             crate::tls::check(tls)?;
         }
         if let Some(sasl) = &self.sasl {
-            Credentials::new(sasl.clone(), String::new()).check(fresh())?;
+            Credentials::new(sasl.clone()).check()?;
         }
         Ok(())
     }

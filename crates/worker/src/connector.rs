@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use client::Accounts;
 use model::TimestampRule;
 use pipeline::{ExistingRecords, Isolation, Missing, Policies, Recreated};
 use properties::{
@@ -80,8 +81,9 @@ pub fn blocking_threads_max() -> usize {
 /// A [`Report`] of all problems, of all connectors.
 pub fn prepare(settings: &Settings) -> Result<Prepared, Report> {
     let mut report = Report::new();
+    let accounts = Accounts::default();
     if let OffsetStorage::Topic(topic) = &settings.worker.offset_storage {
-        let options = secured::client_options("offsets", &topic.cluster);
+        let options = secured::client_options("offsets", &topic.cluster, &accounts);
         let whose = "the cluster of `offset.storage.topic`";
         report.extend(secured::problem(whose, &topic.cluster, &options, Place::none()));
     }
@@ -89,7 +91,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, Report> {
     let connectors: Vec<Connector> = settings
         .connectors
         .iter()
-        .filter_map(|connector| prepare_one(&settings.worker, connector, several, &mut report))
+        .filter_map(|connector| prepare_one(&settings.worker, connector, several, &accounts, &mut report))
         .collect();
     if report.has_errors() {
         return Err(report);
@@ -101,6 +103,7 @@ fn prepare_one(
     worker: &WorkerSettings,
     connector: &ConnectorSettings,
     several: bool,
+    accounts: &Accounts,
     report: &mut Report,
 ) -> Option<Connector> {
     let mut refuse = |property: &str, message: String| {
@@ -145,7 +148,7 @@ fn prepare_one(
     };
     let client_options = |side: &str, cluster: &ClusterSettings| {
         let name = if several { format!("{}/{side}", connector.name) } else { side.to_owned() };
-        secured::client_options(&name, cluster)
+        secured::client_options(&name, cluster, accounts)
     };
     let source = client_options("source", &connector.source);
     let destination = client_options("destination", &connector.destination);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client::{
-    Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, SecurityError, StoreKind,
+    Accounts, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, SecurityError, StoreKind,
     StoreSource, TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
 };
 use properties::value::Secret as Hidden;
@@ -12,13 +12,14 @@ use properties::{
     StoreSettings, TlsSettings, TlsVersion, TokenSettings,
 };
 
-/// The options of a client that reaches `cluster`, which messages call `name`.
-pub(crate) fn client_options(name: &str, cluster: &ClusterSettings) -> client::Options {
+/// The options of a client that reaches `cluster`, which messages call `name`, and is one of those that share `accounts`.
+pub(crate) fn client_options(name: &str, cluster: &ClusterSettings, accounts: &Accounts) -> client::Options {
     let mut options = client::Options::new(name, cluster.bootstrap.clone());
     options.client_id.clone_from(&cluster.client_id);
     options.request_timeout = cluster.request_timeout.unwrap_or(options.request_timeout);
     options.connect_timeout = cluster.connect_timeout.unwrap_or(options.connect_timeout);
     options.security = security(&cluster.security);
+    options.accounts = accounts.clone();
     options
 }
 
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn security(lines: &str) -> Security {
-        client_options("source", &source(lines)).security
+        client_options("source", &source(lines), &Accounts::default()).security
     }
 
     fn file(path: &str, kind: StoreKind, password: Option<&str>) -> StoreSource {
@@ -236,7 +237,7 @@ mod tests {
         let cluster = source(
             "security.protocol=SSL\nssl.truststore.location=/no/such/store\nssl.truststore.password=hunter2",
         );
-        let options = client_options("source", &cluster);
+        let options = client_options("source", &cluster, &Accounts::default());
         let problem =
             problem("the source", &cluster, &options, Place::none()).expect("there is no such store");
         let shown = problem.to_string();

@@ -1,9 +1,10 @@
 //! Saying who we are: one login, as requests and answers without their socket.
 //!
 //! ```text
-//! SaslHandshake (mechanism) ──▶ SaslAuthenticate, step by step ──▶ done, for so long
+//! prepared ──▶ SaslHandshake (mechanism) ──▶ SaslAuthenticate, step by step ──▶ done, for so long
 //! ```
-//! Before the time is over a login is made again on the same connection (KIP-368), by the same steps.
+//! Preparing may read files and ask others than the broker, so that it has a thread to itself. Before the time is over
+//! a login is made again on the same connection (KIP-368), by the same steps.
 //!
 //! Source: Kafka's SaslClientAuthenticator; KIP-43, KIP-152, KIP-368.
 
@@ -12,6 +13,7 @@ mod plain;
 mod scram;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +21,10 @@ use protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use protocol::{ApiKey, ApiVersions, ErrorCode, StrBytes};
+use tokio::task::spawn_blocking;
 
-use crate::{Mechanism, SaslOptions, Secret, SecurityError};
+use crate::handshake::fresh;
+use crate::{Address, Mechanism, SaslOptions, Secret, SecurityError};
 use oauth::Oauth;
 use scram::{Kept, Scram};
 
@@ -28,8 +32,13 @@ use scram::{Kept, Scram};
 #[derive(Debug)]
 pub(crate) struct Credentials {
     options: SaslOptions,
-    client_id: String,
     kept: Kept,
+}
+
+/// All that a login needs before the broker has said anything. It holds secrets, so that it does not print.
+pub(crate) struct Prepared {
+    exchange: Exchange,
+    first: Vec<u8>,
 }
 
 /// What no login has in common with another.
@@ -119,8 +128,8 @@ impl Fault {
 }
 
 impl Credentials {
-    pub(crate) fn new(options: SaslOptions, client_id: String) -> Credentials {
-        Credentials { options, client_id, kept: Kept::default() }
+    pub(crate) fn new(options: SaslOptions) -> Credentials {
+        Credentials { options, kept: Kept::default() }
     }
 
     /// As brokers call it.
@@ -128,20 +137,26 @@ impl Credentials {
         self.options.mechanism.name()
     }
 
-    /// A login with a broker that speaks these `versions`, whose requests are numbered from `correlation_id` on; `None`
-    /// if it knows no logins. Reads a token's file, if there is one.
+    /// What a login at the broker of `address` begins with: reads files, and asks whoever gives out tokens, on a thread
+    /// of its own. Dropping the future does not end that, which has its own bounds.
+    pub(crate) async fn prepare(self: Arc<Self>, address: Arc<Address>) -> Result<Prepared, SecurityError> {
+        match spawn_blocking(move || self.prepare_here(Some(&address), fresh())).await {
+            Ok(prepared) => prepared,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// A login with a broker that speaks these `versions`, whose requests are by `client_id` and numbered from
+    /// `correlation_id` on; `None` if it knows no logins.
     pub(crate) fn login(
         &self,
+        Prepared { exchange, first }: Prepared,
         versions: &ApiVersions,
+        client_id: &str,
         correlation_id: i32,
-        fresh: Fresh,
-    ) -> Result<Option<Login>, SecurityError> {
-        let (exchange, first) = self.exchange(fresh)?;
+    ) -> Option<Login> {
         let handshake = versions.negotiate(ApiKey::SaslHandshake);
-        let Some((handshake_version, version)) = handshake.zip(versions.negotiate(ApiKey::SaslAuthenticate))
-        else {
-            return Ok(None);
-        };
+        let (handshake_version, version) = handshake.zip(versions.negotiate(ApiKey::SaslAuthenticate))?;
         let whose = match &self.options.mechanism {
             Mechanism::Plain { username, .. } | Mechanism::Scram { username, token: false, .. } => {
                 format!("check the user `{username}` and its password")
@@ -157,26 +172,27 @@ impl Credentials {
             Mechanism::Plain { password, .. } | Mechanism::Scram { password, .. } => Some(password.clone()),
             Mechanism::OauthBearer { .. } => oauth::token_of(&first),
         };
-        Ok(Some(Login {
+        Some(Login {
             mechanism: self.mechanism(),
             whose,
             secret,
-            client_id: self.client_id.clone(),
+            client_id: client_id.to_owned(),
             handshake_version,
             version,
             exchange,
             first,
             correlation_id,
             awaited: ApiKey::SaslHandshake,
-        }))
+        })
     }
 
-    /// Whether there is all that a login needs.
-    pub(crate) fn check(&self, fresh: Fresh) -> Result<(), SecurityError> {
-        self.exchange(fresh).map(drop)
+    /// Whether there is all that a login needs, as far as that shows without a broker. Blocks.
+    pub(crate) fn check(&self) -> Result<(), SecurityError> {
+        self.prepare_here(None, fresh()).map(drop)
     }
 
-    fn exchange(&self, fresh: Fresh) -> Result<(Exchange, Vec<u8>), SecurityError> {
+    /// Blocks. `address` is the broker's, if there is one yet.
+    fn prepare_here(&self, _address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
         let made = match &self.options.mechanism {
             Mechanism::Plain { username, password } => {
                 plain::message(username, password).map(|message| (Exchange::Plain, message))
@@ -189,7 +205,10 @@ impl Credentials {
             Mechanism::OauthBearer { token, extensions } => oauth::message(token, extensions, fresh.now_ms)
                 .map(|message| (Exchange::Oauth(Oauth::default()), message)),
         };
-        made.map_err(|what| SecurityError::Credentials { mechanism: self.mechanism(), what })
+        match made {
+            Ok((exchange, first)) => Ok(Prepared { exchange, first }),
+            Err(what) => Err(SecurityError::Credentials { mechanism: self.mechanism(), what }),
+        }
     }
 }
 
@@ -318,9 +337,10 @@ mod tests {
     }
 
     fn login(mechanism: Mechanism) -> Login {
-        let credentials = Credentials::new(SaslOptions { mechanism }, "me".to_owned());
+        let credentials = Credentials::new(SaslOptions { mechanism });
         let fresh = Fresh { nonce: "N".to_owned(), now_ms: 0 };
-        credentials.login(&versions(), 5, fresh).unwrap().unwrap()
+        let prepared = credentials.prepare_here(None, fresh).unwrap();
+        credentials.login(prepared, &versions(), "me", 5).unwrap()
     }
 
     fn plain() -> Login {
@@ -383,23 +403,20 @@ mod tests {
 
     #[test]
     fn a_broker_without_logins_is_told_and_missing_words_are_too() {
-        let credentials = Credentials::new(
-            SaslOptions {
-                mechanism: Mechanism::Scram {
-                    hash: ScramHash::Sha256,
-                    username: String::new(),
-                    password: Secret::new("x"),
-                    token: false,
-                },
+        let credentials = Credentials::new(SaslOptions {
+            mechanism: Mechanism::Scram {
+                hash: ScramHash::Sha256,
+                username: String::new(),
+                password: Secret::new("x"),
+                token: false,
             },
-            "me".to_owned(),
-        );
-        let fresh = || Fresh { nonce: "N".to_owned(), now_ms: 0 };
-        let error = credentials.check(fresh()).unwrap_err().to_string();
+        });
+        let error = credentials.check().unwrap_err().to_string();
         assert!(error.starts_with("SCRAM-SHA-256: "), "{error}");
         let mechanism = Mechanism::Plain { username: "ann".to_owned(), password: Secret::new("hush") };
-        let credentials = Credentials::new(SaslOptions { mechanism }, "me".to_owned());
-        assert!(credentials.login(&ApiVersions::default(), 0, fresh()).unwrap().is_none());
+        let credentials = Credentials::new(SaslOptions { mechanism });
+        let prepared = credentials.prepare_here(None, fresh()).unwrap();
+        assert!(credentials.login(prepared, &ApiVersions::default(), "me", 0).is_none());
     }
 
     #[test]

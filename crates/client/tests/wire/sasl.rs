@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use client::{
-    ApiKey, CallError, Claim, CloseCause, Cluster, Mechanism, Options, ProduceBatch, SaslOptions, ScramHash,
-    Secret, Security, TokenSource, UnsecuredToken, Wanted,
+    Accounts, ApiKey, CallError, Claim, CloseCause, Cluster, Mechanism, Options, ProduceBatch, SaslOptions,
+    ScramHash, Secret, Security, TokenSource, UnsecuredToken, Wanted,
 };
 use embedded_kafka::{Config, ErrorCode, Exchange, Profile, Sasl, Step};
 use model::{BrokerId, ProducerId, TopicPartition};
@@ -161,10 +161,13 @@ async fn kafka(profile: Profile, sasl: Sasl) -> embedded_kafka::Cluster {
     embedded_kafka::Cluster::start(config.in_memory()).await.unwrap()
 }
 
+fn options(kafka: &embedded_kafka::Cluster, mechanism: Mechanism) -> Options {
+    let security = Security { tls: None, sasl: Some(SaslOptions { mechanism }) };
+    Options { security, ..Options::new("test", kafka.bootstrap()) }
+}
+
 fn client(kafka: &embedded_kafka::Cluster, mechanism: Mechanism) -> Cluster {
-    let mut options = Options::new("test", kafka.bootstrap());
-    options.security = Security { tls: None, sasl: Some(SaslOptions { mechanism }) };
-    with(options, kafka)
+    with(options(kafka, mechanism), kafka)
 }
 
 async fn refused(client: &Cluster) -> String {
@@ -260,11 +263,12 @@ async fn missing_words_are_told_before_anything_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn many_who_are_refused_count_as_one_and_nobody_tries_in_a_hot_loop() {
     let kafka = kafka(Profile::V4_3, every_mechanism()).await;
-    let client = client(&kafka, plain("wrong"));
+    let accounts = Accounts::default();
     let started = Instant::now();
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..20 {
-        let client = client.clone();
+        // As twenty connectors have them.
+        let client = with(Options { accounts: accounts.clone(), ..options(&kafka, plain("wrong")) }, &kafka);
         calls.spawn(async move {
             while started.elapsed() < Duration::from_secs(300) {
                 refused(&client).await;
@@ -289,6 +293,22 @@ async fn a_login_that_hangs_ends_with_the_time_out_of_connecting() {
     let error = with(options, &kafka).connect(BrokerId(0)).await.unwrap_err();
     assert!(chain(&error).contains("no answer to SaslAuthenticate"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_hangs_keeps_others_out_for_a_second() {
+    let kafka = kafka(Profile::V4_3, every_mechanism()).await;
+    kafka.on(ApiKey::SaslAuthenticate).hang();
+    let accounts = Accounts::default();
+    let client = || with(Options { accounts: accounts.clone(), ..options(&kafka, plain("right")) }, &kafka);
+    let first = client();
+    let first = tokio::spawn(async move { first.metadata(Wanted::All).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = Instant::now();
+    client().metadata(Wanted::All).await.unwrap();
+    let waited = began.elapsed();
+    assert!((Duration::from_millis(850)..Duration::from_secs(2)).contains(&waited), "{waited:?}");
+    first.abort();
 }
 
 #[tokio::test(start_paused = true)]

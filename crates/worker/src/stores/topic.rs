@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use client::{Cluster, Connection};
+use client::{Accounts, Cluster, Connection};
 use model::{BrokerId, Offset, TopicId};
 use offsets::Stored;
 use offsets::connect_file::Entry;
@@ -88,7 +88,7 @@ impl OffsetTopic {
         settings: &OffsetTopicSettings,
         save_patience: Duration,
     ) -> Result<OffsetTopic, StoreError> {
-        let cluster = Cluster::new(client_options("offsets", &settings.cluster));
+        let cluster = Cluster::new(client_options("offsets", &settings.cluster, &Accounts::default()));
         let topic = Topic::new(cluster, settings.clone());
         let look = async || match topic.shape().await? {
             Some(_) => topic.check_policy().await,

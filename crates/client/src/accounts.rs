@@ -1,0 +1,77 @@
+//! Who we are at each cluster, for all handles of this process that are the same somebody.
+//!
+//! Accounts get locked by logins that fail. So handles that log in to the same addresses as the same user count refusals
+//! together, however many connectors there are; and what a login needs (a password's keys, a token) is made once.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::refusals::Refusals;
+use crate::sasl::Credentials;
+use crate::{Options, Security};
+
+/// The accounts of one process, or of whatever part of it hands the same value to all its [`Options`]. Clones are the
+/// same.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts(Arc<Mutex<Vec<Known>>>);
+
+#[derive(Debug)]
+struct Known {
+    bootstrap: Vec<String>,
+    security: Security,
+    account: Weak<Account>,
+}
+
+/// Who we are at one cluster, and whether it was believed lately.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// `None`: nobody.
+    pub(crate) credentials: Option<Arc<Credentials>>,
+    pub(crate) refusals: Refusals,
+}
+
+impl Accounts {
+    /// That of a handle with these options: the one of another handle, if that has the same addresses and security.
+    pub(crate) fn of(&self, options: &Options) -> Arc<Account> {
+        let Options { bootstrap, security, .. } = options;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.account.strong_count() > 0);
+        let same = known.iter().find(|known| known.bootstrap == *bootstrap && known.security == *security);
+        if let Some(account) = same.and_then(|known| known.account.upgrade()) {
+            return account;
+        }
+        let credentials = security.sasl.clone().map(|sasl| Arc::new(Credentials::new(sasl)));
+        let account = Arc::new(Account { credentials, refusals: Refusals::default() });
+        known.push(Known {
+            bootstrap: bootstrap.clone(),
+            security: security.clone(),
+            account: Arc::downgrade(&account),
+        });
+        account
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mechanism, SaslOptions, Secret};
+
+    fn options(accounts: &Accounts, bootstrap: &str, password: &str) -> Options {
+        let mechanism = Mechanism::Plain { username: "ann".to_owned(), password: Secret::new(password) };
+        let security = Security { tls: None, sasl: Some(SaslOptions { mechanism }) };
+        let accounts = accounts.clone();
+        Options { security, accounts, ..Options::new("source", vec![bootstrap.to_owned()]) }
+    }
+
+    #[test]
+    fn handles_with_the_same_addresses_and_security_are_one_account_as_long_as_one_of_them_lives() {
+        let accounts = Accounts::default();
+        let of = |bootstrap, password| accounts.of(&options(&accounts, bootstrap, password));
+        let first = of("a:1", "x");
+        assert!(Arc::ptr_eq(&first, &of("a:1", "x")));
+        assert!(!Arc::ptr_eq(&first, &of("b:1", "x")));
+        assert!(!Arc::ptr_eq(&first, &of("a:1", "y")), "another password may be the right one");
+        assert!(!Arc::ptr_eq(&first, &Accounts::default().of(&options(&accounts, "a:1", "x"))));
+        drop(first);
+        assert_eq!(Arc::strong_count(&of("a:1", "x")), 1, "nobody keeps what nobody uses");
+    }
+}
