@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::refusals::Refusals;
 use crate::sasl::Credentials;
-use crate::{Options, Security};
+use crate::{Address, CallError, Options, Security};
 
 /// The accounts of one process, or of whatever part of it hands the same value to all its [`Options`]. Clones are the
 /// same.
@@ -27,6 +27,20 @@ pub(crate) struct Account {
     /// `None`: nobody.
     pub(crate) credentials: Option<Arc<Credentials>>,
     pub(crate) refusals: Refusals,
+}
+
+impl Account {
+    /// What keeps from connecting to `address` now, if anything does. Where a login was refused lately, the secret may
+    /// be another one by now, and then that one was not.
+    pub(crate) async fn standing(&self, address: &Address) -> Result<(), CallError> {
+        if self.refusals.wants_another_secret()
+            && let Some(credentials) = &self.credentials
+            && Arc::clone(credentials).look_again(address.clone()).await
+        {
+            self.refusals.forget_logins();
+        }
+        self.refusals.standing(address)
+    }
 }
 
 impl Accounts {
@@ -57,7 +71,7 @@ mod tests {
 
     fn options(accounts: &Accounts, bootstrap: &str, password: &str) -> Options {
         let mechanism = Mechanism::Plain { username: "ann".to_owned(), password: Secret::new(password) };
-        let security = Security { tls: None, sasl: Some(SaslOptions { mechanism }) };
+        let security = Security { tls: None, sasl: Some(SaslOptions::new(mechanism)) };
         let accounts = accounts.clone();
         Options { security, accounts, ..Options::new("source", vec![bootstrap.to_owned()]) }
     }

@@ -17,6 +17,7 @@ use crate::{Address, CallError};
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const LOGIN_PAUSE_MAX: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ADDRESS_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// For so long a login that has passed says of others that they will.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
@@ -36,6 +37,8 @@ struct State {
     /// When a login has passed last, if none failed since.
     passed_at: Option<Instant>,
     login: Option<Pause>,
+    /// When it was looked last whether the secret is another one.
+    looked_at: Option<Instant>,
     /// Bounded by the addresses that brokers and settings name.
     addresses: HashMap<Arc<Address>, Pause>,
 }
@@ -76,6 +79,24 @@ impl Refusals {
     /// A login was refused lately.
     pub(crate) fn login_is_paused(&self) -> bool {
         self.lock().login.as_ref().is_some_and(Pause::holds)
+    }
+
+    /// A login was refused, nobody tries again yet, and it is time to look for another secret: true once a second.
+    pub(crate) fn wants_another_secret(&self) -> bool {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let is_paused = state.login.as_ref().is_some_and(Pause::holds);
+        let wants = is_paused && state.looked_at.is_none_or(|at| now >= at + LOOK_EVERY);
+        if wants {
+            state.looked_at = Some(now);
+        }
+        wants
+    }
+
+    /// What was refused will not be said again.
+    pub(crate) fn forget_logins(&self) {
+        let mut state = self.lock();
+        (state.login, state.passed_at) = (None, None);
     }
 
     /// One's turn to log in, as long as what is returned is held, which is to be [`TURN_MAX`] at most.

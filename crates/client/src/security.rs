@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::SecurityError;
@@ -99,6 +100,45 @@ pub enum StoreKind {
 pub struct SaslOptions {
     /// The way, with what it takes.
     pub mechanism: Mechanism,
+    /// Where to look whether the secret is another one by now.
+    pub again: Option<Again>,
+}
+
+/// Reads how we log in once more, from wherever it is written: secrets change while we run.
+///
+/// `None` where it cannot be read now. It may block. Of what it gives only the secret counts: where the mechanism or the
+/// user is another one, nothing changes. Any two are equal, so that they keep nobody from sharing an account.
+#[derive(Clone)]
+pub struct Again(Arc<dyn Fn() -> Option<Mechanism> + Send + Sync>);
+
+impl Again {
+    /// One that reads as `read` does.
+    pub fn new(read: impl Fn() -> Option<Mechanism> + Send + Sync + 'static) -> Again {
+        Again(Arc::new(read))
+    }
+
+    pub(crate) fn read(&self) -> Option<Mechanism> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Again")
+    }
+}
+
+impl PartialEq for Again {
+    fn eq(&self, _: &Again) -> bool {
+        true
+    }
+}
+
+impl SaslOptions {
+    /// A login whose secret never changes.
+    pub fn new(mechanism: Mechanism) -> SaslOptions {
+        SaslOptions { mechanism, again: None }
+    }
 }
 
 /// A SASL mechanism and what it needs.
@@ -238,6 +278,21 @@ impl Security {
 }
 
 impl Mechanism {
+    /// Whether it is the same user by the same mechanism, whatever proves it.
+    pub(crate) fn is_same_user(&self, other: &Mechanism) -> bool {
+        match (self, other) {
+            (Mechanism::Plain { username, .. }, Mechanism::Plain { username: other, .. }) => {
+                username == other
+            }
+            (
+                Mechanism::Scram { hash, username, token, .. },
+                Mechanism::Scram { hash: other_hash, username: other, token: other_token, .. },
+            ) => (hash, username, token) == (other_hash, other, other_token),
+            (Mechanism::OauthBearer { .. }, Mechanism::OauthBearer { .. }) => true,
+            _ => false,
+        }
+    }
+
     /// As brokers call it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -275,7 +330,7 @@ mod tests {
             Mechanism::OauthBearer { token: TokenSource::Static(secret()), extensions: Vec::new() },
         ];
         for mechanism in mechanisms {
-            let security = Security { tls: Some(tls.clone()), sasl: Some(SaslOptions { mechanism }) };
+            let security = Security { tls: Some(tls.clone()), sasl: Some(SaslOptions::new(mechanism)) };
             let shown = format!("{security:?} {security:#?}");
             assert!(shown.contains("[hidden]") && !shown.contains("hush"), "{shown}");
         }

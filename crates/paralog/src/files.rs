@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use properties::table::FileKind;
 use properties::{Entry, Place, Problem, Provided, Report, Settings, kind_of, load, parse_bytes, resolve};
-use worker::{Prepared, ThisMachine};
+use worker::{Logins, Prepared, ThisMachine};
 
 use crate::secrets;
 
@@ -17,12 +17,13 @@ pub(crate) struct Judged {
     pub(crate) settings: Option<Settings>,
     pub(crate) report: Report,
     provided: Provided,
+    logins: Logins,
 }
 
 impl Judged {
     /// The connectors, ready to be started; `None` where the report, which is complete then, holds an error.
     pub(crate) fn prepare(&mut self) -> Option<Prepared> {
-        let (prepared, more) = match worker::prepare(self.settings.as_ref()?) {
+        let (prepared, more) = match worker::prepare(self.settings.as_ref()?, self.logins.clone()) {
             Ok(prepared) => {
                 let remarks = prepared.remarks.clone();
                 (Some(prepared), remarks)
@@ -40,6 +41,12 @@ impl Judged {
 /// The worker's file is the first, as for `connect-standalone`; where `by_content`, it is the one that
 /// looks like it, and there may be none.
 pub(crate) fn read(files: &[PathBuf], by_content: bool) -> Judged {
+    let again = files.to_vec();
+    let logins = Logins::new(move || read_now(&again, by_content).settings);
+    Judged { logins, ..read_now(files, by_content) }
+}
+
+fn read_now(files: &[PathBuf], by_content: bool) -> Judged {
     let mut problems = Vec::new();
     let mut worker: Option<Vec<Entry>> = None;
     let mut connectors = Vec::new();
@@ -56,20 +63,26 @@ pub(crate) fn read(files: &[PathBuf], by_content: bool) -> Judged {
     if problems.iter().any(|problem: &Problem| problem.severity == properties::Severity::Error) {
         let mut report = Report::new();
         report.extend(problems);
-        return Judged { settings: None, report, provided: Provided::default() };
+        return Judged { settings: None, report, provided: Provided::default(), logins: Logins::default() };
     }
-    judge(worker.unwrap_or_default(), connectors, problems)
+    judge_now(worker.unwrap_or_default(), connectors, problems)
 }
 
 /// What these entries come to. `problems` are said of them already.
 pub(crate) fn judge(worker: Vec<Entry>, connectors: Vec<Vec<Entry>>, problems: Vec<Problem>) -> Judged {
+    let again = (worker.clone(), connectors.clone());
+    let logins = Logins::new(move || judge_now(again.0.clone(), again.1.clone(), Vec::new()).settings);
+    Judged { logins, ..judge_now(worker, connectors, problems) }
+}
+
+fn judge_now(worker: Vec<Entry>, connectors: Vec<Vec<Entry>>, problems: Vec<Problem>) -> Judged {
     let resolved = resolve(worker, connectors, &ThisMachine);
     let (settings, mut report) = load(&resolved.worker, &resolved.connectors);
     report.extend(problems);
     report.extend(resolved.problems.iter().cloned());
     let settings = settings.ok().filter(|_| !report.has_errors());
     report.extend(secrets::exposed(&resolved, settings.as_ref()));
-    Judged { settings, report, provided: resolved.provided() }
+    Judged { settings, report, provided: resolved.provided(), logins: Logins::default() }
 }
 
 fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Entry>> {

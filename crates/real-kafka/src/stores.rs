@@ -1,7 +1,8 @@
 //! Stores of keys and certificates for secured clusters and those who connect to them, made by Java's own keytool.
 //!
 //! An authority signs the brokers' certificates (for 127.0.0.1 and localhost, and one for another host) and the
-//! client's; another authority signs none. They are made once and kept in the user's cache.
+//! client's; another authority, which may be a stranger or the next one, signs a broker's and a client's, too. They are
+//! made once and kept in the user's cache.
 
 use crate::{Distribution, Error, distribution::run_with_input};
 use std::{
@@ -50,9 +51,10 @@ impl Stores {
     /// One of them:
     ///
     /// - `trust.jks`, `trust.p12`, `trust-legacy.p12`, `trust.pem`: the authority; `stranger.p12`, `stranger.pem`: the
-    ///   other one.
+    ///   other one; `both.p12`: the two.
     /// - `client.jks`, `client.p12`, `client-legacy.p12`, `client.pem`, `client-key.pem`, `client-chain.pem`: `CN=ann`.
     /// - `broker.p12`, `elsewhere.p12`: brokers', the latter for the host `elsewhere.example`.
+    /// - `next-broker.p12`, `next-client.p12`: a broker's and `CN=ann` by the other authority.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -73,12 +75,17 @@ fn script(folder: &Path) -> String {
     let mut script = Script { folder, text: String::new() };
     script.authority("ca", "CN=Test authority");
     script.authority("other", "CN=Another authority");
-    script.signed("broker", "CN=broker", "RSA", "SAN=dns:localhost,ip:127.0.0.1");
-    script.signed("elsewhere", "CN=elsewhere", "EC", "SAN=dns:elsewhere.example");
-    script.signed("client", "CN=ann", "RSA", "EKU=clientAuth");
+    let here = "SAN=dns:localhost,ip:127.0.0.1";
+    script.signed("broker", "ca", "CN=broker", "RSA", here);
+    script.signed("elsewhere", "ca", "CN=elsewhere", "EC", "SAN=dns:elsewhere.example");
+    script.signed("client", "ca", "CN=ann", "RSA", "EKU=clientAuth");
+    script.signed("next-broker", "other", "CN=broker", "EC", here);
+    script.signed("next-client", "other", "CN=ann", "EC", "EKU=clientAuth");
     script.trust("trust.jks", "JKS", "ca");
     script.trust("trust.p12", "PKCS12", "ca");
     script.trust("stranger.p12", "PKCS12", "other");
+    script.trust("both.p12", "PKCS12", "ca");
+    script.trust("both.p12", "PKCS12", "other");
     let key = ["-srckeypass", Stores::PASSWORD, "-destkeypass", Stores::KEY_PASSWORD];
     script.copy("client.p12", "client.jks", "JKS", &key);
     script.line(&["legacy"]);
@@ -127,21 +134,21 @@ impl Script<'_> {
         self.on("-exportcert", &store, "PKCS12", &["-alias", name, "-rfc", "-file", &file]);
     }
 
-    /// A key, and a certificate for it that the authority signed.
-    fn signed(&mut self, name: &str, subject: &str, algorithm: &str, extension: &str) {
+    /// A key, and a certificate for it that `authority` signed.
+    fn signed(&mut self, name: &str, authority: &str, subject: &str, algorithm: &str, extension: &str) {
         let store = format!("{name}.p12");
         let (request, certificate) = (self.path(&format!("{name}.csr")), self.path(&format!("{name}.crt")));
-        let authority = self.path(&trust_file("ca"));
+        let trusted = self.path(&trust_file(authority));
         self.pair(&store, "me", subject, algorithm, &[]);
         self.on("-certreq", &store, "PKCS12", &["-alias", "me", "-file", &request]);
-        let sign = ["-alias", "ca", "-infile", &request, "-outfile", &certificate, "-rfc"];
+        let sign = ["-alias", authority, "-infile", &request, "-outfile", &certificate, "-rfc"];
         self.on(
             "-gencert",
-            "ca.p12",
+            &format!("{authority}.p12"),
             "PKCS12",
             &[&sign[..], &["-ext", extension, "-validity", "3650"]].concat(),
         );
-        self.on("-importcert", &store, "PKCS12", &["-alias", "ca", "-file", &authority]);
+        self.on("-importcert", &store, "PKCS12", &["-alias", authority, "-file", &trusted]);
         self.on("-importcert", &store, "PKCS12", &["-alias", "me", "-file", &certificate]);
     }
 

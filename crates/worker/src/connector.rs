@@ -5,17 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use client::Accounts;
 use model::TimestampRule;
 use pipeline::{ExistingRecords, Isolation, Missing, Policies, Recreated};
 use properties::{
-    ClusterSettings, ConnectorSettings, LifeSettings, OffsetStorage, OnRecreated, Place, Problem, Report,
-    Settings, TimestampType, WorkerSettings,
+    ClusterSettings, ConnectorSettings, LifeSettings, OffsetStorage, OffsetTopicSettings, OnRecreated, Place,
+    Problem, Report, Settings, TimestampType, WorkerSettings,
 };
 use topology::rights::{Claims, Right, rights};
 use topology::{Naming, Pattern, Selection, SettingNames, SettingProblem, TopicPolicy, check_settings};
 
-use crate::secured;
+use crate::secured::{self, Logins};
 use crate::start_up::End;
 
 /// A connector that is ready to be started.
@@ -34,6 +33,7 @@ pub(crate) struct Connector {
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub(crate) worker: WorkerSettings,
+    pub(crate) logins: Logins,
     pub(crate) connectors: Vec<Connector>,
     /// What there is to say about them that forbids no start.
     pub remarks: Report,
@@ -79,11 +79,10 @@ pub fn blocking_threads_max() -> usize {
 ///
 /// # Errors
 /// A [`Report`] of all problems, of all connectors.
-pub fn prepare(settings: &Settings) -> Result<Prepared, Report> {
+pub fn prepare(settings: &Settings, logins: Logins) -> Result<Prepared, Report> {
     let mut report = Report::new();
-    let accounts = Accounts::default();
     if let OffsetStorage::Topic(topic) = &settings.worker.offset_storage {
-        let options = secured::client_options("offsets", &topic.cluster, &accounts);
+        let options = offset_topic_options(topic, &logins);
         let whose = "the cluster of `offset.storage.topic`";
         report.extend(secured::problem(whose, &topic.cluster, &options, Place::none()));
     }
@@ -91,19 +90,19 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, Report> {
     let connectors: Vec<Connector> = settings
         .connectors
         .iter()
-        .filter_map(|connector| prepare_one(&settings.worker, connector, several, &accounts, &mut report))
+        .filter_map(|connector| prepare_one(&settings.worker, connector, several, &logins, &mut report))
         .collect();
     if report.has_errors() {
         return Err(report);
     }
-    Ok(Prepared { worker: settings.worker.clone(), connectors, remarks: report })
+    Ok(Prepared { worker: settings.worker.clone(), logins, connectors, remarks: report })
 }
 
 fn prepare_one(
     worker: &WorkerSettings,
     connector: &ConnectorSettings,
     several: bool,
-    accounts: &Accounts,
+    logins: &Logins,
     report: &mut Report,
 ) -> Option<Connector> {
     let mut refuse = |property: &str, message: String| {
@@ -148,7 +147,11 @@ fn prepare_one(
     };
     let client_options = |side: &str, cluster: &ClusterSettings| {
         let name = if several { format!("{}/{side}", connector.name) } else { side.to_owned() };
-        secured::client_options(&name, cluster, accounts)
+        let (of, is_source) = (connector.name.clone(), side == "source");
+        secured::client_options(&name, cluster, logins, move |settings| {
+            let connector = settings.connectors.iter().find(|connector| connector.name == of)?;
+            Some(if is_source { &connector.source } else { &connector.destination })
+        })
     };
     let source = client_options("source", &connector.source);
     let destination = client_options("destination", &connector.destination);
@@ -166,6 +169,16 @@ fn prepare_one(
         destination_end: end("destination", "dest.kafka.bootstrap.servers", &connector.destination),
         control: control_options(connector, selection, naming),
         pipeline: pipeline_options(worker, connector),
+    })
+}
+
+/// The options of a client that reaches the topic of progress.
+pub(crate) fn offset_topic_options(topic: &OffsetTopicSettings, logins: &Logins) -> client::Options {
+    secured::client_options("offsets", &topic.cluster, logins, |settings| {
+        match &settings.worker.offset_storage {
+            OffsetStorage::File(_) => None,
+            OffsetStorage::Topic(topic) => Some(&topic.cluster),
+        }
     })
 }
 

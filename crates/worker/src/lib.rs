@@ -20,6 +20,7 @@ pub use connector::{Prepared, blocking_threads_max, prepare};
 pub use pipeline::LifeCounts;
 pub use plan::{Planned, document, plan};
 pub use run::{Outcome, RunError, run};
+pub use secured::Logins;
 pub use start_up::{End, ReachError, chain};
 pub use status::{FlowStatus, TopicStatus, WorkerStatus};
 pub use surroundings::ThisMachine;

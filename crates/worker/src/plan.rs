@@ -79,7 +79,8 @@ pub async fn plan(prepared: &Prepared) -> Vec<Planned> {
 async fn look(prepared: &Prepared, connector: &Connector) -> Result<(Reached, Stored), RunError> {
     let clusters = Reached::reach(connector).await?;
     let (place, patience) = (&prepared.worker.offset_storage, prepared.worker.offset_flush_timeout);
-    let stored = Storage::peek(place, patience, &connector.name).await.map_err(RunError::Offsets)?;
+    let stored =
+        Storage::peek(place, &prepared.logins, patience, &connector.name).await.map_err(RunError::Offsets)?;
     clusters.check(connector, stored.producer.as_ref())?;
     Ok((clusters, stored))
 }

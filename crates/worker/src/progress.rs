@@ -175,7 +175,9 @@ impl ProgressError {
 pub async fn export(prepared: &Prepared) -> Result<String, ProgressError> {
     let connector = one(prepared)?;
     let (place, patience) = (&prepared.worker.offset_storage, prepared.worker.offset_flush_timeout);
-    let stored = Storage::peek(place, patience, &connector.name).await.map_err(ProgressError::Store)?;
+    let stored = Storage::peek(place, &prepared.logins, patience, &connector.name)
+        .await
+        .map_err(ProgressError::Store)?;
     if stored == Stored::default() {
         return Err(ProgressError::Nothing {
             connector: connector.name.clone(),
@@ -343,7 +345,7 @@ fn one(prepared: &Prepared) -> Result<&Connector, ProgressError> {
 /// changed is what was read after [`Storage::claim`], for a worker may have begun meanwhile.
 async fn open(prepared: &Prepared, connector: &Connector) -> Result<(Storage, Stored), ProgressError> {
     let (place, patience) = (&prepared.worker.offset_storage, prepared.worker.offset_flush_timeout);
-    let storage = Storage::open(place, patience).await.map_err(ProgressError::Store)?;
+    let storage = Storage::open(place, &prepared.logins, patience).await.map_err(ProgressError::Store)?;
     let stored = storage.look(&connector.name).await.map_err(ProgressError::Store)?;
     Ok((storage, stored))
 }

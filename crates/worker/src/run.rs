@@ -163,7 +163,7 @@ pub async fn run(
     tokio::pin!(shutdown);
     let place = &prepared.worker.offset_storage;
     let storage = tokio::select! {
-        storage = Storage::open(place, prepared.worker.offset_flush_timeout) => storage.map_err(RunError::Offsets)?,
+        storage = Storage::open(place, &prepared.logins, prepared.worker.offset_flush_timeout) => storage.map_err(RunError::Offsets)?,
         () = &mut shutdown => return Ok(Outcome::Stopped),
     };
     info!(place = storage.name(), "progress is kept here");

@@ -1,25 +1,62 @@
 //! Settings of a cluster as the client's options, its security included.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{
-    Accounts, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, SecurityError, StoreKind,
-    StoreSource, TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
+    Accounts, Again, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, SecurityError,
+    StoreKind, StoreSource, TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
 };
 use properties::value::Secret as Hidden;
 use properties::{
-    ClaimSettings, ClusterSettings, Place, Problem, SaslSettings, SecuritySettings, StoreFormat,
+    ClaimSettings, ClusterSettings, Place, Problem, SaslSettings, SecuritySettings, Settings, StoreFormat,
     StoreSettings, TlsSettings, TlsVersion, TokenSettings,
 };
 
-/// The options of a client that reaches `cluster`, which messages call `name`, and is one of those that share `accounts`.
-pub(crate) fn client_options(name: &str, cluster: &ClusterSettings, accounts: &Accounts) -> client::Options {
+/// What all connections of a process have in common where they log in. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Logins {
+    accounts: Accounts,
+    again: Option<Arc<ReadAgain>>,
+}
+
+type ReadAgain = dyn Fn() -> Option<Settings> + Send + Sync;
+
+impl Logins {
+    /// Logins whose secrets may change: `again` reads all settings once more, from wherever they are written, and gives
+    /// `None` where that cannot be done now. It may block.
+    pub fn new(again: impl Fn() -> Option<Settings> + Send + Sync + 'static) -> Logins {
+        Logins { accounts: Accounts::default(), again: Some(Arc::new(again)) }
+    }
+}
+
+impl fmt::Debug for Logins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logins").finish_non_exhaustive()
+    }
+}
+
+/// The options of a client that reaches `cluster`, which messages call `name` and `find` finds in the settings.
+pub(crate) fn client_options(
+    name: &str,
+    cluster: &ClusterSettings,
+    logins: &Logins,
+    find: impl Fn(&Settings) -> Option<&ClusterSettings> + Send + Sync + 'static,
+) -> client::Options {
     let mut options = client::Options::new(name, cluster.bootstrap.clone());
     options.client_id.clone_from(&cluster.client_id);
     options.request_timeout = cluster.request_timeout.unwrap_or(options.request_timeout);
     options.connect_timeout = cluster.connect_timeout.unwrap_or(options.connect_timeout);
     options.security = security(&cluster.security);
-    options.accounts = accounts.clone();
+    options.accounts = logins.accounts.clone();
+    if let (Some(sasl), Some(again)) = (&mut options.security.sasl, &logins.again) {
+        let again = Arc::clone(again);
+        sasl.again = Some(Again::new(move || {
+            let settings = again()?;
+            Some(mechanism(find(&settings)?.security.sasl.as_ref()?))
+        }));
+    }
     options
 }
 
@@ -51,7 +88,7 @@ pub(crate) fn problem(
 fn security(settings: &SecuritySettings) -> Security {
     Security {
         tls: settings.tls.as_ref().map(tls),
-        sasl: settings.sasl.as_ref().map(|sasl| SaslOptions { mechanism: mechanism(sasl) }),
+        sasl: settings.sasl.as_ref().map(|sasl| SaslOptions::new(mechanism(sasl))),
     }
 }
 
@@ -154,7 +191,7 @@ mod tests {
     }
 
     fn security(lines: &str) -> Security {
-        client_options("source", &source(lines), &Accounts::default()).security
+        client_options("source", &source(lines), &Logins::default(), |_| None).security
     }
 
     fn file(path: &str, kind: StoreKind, password: Option<&str>) -> StoreSource {
@@ -237,7 +274,7 @@ mod tests {
         let cluster = source(
             "security.protocol=SSL\nssl.truststore.location=/no/such/store\nssl.truststore.password=hunter2",
         );
-        let options = client_options("source", &cluster, &Accounts::default());
+        let options = client_options("source", &cluster, &Logins::default(), |_| None);
         let problem =
             problem("the source", &cluster, &options, Place::none()).expect("there is no such store");
         let shown = problem.to_string();

@@ -9,6 +9,7 @@ use offsets::Stored;
 use pipeline::{OffsetStore, StoreError};
 use properties::OffsetStorage;
 
+use crate::Logins;
 use offset::OffsetFile;
 use topic::OffsetTopic;
 
@@ -26,10 +27,16 @@ impl Storage {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read, or is in use.
-    pub async fn open(place: &OffsetStorage, patience: Duration) -> Result<Storage, StoreError> {
+    pub async fn open(
+        place: &OffsetStorage,
+        logins: &Logins,
+        patience: Duration,
+    ) -> Result<Storage, StoreError> {
         Ok(match place {
             OffsetStorage::File(path) => Storage::File(OffsetFile::open(path)?),
-            OffsetStorage::Topic(settings) => Storage::Topic(OffsetTopic::open(settings, patience).await?),
+            OffsetStorage::Topic(settings) => {
+                Storage::Topic(OffsetTopic::open(settings, logins, patience).await?)
+            }
         })
     }
 
@@ -37,10 +44,17 @@ impl Storage {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read, or what it says cannot be used.
-    pub async fn peek(place: &OffsetStorage, patience: Duration, flow: &str) -> Result<Stored, StoreError> {
+    pub async fn peek(
+        place: &OffsetStorage,
+        logins: &Logins,
+        patience: Duration,
+        flow: &str,
+    ) -> Result<Stored, StoreError> {
         match place {
             OffsetStorage::File(path) => OffsetFile::peek(path, flow),
-            OffsetStorage::Topic(settings) => OffsetTopic::open(settings, patience).await?.peek(flow).await,
+            OffsetStorage::Topic(settings) => {
+                OffsetTopic::open(settings, logins, patience).await?.peek(flow).await
+            }
         }
     }
 

@@ -13,7 +13,7 @@ mod plain;
 mod scram;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,21 +22,31 @@ use protocol::messages::{
 };
 use protocol::{ApiKey, ApiVersions, ErrorCode, StrBytes};
 use tokio::task::spawn_blocking;
+use tracing::info;
 
 use crate::handshake::fresh;
-use crate::{Address, Mechanism, SaslOptions, Secret, SecurityError};
+use crate::{Address, Again, Mechanism, SaslOptions, Secret, SecurityError};
 use oauth::Oauth;
 use scram::{Kept, Scram};
 
 /// Who we are on one cluster, for all its connections.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    options: SaslOptions,
+    name: &'static str,
+    again: Option<Again>,
+    held: Mutex<Held>,
+}
+
+/// What is known of a login at present.
+#[derive(Clone, Debug)]
+struct Held {
+    mechanism: Arc<Mechanism>,
     kept: Kept,
 }
 
 /// All that a login needs before the broker has said anything. It holds secrets, so that it does not print.
 pub(crate) struct Prepared {
+    mechanism: Arc<Mechanism>,
     exchange: Exchange,
     first: Vec<u8>,
 }
@@ -128,36 +138,61 @@ impl Fault {
 }
 
 impl Credentials {
-    pub(crate) fn new(options: SaslOptions) -> Credentials {
-        Credentials { options, kept: Kept::default() }
+    pub(crate) fn new(SaslOptions { mechanism, again }: SaslOptions) -> Credentials {
+        let name = mechanism.name();
+        let held = Held { mechanism: Arc::new(mechanism), kept: Kept::default() };
+        Credentials { name, again, held: Mutex::new(held) }
     }
 
     /// As brokers call it.
     pub(crate) fn mechanism(&self) -> &'static str {
-        self.options.mechanism.name()
+        self.name
+    }
+
+    /// Looks whether the secret is another one by now, and takes that; whether it did. On a thread of its own.
+    /// `address` is where they are used next.
+    pub(crate) async fn look_again(self: Arc<Self>, address: Address) -> bool {
+        on_its_own_thread(move || self.look_again_here(&address)).await
+    }
+
+    /// Blocks.
+    fn look_again_here(&self, address: &Address) -> bool {
+        let Some(read) = self.again.as_ref().and_then(Again::read) else { return false };
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = read != *held.mechanism && read.is_same_user(&held.mechanism);
+        if is_new {
+            info!(mechanism = self.name, %address, "the secret of the login has changed, and is used from now on");
+            *held = Held { mechanism: Arc::new(read), kept: Kept::default() };
+        }
+        is_new
+    }
+
+    fn held(&self) -> Held {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What a login at the broker of `address` begins with: reads files, and asks whoever gives out tokens, on a thread
     /// of its own. Dropping the future does not end that, which has its own bounds.
     pub(crate) async fn prepare(self: Arc<Self>, address: Arc<Address>) -> Result<Prepared, SecurityError> {
-        match spawn_blocking(move || self.prepare_here(Some(&address), fresh())).await {
-            Ok(prepared) => prepared,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        on_its_own_thread(move || {
+            self.look_again_here(&address);
+            self.prepare_here(Some(&address), fresh())
+        })
+        .await
     }
 
     /// A login with a broker that speaks these `versions`, whose requests are by `client_id` and numbered from
     /// `correlation_id` on; `None` if it knows no logins.
     pub(crate) fn login(
         &self,
-        Prepared { exchange, first }: Prepared,
+        Prepared { mechanism, exchange, first }: Prepared,
         versions: &ApiVersions,
         client_id: &str,
         correlation_id: i32,
     ) -> Option<Login> {
         let handshake = versions.negotiate(ApiKey::SaslHandshake);
         let (handshake_version, version) = handshake.zip(versions.negotiate(ApiKey::SaslAuthenticate))?;
-        let whose = match &self.options.mechanism {
+        let whose = match &*mechanism {
             Mechanism::Plain { username, .. } | Mechanism::Scram { username, token: false, .. } => {
                 format!("check the user `{username}` and its password")
             }
@@ -168,7 +203,7 @@ impl Credentials {
                 "check who issued the token, whether it has expired, and the clocks of both sides".to_owned()
             }
         };
-        let secret = match &self.options.mechanism {
+        let secret = match &*mechanism {
             Mechanism::Plain { password, .. } | Mechanism::Scram { password, .. } => Some(password.clone()),
             Mechanism::OauthBearer { .. } => oauth::token_of(&first),
         };
@@ -193,12 +228,13 @@ impl Credentials {
 
     /// Blocks. `address` is the broker's, if there is one yet.
     fn prepare_here(&self, _address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
-        let made = match &self.options.mechanism {
+        let Held { mechanism, kept } = self.held();
+        let made = match &*mechanism {
             Mechanism::Plain { username, password } => {
                 plain::message(username, password).map(|message| (Exchange::Plain, message))
             }
             Mechanism::Scram { hash, username, password, token } => {
-                Scram::new(*hash, username, password, *token, fresh.nonce, self.kept.clone())
+                Scram::new(*hash, username, password, *token, fresh.nonce, kept)
                     .map(|scram| (scram.first(), scram))
                     .map(|(message, scram)| (Exchange::Scram(scram), message))
             }
@@ -206,7 +242,7 @@ impl Credentials {
                 .map(|message| (Exchange::Oauth(Oauth::default()), message)),
         };
         match made {
-            Ok((exchange, first)) => Ok(Prepared { exchange, first }),
+            Ok((exchange, first)) => Ok(Prepared { mechanism, exchange, first }),
             Err(what) => Err(SecurityError::Credentials { mechanism: self.mechanism(), what }),
         }
     }
@@ -310,6 +346,14 @@ impl Login {
     }
 }
 
+/// What `work` gives, which may block.
+async fn on_its_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 /// What the other side says, short and without what terminals take for commands.
 pub(crate) fn printable(text: &str) -> String {
     let turns =
@@ -337,7 +381,7 @@ mod tests {
     }
 
     fn login(mechanism: Mechanism) -> Login {
-        let credentials = Credentials::new(SaslOptions { mechanism });
+        let credentials = Credentials::new(SaslOptions::new(mechanism));
         let fresh = Fresh { nonce: "N".to_owned(), now_ms: 0 };
         let prepared = credentials.prepare_here(None, fresh).unwrap();
         credentials.login(prepared, &versions(), "me", 5).unwrap()
@@ -403,18 +447,16 @@ mod tests {
 
     #[test]
     fn a_broker_without_logins_is_told_and_missing_words_are_too() {
-        let credentials = Credentials::new(SaslOptions {
-            mechanism: Mechanism::Scram {
-                hash: ScramHash::Sha256,
-                username: String::new(),
-                password: Secret::new("x"),
-                token: false,
-            },
-        });
+        let credentials = Credentials::new(SaslOptions::new(Mechanism::Scram {
+            hash: ScramHash::Sha256,
+            username: String::new(),
+            password: Secret::new("x"),
+            token: false,
+        }));
         let error = credentials.check().unwrap_err().to_string();
         assert!(error.starts_with("SCRAM-SHA-256: "), "{error}");
         let mechanism = Mechanism::Plain { username: "ann".to_owned(), password: Secret::new("hush") };
-        let credentials = Credentials::new(SaslOptions { mechanism });
+        let credentials = Credentials::new(SaslOptions::new(mechanism));
         let prepared = credentials.prepare_here(None, fresh()).unwrap();
         assert!(credentials.login(prepared, &ApiVersions::default(), "me", 0).is_none());
     }

@@ -1,14 +1,14 @@
 //! Logins at clusters in this process: every mechanism, refusals, and logins that are made again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use client::{
-    Accounts, ApiKey, CallError, Claim, CloseCause, Cluster, Mechanism, Options, ProduceBatch, SaslOptions,
-    ScramHash, Secret, Security, TokenSource, UnsecuredToken, Wanted,
+    Accounts, Again, ApiKey, CallError, Claim, CloseCause, Cluster, Mechanism, Options, ProduceBatch,
+    SaslOptions, ScramHash, Secret, Security, TokenSource, UnsecuredToken, Wanted,
 };
 use embedded_kafka::{Config, ErrorCode, Exchange, Profile, Sasl, Step};
 use model::{BrokerId, ProducerId, TopicPartition};
@@ -162,7 +162,7 @@ async fn kafka(profile: Profile, sasl: Sasl) -> embedded_kafka::Cluster {
 }
 
 fn options(kafka: &embedded_kafka::Cluster, mechanism: Mechanism) -> Options {
-    let security = Security { tls: None, sasl: Some(SaslOptions { mechanism }) };
+    let security = Security { tls: None, sasl: Some(SaslOptions::new(mechanism)) };
     Options { security, ..Options::new("test", kafka.bootstrap()) }
 }
 
@@ -252,7 +252,7 @@ async fn missing_words_are_told_before_anything_is_sent() {
     let kafka = kafka(Profile::V4_3, every_mechanism()).await;
     let mechanism =
         Mechanism::OauthBearer { token: TokenSource::File("/nowhere/token".into()), extensions: Vec::new() };
-    let security = Security { tls: None, sasl: Some(SaslOptions { mechanism: mechanism.clone() }) };
+    let security = Security { tls: None, sasl: Some(SaslOptions::new(mechanism.clone())) };
     let expected = "OAUTHBEARER: the token in /nowhere/token cannot be read: ";
     assert!(security.check().unwrap_err().to_string().starts_with(expected));
     let error = client(&kafka, mechanism).metadata(Wanted::All).await.unwrap_err();
@@ -288,7 +288,7 @@ async fn a_login_that_hangs_ends_with_the_time_out_of_connecting() {
     kafka.on(ApiKey::SaslAuthenticate).always().hang();
     let mut options = Options::new("test", kafka.bootstrap());
     options.connect_timeout = Duration::from_secs(3);
-    options.security.sasl = Some(SaslOptions { mechanism: plain("right") });
+    options.security.sasl = Some(SaslOptions::new(plain("right")));
     let started = Instant::now();
     let error = with(options, &kafka).connect(BrokerId(0)).await.unwrap_err();
     assert!(chain(&error).contains("no answer to SaslAuthenticate"), "{error}");
@@ -309,6 +309,73 @@ async fn a_login_that_hangs_keeps_others_out_for_a_second() {
     let waited = began.elapsed();
     assert!((Duration::from_millis(850)..Duration::from_secs(2)).contains(&waited), "{waited:?}");
     first.abort();
+}
+
+/// PLAIN as a broker does it whose password for `ann` changes.
+#[derive(Clone, Debug)]
+struct Changing(Arc<Mutex<&'static str>>);
+
+impl embedded_kafka::Mechanism for Changing {
+    fn name(&self) -> &str {
+        "PLAIN"
+    }
+
+    fn start(&self) -> Box<dyn Exchange> {
+        Box::new(self.clone())
+    }
+}
+
+impl Exchange for Changing {
+    fn step(&mut self, said: &[u8]) -> Step {
+        match said == format!("\0ann\0{}", self.0.lock().unwrap()).as_bytes() {
+            true => Step::Done { user: "ann".to_owned(), said: Vec::new() },
+            false => Step::Failed("Authentication failed: Invalid username or password".to_owned()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_secret_is_tried_as_soon_as_it_is_written_and_another_user_is_not() {
+    let at_broker = Changing(Arc::new(Mutex::new("old")));
+    let mechanisms: Vec<Arc<dyn embedded_kafka::Mechanism>> = vec![Arc::new(at_broker.clone())];
+    let session_lifetime = Some(Duration::from_secs(10));
+    let kafka = kafka(Profile::V4_3, Sasl { mechanisms, session_lifetime }).await;
+    let written = Arc::new(Mutex::new(Some(plain("old"))));
+    let mut options = options(&kafka, plain("old"));
+    let read = Arc::clone(&written);
+    let again = Again::new(move || read.lock().unwrap().clone());
+    options.security.sasl = Some(SaslOptions { mechanism: plain("old"), again: Some(again) });
+    let client = with(options, &kafka);
+    client.metadata(Wanted::All).await.unwrap();
+
+    // In time for the next login: nothing is refused.
+    *at_broker.0.lock().unwrap() = "new";
+    *written.lock().unwrap() = Some(plain("new"));
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        client.metadata(Wanted::All).await.unwrap();
+    }
+
+    // The broker first: refused until it is written, and not for as long as the pause between logins has become.
+    *at_broker.0.lock().unwrap() = "newest";
+    let lost = loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if client.metadata(Wanted::All).await.is_err() {
+            break Instant::now();
+        }
+    };
+    for what in [None, Some(scram(ScramHash::Sha256, "newest"))] {
+        *written.lock().unwrap() = what;
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        refused(&client).await;
+    }
+    *written.lock().unwrap() = Some(plain("newest"));
+    let was_written = Instant::now();
+    while client.metadata(Wanted::All).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(was_written.elapsed() < Duration::from_secs(2), "{:?}", was_written.elapsed());
+    assert!(lost.elapsed() > Duration::from_secs(200));
 }
 
 #[tokio::test(start_paused = true)]

@@ -230,7 +230,7 @@ async fn large_batches_go_there_and_back_in_both_versions_and_with_a_login() {
         let mechanism = Mechanism::Plain { username: "ann".to_owned(), password: Secret::new("right") };
         options.security = Security {
             tls: Some(TlsOptions { protocols: vec![protocol], ..trusting(&ca.pem) }),
-            sasl: Some(SaslOptions { mechanism }),
+            sasl: Some(SaslOptions::new(mechanism)),
         };
         let client = Cluster::with_opener(options, Box::new(front));
         for (partition, bytes) in [(0, 10), (1, 5_000_000)] {

@@ -568,7 +568,7 @@ fn prepared(stage: &Stage) -> Result<Prepared, Failure> {
         ],
     });
     let settings = settings.map_err(|()| Failure::settings(&report))?;
-    worker::prepare(&settings).map_err(|report| Failure::settings(&report))
+    worker::prepare(&settings, worker::Logins::default()).map_err(|report| Failure::settings(&report))
 }
 
 #[cfg(test)]

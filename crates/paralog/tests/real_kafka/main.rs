@@ -43,6 +43,7 @@ mod pair;
 mod quick_start;
 mod restart;
 mod rights;
+mod rotation;
 mod secured;
 mod selection;
 mod spread;

@@ -15,42 +15,63 @@ use std::{
 };
 
 /// The user of every login and of the client's certificate, and what proves it.
-const USER: &str = "ann";
-const PASSWORD: &str = "ann-secret";
+pub(crate) const USER: &str = "ann";
+pub(crate) const PASSWORD: &str = "ann-secret";
 const RECORDS: u64 = 500;
 /// What is written at once while the program runs.
 const FEW: u64 = 50;
 /// How long a login lasts at the brokers of [`Config::secured`].
-const LOGIN: Duration = Duration::from_secs(3);
+pub(crate) const LOGIN: Duration = Duration::from_secs(3);
 
 /// The test's clusters and files.
-struct Bench {
-    stores: Stores,
-    desk: Desk,
-    pair: crate::pair::Hold,
+pub(crate) struct Bench {
+    pub(crate) stores: Stores,
+    pub(crate) desk: Desk,
+    pub(crate) pair: crate::pair::Hold,
 }
 
 /// One way to connect: the listener, and the security properties without a prefix.
-struct Way {
+pub(crate) struct Way {
     listener: Listener,
-    lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
 }
 
 impl Bench {
-    fn new(version: &str) -> Bench {
+    /// With the user at both clusters, and the worker's file that keeps progress in a topic.
+    pub(crate) fn new(name: &str, version: &str) -> Bench {
         let stores = Stores::make(&Distribution::resolve(version).unwrap()).unwrap();
         let config = Config::brokers(1).secured(&stores);
         let pair = Pair::start((version, &config), (version, &config));
+        for side in [&pair.source, &pair.destination] {
+            side.with(|session| session.add_scram_user(&side.bootstrap, USER, PASSWORD).unwrap());
+        }
         let desk =
-            Desk::new(&format!("secured-{version}"), &pair.source.bootstrap, &pair.destination.bootstrap);
+            Desk::new(&format!("{name}-{version}"), &pair.source.bootstrap, &pair.destination.bootstrap);
         let bench = Bench { stores, desk, pair };
-        let secrets =
-            format!("password={PASSWORD}\nstore={}\nkey={}\n", Stores::PASSWORD, Stores::KEY_PASSWORD);
-        fs::write(bench.secrets(), secrets).unwrap();
+        bench.write_secrets(PASSWORD);
         // Otherwise it is warned, rightly, that everybody can read them.
         fs::set_permissions(bench.desk.folder(), Permissions::from_mode(0o700)).unwrap();
         bench.worker();
         bench
+    }
+
+    /// Puts another file with secrets, the login's among them, in the place of the one that is there.
+    pub(crate) fn write_secrets(&self, password: &str) {
+        let secrets =
+            format!("password={password}\nstore={}\nkey={}\n", Stores::PASSWORD, Stores::KEY_PASSWORD);
+        let fresh = self.desk.folder().join("fresh-secrets");
+        fs::write(&fresh, secrets).unwrap();
+        fs::rename(&fresh, self.secrets()).unwrap();
+    }
+
+    /// A file of this bench's own that holds what the store `from` does, put there at once, as whoever renews
+    /// certificates does it.
+    pub(crate) fn own(&self, name: &str, from: &str) -> String {
+        let file = self.desk.folder().join(name);
+        let fresh = self.desk.folder().join("fresh");
+        fs::copy(self.stores.file(from), &fresh).unwrap();
+        fs::rename(&fresh, &file).unwrap();
+        file.display().to_string()
     }
 
     fn secrets(&self) -> PathBuf {
@@ -88,7 +109,7 @@ impl Bench {
     }
 
     /// A connector from one way to another; its copies have its name in front.
-    fn connector(&self, name: &str, source: &Way, destination: &Way) -> PathBuf {
+    pub(crate) fn connector(&self, name: &str, source: &Way, destination: &Way) -> PathBuf {
         let mut text = format!(
             "name={name}\nconnector.class=ReplicatorSourceConnector\ntopic.whitelist=t\ntopic.rename.format={name}-${{topic}}\n\
              key.converter=ByteArrayConverter\nvalue.converter=ByteArrayConverter\n\
@@ -133,7 +154,7 @@ impl Bench {
         Way { listener: Listener::Tls, lines }
     }
 
-    fn mutual(&self, trust: &str, identity: &str) -> Way {
+    pub(crate) fn mutual(&self, trust: &str, identity: &str) -> Way {
         let mut lines = self.tls(trust).lines;
         let location = format!("ssl.keystore.location={}", self.file(identity));
         let password = format!("ssl.keystore.password={}", self.secret("store"));
@@ -163,7 +184,7 @@ impl Bench {
         Way { listener, lines }
     }
 
-    fn plain(&self, listener: Listener, trust: &str) -> Way {
+    pub(crate) fn plain(&self, listener: Listener, trust: &str) -> Way {
         let jaas = format!(
             "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"{USER}\" password=\"{}\";",
             self.secret("password")
@@ -171,7 +192,7 @@ impl Bench {
         self.login("PLAIN", &jaas, listener, trust)
     }
 
-    fn scram(&self, mechanism: &str, listener: Listener, trust: &str) -> Way {
+    pub(crate) fn scram(&self, mechanism: &str, listener: Listener, trust: &str) -> Way {
         let jaas = format!(
             "org.apache.kafka.common.security.scram.ScramLoginModule required username='{USER}' password='{}';",
             self.secret("password")
@@ -202,19 +223,32 @@ impl Bench {
     }
 }
 
+impl Way {
+    /// The same with these files for its stores.
+    pub(crate) fn with_stores(mut self, trusted: &str, shown: &str) -> Way {
+        for line in &mut self.lines {
+            let name = line.split('=').next().unwrap();
+            match name {
+                "ssl.truststore.location" => *line = format!("{name}={trusted}"),
+                "ssl.keystore.location" => *line = format!("{name}={shown}"),
+                _ => {}
+            }
+        }
+        self
+    }
+}
+
 fn address(side: &Side, listener: Listener) -> String {
     side.cluster().bootstrap_of(listener)
 }
 
 fn secured_connections(version: &str) {
-    let bench = Bench::new(version);
-    let (source, destination) = (&bench.pair.source, &bench.pair.destination);
+    let bench = Bench::new("secured", version);
+    let source = &bench.pair.source;
     source.with(|session| {
-        session.add_scram_user(&source.bootstrap, USER, PASSWORD).unwrap();
         session.create_topic(&source.bootstrap, "t", 2, 1, &[]).unwrap();
         session.fill(&source.bootstrap, "t", &Fill::varied(RECORDS, 2).codec("lz4")).unwrap();
     });
-    destination.with(|session| session.add_scram_user(&destination.bootstrap, USER, PASSWORD).unwrap());
     every_way_copies(&bench);
     nothing_is_lost_by_logins_that_end_and_stores_that_change(&bench);
     what_does_not_come_about_says_why(&bench);
@@ -264,24 +298,8 @@ fn every_way_copies(bench: &Bench) {
 /// and again. Then the stores of the one without a login change, and a broker starts again.
 fn nothing_is_lost_by_logins_that_end_and_stores_that_change(bench: &Bench) {
     let (source, destination) = (&bench.pair.source, &bench.pair.destination);
-    let own = |name: &str, from: &str| {
-        let file = bench.desk.folder().join(name);
-        // At once, as whoever renews certificates does.
-        let fresh = bench.desk.folder().join("fresh");
-        fs::copy(bench.stores.file(from), &fresh).unwrap();
-        fs::rename(&fresh, &file).unwrap();
-        file.display().to_string()
-    };
-    let (trusted, shown) = (own("trusted", "trust.p12"), own("shown", "client.p12"));
-    let mut mutual = bench.mutual("trust.p12", "client.p12");
-    for line in &mut mutual.lines {
-        let name = line.split('=').next().unwrap();
-        match name {
-            "ssl.truststore.location" => *line = format!("{name}={trusted}"),
-            "ssl.keystore.location" => *line = format!("{name}={shown}"),
-            _ => {}
-        }
-    }
+    let (trusted, shown) = (bench.own("trusted", "trust.p12"), bench.own("shown", "client.p12"));
+    let mutual = bench.mutual("trust.p12", "client.p12").with_stores(&trusted, &shown);
     let ways = [
         ("plain", bench.plain(Listener::Login, ""), bench.plain(Listener::TlsLogin, "trust.pem")),
         ("bearer", bench.bearer("inline"), bench.scram("SCRAM-SHA-256", Listener::Login, "")),
@@ -327,8 +345,8 @@ fn nothing_is_lost_by_logins_that_end_and_stores_that_change(bench: &Bench) {
     let quiet = said();
     assert!(!quiet.contains("WARN") && !quiet.contains("ERROR"), "{quiet}");
 
-    own("trusted", "trust-legacy.p12");
-    own("shown", "client-legacy.p12");
+    bench.own("trusted", "trust-legacy.p12");
+    bench.own("shown", "client-legacy.p12");
     source.cluster().stop(0).unwrap();
     source.cluster().start_again(0).unwrap();
     fill_for(LOGIN, &mut filled);

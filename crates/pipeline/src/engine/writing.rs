@@ -7,7 +7,7 @@
 use client::{Class, ErrorCode, ProduceBatch, ProduceReply, Produced, classify};
 use model::{BrokerId, Offset, TimestampRule, TopicPartition};
 use std::cmp::Ordering;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{ABSENT, Engine, Identity, Request, producer_of};
 use crate::events::{Action, LaneId, RequestId, SendError};
@@ -212,12 +212,20 @@ impl Engine {
                 }
             }
             Err(SendError { trouble, maybe_written }) => {
-                if self.connections.get(&broker) == Some(&connection) {
+                let is_first = self.connections.get(&broker) == Some(&connection);
+                if is_first {
                     self.connections.remove(&broker);
                 }
                 self.destination.wanted = true;
-                if let Some(reason) = &trouble {
-                    warn!(%broker, lanes = lanes.len(), %reason, "no answer to what was sent, looking what is there");
+                match &trouble {
+                    Some(reason) if is_first => {
+                        warn!(%broker, lanes = lanes.len(), %reason, "no answer to what was sent, looking what is there");
+                    }
+                    // The same of what else was under way on the connection.
+                    Some(reason) => {
+                        debug!(%broker, lanes = lanes.len(), %reason, "no answer to more that was sent")
+                    }
+                    None => {}
                 }
                 for id in lanes {
                     let Some(lane) = self.lanes.get_mut(&id) else { continue };

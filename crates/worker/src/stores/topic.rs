@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use client::{Accounts, Cluster, Connection};
+use client::{Cluster, Connection};
 use model::{BrokerId, Offset, TopicId};
 use offsets::Stored;
 use offsets::connect_file::Entry;
@@ -47,7 +47,8 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
-use crate::secured::client_options;
+use crate::Logins;
+use crate::connector::offset_topic_options;
 use calls::{Fate, Fault, Shape, Topic};
 use hold::{Claims, Lane};
 use reading::Reading;
@@ -86,9 +87,10 @@ impl OffsetTopic {
     /// Outside of a tokio runtime.
     pub async fn open(
         settings: &OffsetTopicSettings,
+        logins: &Logins,
         save_patience: Duration,
     ) -> Result<OffsetTopic, StoreError> {
-        let cluster = Cluster::new(client_options("offsets", &settings.cluster, &Accounts::default()));
+        let cluster = Cluster::new(offset_topic_options(settings, logins));
         let topic = Topic::new(cluster, settings.clone());
         let look = async || match topic.shape().await? {
             Some(_) => topic.check_policy().await,

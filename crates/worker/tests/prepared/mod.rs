@@ -59,5 +59,5 @@ pub(crate) fn load(worker: &str, connectors: &[String]) -> Prepared {
     let connectors: Vec<_> = connectors.iter().map(|text| parse("c.properties", text)).collect();
     let (settings, report) = properties::load(&parse("w.properties", worker), &connectors);
     let settings = settings.unwrap_or_else(|()| panic!("{report}"));
-    worker::prepare(&settings).unwrap_or_else(|report| panic!("{report}"))
+    worker::prepare(&settings, worker::Logins::default()).unwrap_or_else(|report| panic!("{report}"))
 }

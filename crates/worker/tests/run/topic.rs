@@ -6,6 +6,7 @@ use super::*;
 use offsets::{Stored, connect_file::Entry as OffsetEntry};
 use pipeline::StoreError;
 use properties::{ClusterSettings, OffsetTopicSettings, SecuritySettings};
+use worker::Logins;
 use worker::progress::{self, Chosen, To};
 use worker::stores::topic::{OffsetTopic, TopicStore};
 
@@ -48,7 +49,9 @@ fn settings(cluster: &Cluster, partitions: i32) -> OffsetTopicSettings {
 }
 
 async fn open(cluster: &Cluster, partitions: i32) -> OffsetTopic {
-    OffsetTopic::open(&settings(cluster, partitions), Duration::from_secs(5)).await.unwrap()
+    OffsetTopic::open(&settings(cluster, partitions), &Logins::default(), Duration::from_secs(5))
+        .await
+        .unwrap()
 }
 
 /// The store's calls block, so they are made from a thread that may.
@@ -247,7 +250,9 @@ async fn a_save_whose_answer_is_lost_is_written_once() {
 async fn what_a_process_sent_before_another_began_arrives_no_more() {
     for profile in [Profile::V4_3, Profile::V1_1] {
         let cluster = Cluster::start(Config::new(1, profile)).await.unwrap();
-        let first = OffsetTopic::open(&settings(&cluster, 3), Duration::from_millis(300)).await.unwrap();
+        let first = OffsetTopic::open(&settings(&cluster, 3), &Logins::default(), Duration::from_millis(300))
+            .await
+            .unwrap();
         let (store, loaded) = load(first.store(NAME)).await;
         loaded.unwrap();
         let (store, saved) = save(store, positions([(0, 10), (1, 10)])).await;
@@ -418,7 +423,7 @@ async fn saves_and_loads(seed: u64) {
     let mut next = 0;
     let patience = Duration::from_millis(150);
     for _ in 0..5 {
-        let topic = OffsetTopic::open(&settings(&cluster, 4), patience).await.unwrap();
+        let topic = OffsetTopic::open(&settings(&cluster, 4), &Logins::default(), patience).await.unwrap();
         let (mut store, loaded) = load(topic.store(NAME)).await;
         let loaded = loaded.unwrap();
         for (at, allowed) in &mut allowed {
@@ -692,7 +697,9 @@ async fn a_topic_that_takes_longer_to_read_than_a_save_may_take_is_claimed_again
     let cluster = Cluster::start(Config::new(1, Profile::V4_3)).await.unwrap();
     cluster.create_topic(OFFSETS, 25, &[("cleanup.policy", "compact")]);
     (0..200).for_each(|number| put(&cluster, &format!("{number}"), None));
-    let topic = OffsetTopic::open(&settings(&cluster, 25), Duration::from_millis(150)).await.unwrap();
+    let topic = OffsetTopic::open(&settings(&cluster, 25), &Logins::default(), Duration::from_millis(150))
+        .await
+        .unwrap();
     let (store, loaded) = load(topic.store(NAME)).await;
     loaded.unwrap();
     cluster.add_partitions(OFFSETS, 26);
