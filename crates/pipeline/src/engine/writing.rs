@@ -223,7 +223,7 @@ impl Engine {
                     }
                     // The same of what else was under way on the connection.
                     Some(reason) => {
-                        debug!(%broker, lanes = lanes.len(), %reason, "no answer to more that was sent")
+                        debug!(%broker, lanes = lanes.len(), %reason, "no answer to more that was sent");
                     }
                     None => {}
                 }
