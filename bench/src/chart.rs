@@ -36,7 +36,7 @@ pub(crate) fn chart(record: &Record) -> String {
         for contender in Contender::ALL {
             let Some(median) = figure(shape, contender).filter(|median| median.least > 0.0) else { continue };
             let (middle, end) = (y + ROW / 2.0, across(median.median));
-            let class = if contender == Contender::Paralog { "ours" } else { "theirs" };
+            let class = if contender.is_paralog() { "ours" } else { "theirs" };
             let _ = writeln!(
                 body,
                 r#"<text x="{x}" y="{text_y}" text-anchor="end">{title}</text>

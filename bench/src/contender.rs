@@ -1,7 +1,7 @@
 //! Who takes part, and how each is started: settings as shipped are what the product's own package does.
 
 use anyhow::{Context, bail};
-use real_kafka::Distribution;
+use real_kafka::{Distribution, Stores};
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -14,15 +14,17 @@ use std::{
 pub(crate) enum Contender {
     Relay,
     Paralog,
+    ParalogTls,
     MirrorShipped,
     MirrorTuned,
     MirrorExactlyOnce,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Contender; 5] = [
+    pub(crate) const ALL: [Contender; 6] = [
         Contender::Relay,
         Contender::Paralog,
+        Contender::ParalogTls,
         Contender::MirrorShipped,
         Contender::MirrorTuned,
         Contender::MirrorExactlyOnce,
@@ -33,6 +35,7 @@ impl Contender {
         match self {
             Contender::Relay => "relay",
             Contender::Paralog => "paralog",
+            Contender::ParalogTls => "paralog-tls",
             Contender::MirrorShipped => "mm2",
             Contender::MirrorTuned => "mm2-tuned",
             Contender::MirrorExactlyOnce => "mm2-eos",
@@ -44,10 +47,16 @@ impl Contender {
         match self {
             Contender::Relay => "bare TCP relay",
             Contender::Paralog => "Paralog as shipped",
+            Contender::ParalogTls => "Paralog, TLS on both sides",
             Contender::MirrorShipped => "MirrorMaker 2 as shipped",
             Contender::MirrorTuned => "MirrorMaker 2 tuned",
             Contender::MirrorExactlyOnce => "MirrorMaker 2 exactly once",
         }
+    }
+
+    /// It is ours, however it connects.
+    pub(crate) fn is_paralog(self) -> bool {
+        matches!(self, Contender::Paralog | Contender::ParalogTls)
     }
 }
 
@@ -68,6 +77,14 @@ impl FromStr for Contender {
     }
 }
 
+/// Where both clusters speak TLS.
+#[derive(Debug)]
+pub(crate) struct Secured<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) destination: &'a str,
+    pub(crate) stores: &'a Stores,
+}
+
 /// One copy to be made.
 #[derive(Debug)]
 pub(crate) struct Task<'a> {
@@ -76,6 +93,8 @@ pub(crate) struct Task<'a> {
     pub(crate) paralog: &'a Path,
     pub(crate) source: &'a str,
     pub(crate) destination: &'a str,
+    /// For [`Contender::ParalogTls`], where it takes part.
+    pub(crate) secured: Option<Secured<'a>>,
     pub(crate) topic: &'a str,
     /// The codec of the topic's batches.
     pub(crate) codec: &'a str,
@@ -114,9 +133,21 @@ impl Task<'_> {
         if contender == Contender::Relay {
             bail!("the relay copies no topics");
         }
-        if contender == Contender::Paralog {
+        if contender.is_paralog() {
             let mut command = Command::new(self.paralog);
-            command.args(["run", "--source", self.source, "--destination", self.destination]);
+            if contender == Contender::ParalogTls {
+                let Some(secured) = &self.secured else { bail!("these clusters speak no TLS") };
+                command.args(["run", "--source", secured.source, "--destination", secured.destination]);
+                let trusted = secured.stores.file("trust.pem");
+                for side in ["src", "dest"] {
+                    let set = |name: &str, value: &str| format!("{side}.kafka.{name}={value}");
+                    command.args(["--set", &set("security.protocol", "SSL")]);
+                    command.args(["--set", &set("ssl.truststore.type", "PEM")]);
+                    command.args(["--set", &set("ssl.truststore.location", &trusted.display().to_string())]);
+                }
+            } else {
+                command.args(["run", "--source", self.source, "--destination", self.destination]);
+            }
             command.args(["--topics", self.topic]);
             command.arg("--rename").arg(format!("{}.${{topic}}", self.source_alias()));
             if self.until_caught_up {

@@ -203,6 +203,7 @@ impl Stage {
             paralog: &paralog,
             source: &source,
             destination: &destination,
+            secured: None,
             topic: TOPIC,
             codec: "none",
             serial,

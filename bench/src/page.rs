@@ -127,6 +127,10 @@ fn summary(record: &Record) -> String {
         if to_relay.is_finite() {
             parts.push(format!("{} × the CPU of a bare relay", digits(to_relay)));
         }
+        let secured = cpu(Contender::ParalogTls) / ours;
+        if secured.is_finite() {
+            parts.push(format!("{} × as much with TLS on both sides", digits(secured)));
+        }
         for mirror in [Contender::MirrorShipped, Contender::MirrorTuned, Contender::MirrorExactlyOnce] {
             let (less, faster) =
                 (cpu(mirror) / ours, of(Contender::Paralog, &mb_per_s) / of(mirror, &mb_per_s));

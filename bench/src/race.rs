@@ -1,7 +1,7 @@
 //! The race itself: a narrative from an empty pair of clusters to a page.
 
 use crate::{
-    contender::{Contender, Task, jvm_as_shipped},
+    contender::{Contender, Secured, Task, jvm_as_shipped},
     latency, machine,
     process::{Measured, Output, Usage, cpu_of, family_cpu},
     record::{Kind, Line, Record},
@@ -9,7 +9,7 @@ use crate::{
     shape::{Bytes, PARTITIONS, Shape},
 };
 use anyhow::{Context, bail, ensure};
-use real_kafka::{Cluster, Config, Distribution, Error, PartitionDigest, Session};
+use real_kafka::{Cluster, Config, Distribution, Error, Listener, PartitionDigest, Session, Stores};
 use std::{
     collections::BTreeMap,
     fs,
@@ -33,8 +33,8 @@ pub(crate) struct Options {
     )]
     shapes: Vec<Shape>,
 
-    /// Who takes part: relay, paralog, mm2, mm2-tuned, mm2-eos
-    #[arg(long, value_delimiter = ',', default_value = "relay,paralog,mm2,mm2-tuned")]
+    /// Who takes part: relay, paralog, paralog-tls, mm2, mm2-tuned, mm2-eos
+    #[arg(long, value_delimiter = ',', default_value = "relay,paralog,paralog-tls,mm2,mm2-tuned")]
     contenders: Vec<Contender>,
 
     /// How often everyone runs, taking turns
@@ -120,9 +120,15 @@ pub(crate) struct Race {
     destination: Cluster,
     session: Session,
     kafka: Distribution,
+    stores: Stores,
     paralog: PathBuf,
     serial: u32,
     patience: Duration,
+}
+
+/// The relay copies no topics, and what TLS costs shows in draining.
+fn has_latency(contender: Contender) -> bool {
+    !matches!(contender, Contender::Relay | Contender::ParalogTls)
 }
 
 /// Consumption of everyone but the contender, up to one moment.
@@ -138,17 +144,20 @@ impl Race {
     /// Starts both clusters, of one broker each.
     pub(crate) fn start(kafka: &str, paralog: PathBuf, patience: Duration) -> anyhow::Result<Race> {
         let kafka = Distribution::resolve(kafka)?;
+        let stores = Stores::make(&kafka)?;
         let config = jvm_as_shipped("1g")
             .into_iter()
             .fold(Config::brokers(1), Config::jvm_option)
             .heap_mb(1024)
             .with("num.network.threads", "3")
-            .with("num.io.threads", "8");
+            .with("num.io.threads", "8")
+            .secured(&stores);
         Ok(Race {
             source: Cluster::start(&kafka, &config)?,
             destination: Cluster::start(&kafka, &config)?,
             session: kafka.session()?,
             kafka,
+            stores,
             paralog,
             serial: 0,
             patience,
@@ -261,11 +270,18 @@ impl Race {
         let folder = tempfile::tempdir().context("cannot create a folder")?;
         let (source, destination, topic) =
             (self.source.bootstrap(), self.destination.bootstrap(), shape.topic());
+        let (source_tls, destination_tls) =
+            (self.source.bootstrap_of(Listener::Tls), self.destination.bootstrap_of(Listener::Tls));
         let task = Task {
             kafka: &self.kafka,
             paralog: &self.paralog,
             source: &source,
             destination: &destination,
+            secured: Some(Secured {
+                source: &source_tls,
+                destination: &destination_tls,
+                stores: &self.stores,
+            }),
             topic: &topic,
             codec: &shape.codec,
             serial: self.serial,
@@ -285,10 +301,10 @@ impl Race {
         let after = self.snapshot();
         let usage = match contender {
             // It ends by itself, and its ending counts.
-            Contender::Paralog => process.wait(Duration::from_secs(60))?,
+            _ if contender.is_paralog() => process.wait(Duration::from_secs(60))?,
             _ => process.kill()?,
         };
-        if contender == Contender::Paralog {
+        if contender.is_paralog() {
             ensure!(usage.success, "paralog failed\n{}", tail(&log));
         }
         let mut numbers = Race::numbers(&before, &after, usage);
@@ -334,7 +350,7 @@ impl Race {
         let shape: Shape = "1KiB/none/16KiB".parse().expect("it is well formed");
         let (source, destination) = (self.source.bootstrap(), self.destination.bootstrap());
         for round in 1..=options.rounds {
-            for &contender in options.contenders.iter().filter(|contender| **contender != Contender::Relay) {
+            for &contender in options.contenders.iter().filter(|contender| has_latency(**contender)) {
                 self.serial += 1;
                 let folder = tempfile::tempdir().context("cannot create a folder")?;
                 let topic = format!("latency-{}", self.serial);
@@ -345,6 +361,7 @@ impl Race {
                     paralog: &self.paralog,
                     source: &source,
                     destination: &destination,
+                    secured: None,
                     topic: &topic,
                     codec: &shape.codec,
                     serial: self.serial,

@@ -83,8 +83,15 @@ pub(crate) fn targets(record: &Record) -> Vec<Target> {
         let ours = |figure: &dyn Fn(&Line) -> f64| of(Contender::Paralog, figure);
         let to_relay = ours(&cpu_per_gb) / of(Contender::Relay, &cpu_per_gb);
         let to_tuned = of(Contender::MirrorTuned, &cpu_per_gb) / ours(&cpu_per_gb);
+        let secured = of(Contender::ParalogTls, &cpu_per_gb) / ours(&cpu_per_gb);
         match shape.batch {
             Batch::Full => {
+                add(
+                    format!("{shape}: CPU per GB with TLS against without"),
+                    Bound::AtMost(2.5),
+                    secured,
+                    "×",
+                );
                 add(format!("{shape}: CPU per GB against the relay's"), Bound::AtMost(1.6), to_relay, "×");
                 add(
                     format!("{shape}: tuned MirrorMaker 2's CPU per GB against ours"),

@@ -56,6 +56,7 @@ impl Copier {
             paralog: setup.paralog,
             source: setup.source,
             destination: setup.destination,
+            secured: None,
             topic: setup.topics,
             codec: "none",
             serial: 1,
@@ -64,7 +65,7 @@ impl Copier {
             brokers: 3,
         };
         match setup.contender {
-            Contender::Relay => bail!("the relay copies no topics"),
+            Contender::Relay | Contender::ParalogTls => bail!("it takes no part in chaos"),
             Contender::Paralog => {
                 let write = |name: &str, text: String| {
                     let path = setup.folder.join(name);
