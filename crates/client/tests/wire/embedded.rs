@@ -23,7 +23,7 @@ const HEADER_BYTES: usize = 61;
 
 /// Opens connections to a cluster in memory.
 #[derive(Debug)]
-struct InMemory(embedded_kafka::Cluster);
+pub(crate) struct InMemory(pub(crate) embedded_kafka::Cluster);
 
 impl Opener for InMemory {
     fn open(&self, address: Arc<Address>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {

@@ -9,6 +9,7 @@ mod connection;
 mod cost;
 mod embedded;
 mod fake;
+mod hostile;
 mod not_kafka;
 mod sasl;
 mod sockets;

@@ -19,6 +19,8 @@ use tokio::time::Instant;
 use crate::embedded::{NOW_MS, offer, read, with};
 use crate::not_kafka::chain;
 
+/// Of `ann`, where it is not said otherwise.
+pub(crate) const PASSWORD: &str = "right";
 const PROFILES: [Profile; 4] = [Profile::V1_1, Profile::V2_8, Profile::V3_9, Profile::V4_3];
 
 /// SCRAM as a broker does it, for one user.
@@ -133,11 +135,11 @@ impl Exchange for OauthExchange {
     }
 }
 
-fn plain(password: &str) -> Mechanism {
+pub(crate) fn plain(password: &str) -> Mechanism {
     Mechanism::Plain { username: "ann".to_owned(), password: Secret::new(password) }
 }
 
-fn scram(hash: ScramHash, password: &str) -> Mechanism {
+pub(crate) fn scram(hash: ScramHash, password: &str) -> Mechanism {
     Mechanism::Scram { hash, username: "ann".to_owned(), password: Secret::new(password), token: false }
 }
 
@@ -147,7 +149,7 @@ fn oauth(user: &str) -> Mechanism {
     Mechanism::OauthBearer { token, extensions: Vec::new() }
 }
 
-fn every_mechanism() -> Sasl {
+pub(crate) fn every_mechanism() -> Sasl {
     let mut sasl = Sasl::plain(&[("ann", "right")]);
     for hash in [ScramHash::Sha256, ScramHash::Sha512] {
         sasl.mechanisms.push(Arc::new(ScramServer { hash, user: "ann", password: "right", impostor: false }));
@@ -156,12 +158,12 @@ fn every_mechanism() -> Sasl {
     sasl
 }
 
-async fn kafka(profile: Profile, sasl: Sasl) -> embedded_kafka::Cluster {
+pub(crate) async fn kafka(profile: Profile, sasl: Sasl) -> embedded_kafka::Cluster {
     let config = Config { start_ms: Some(NOW_MS), sasl: Some(sasl), ..Config::new(2, profile) };
     embedded_kafka::Cluster::start(config.in_memory()).await.unwrap()
 }
 
-fn options(kafka: &embedded_kafka::Cluster, mechanism: Mechanism) -> Options {
+pub(crate) fn options(kafka: &embedded_kafka::Cluster, mechanism: Mechanism) -> Options {
     let security = Security { tls: None, sasl: Some(SaslOptions::new(mechanism)) };
     Options { security, ..Options::new("test", kafka.bootstrap()) }
 }

@@ -30,14 +30,14 @@ use crate::fake::{as_broker, listen, nobody, options, serve, with};
 use crate::not_kafka::chain;
 
 /// A CA that signs whatever a test wants.
-struct Ca {
-    pem: String,
+pub(crate) struct Ca {
+    pub(crate) pem: String,
     der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key.
-struct Signed {
+pub(crate) struct Signed {
     pem: String,
     key_pem: String,
     chain: Vec<CertificateDer<'static>>,
@@ -45,14 +45,14 @@ struct Signed {
 }
 
 impl Ca {
-    fn new(name: &str) -> Ca {
+    pub(crate) fn new(name: &str) -> Ca {
         let key = KeyPair::generate().unwrap();
         let params = ca_params(name);
         let certificate = params.self_signed(&key).unwrap();
         Ca { pem: certificate.pem(), der: certificate.der().clone(), issuer: Issuer::new(params, key) }
     }
 
-    fn sign(&self, params: &CertificateParams) -> Signed {
+    pub(crate) fn sign(&self, params: &CertificateParams) -> Signed {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Signed {
@@ -86,7 +86,7 @@ fn named(name: &str, hosts: &[&str]) -> CertificateParams {
 }
 
 /// For the address that peers in memory have.
-fn broker() -> CertificateParams {
+pub(crate) fn broker() -> CertificateParams {
     named("broker", &["127.0.0.1"])
 }
 
@@ -103,7 +103,7 @@ fn self_signed(params: &CertificateParams) -> Signed {
 
 const BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
 
-fn server(
+pub(crate) fn server(
     shown: &Signed,
     clients: Option<&Ca>,
     versions: &[&'static SupportedProtocolVersion],
@@ -150,7 +150,7 @@ fn inline(certificates: &str) -> StoreSource {
     StoreSource::Inline { certificates: Secret::new(certificates), key: None }
 }
 
-fn trusting(certificates: &str) -> TlsOptions {
+pub(crate) fn trusting(certificates: &str) -> TlsOptions {
     TlsOptions { trust: Trust::Store(inline(certificates)), ..TlsOptions::default() }
 }
 
@@ -193,9 +193,9 @@ fn check(told: Result<(), String>, expected: &[&str]) {
 
 /// TLS in front of a cluster in this process.
 #[derive(Debug)]
-struct Front {
-    kafka: embedded_kafka::Cluster,
-    server: Arc<ServerConfig>,
+pub(crate) struct Front {
+    pub(crate) kafka: embedded_kafka::Cluster,
+    pub(crate) server: Arc<ServerConfig>,
 }
 
 impl Opener for Front {
