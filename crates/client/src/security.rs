@@ -277,6 +277,22 @@ impl Security {
     }
 }
 
+impl Security {
+    /// The name under which a broker knows us, where we know that: not what it makes of a certificate or a token.
+    pub fn user(&self) -> Option<&str> {
+        match (&self.sasl, &self.tls) {
+            (Some(sasl), _) => match &sasl.mechanism {
+                Mechanism::Plain { username, .. } | Mechanism::Scram { username, token: false, .. } => {
+                    Some(username)
+                }
+                Mechanism::Scram { token: true, .. } | Mechanism::OauthBearer { .. } => None,
+            },
+            (None, Some(TlsOptions { identity: Some(_), .. })) => None,
+            (None, _) => Some("ANONYMOUS"),
+        }
+    }
+}
+
 impl Mechanism {
     /// Whether it is the same user by the same mechanism, whatever proves it.
     pub(crate) fn is_same_user(&self, other: &Mechanism) -> bool {

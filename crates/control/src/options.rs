@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use client::Cluster;
+use model::Users;
 use topology::{Intent, Naming, Neighbour, Selection, TopicPolicy};
 
 use crate::agenda::Rhythm;
@@ -10,6 +11,8 @@ use crate::agenda::Rhythm;
 /// Which topics, under what names, treated how, looked at how often. The defaults are Replicator's.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Who we are, for messages.
+    pub users: Users,
     /// Which topics are copied.
     pub selection: Selection,
     /// What they are called at the destination.
@@ -41,6 +44,7 @@ impl Default for Options {
     fn default() -> Options {
         let two_minutes = Duration::from_secs(120);
         Options {
+            users: Users::default(),
             selection: Selection::default(),
             naming: Naming::unchanged(),
             topics: TopicPolicy::default(),

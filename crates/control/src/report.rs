@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use model::TopicName;
+use model::{TopicName, Users};
 use topology::Plan;
 use tracing::{info, warn};
 
 /// What was said last about each matter.
 #[derive(Debug, Default)]
 pub(crate) struct Reporter {
+    users: Users,
     said: BTreeMap<Matter, Said>,
 }
 
@@ -34,6 +35,11 @@ struct Said {
 }
 
 impl Reporter {
+    /// One that knows who we are.
+    pub(crate) fn new(users: Users) -> Reporter {
+        Reporter { users, said: BTreeMap::new() }
+    }
+
     /// Tells of what changed since the last plan. `gone` is sorted.
     pub(crate) fn tell_plan(&mut self, plan: &Plan, gone: &[TopicName]) {
         let mut now = BTreeMap::new();
@@ -76,14 +82,14 @@ impl Reporter {
         };
         let said = Said { what: error.to_owned(), hint: "" };
         if self.said.get(&matter) != Some(&said) {
-            matter.tell(&said);
+            matter.tell(&said, &self.users);
             self.said.insert(matter, said);
         }
     }
 
     fn tell(&mut self, now: BTreeMap<Matter, Said>) {
         for (matter, said) in begun(&self.said, &now) {
-            matter.tell(said);
+            matter.tell(said, &self.users);
         }
         for (matter, _) in self.said.iter().filter(|(matter, _)| !now.contains_key(matter)) {
             matter.tell_over();
@@ -101,7 +107,8 @@ fn begun<'a>(
 }
 
 impl Matter {
-    fn tell(&self, Said { what, hint }: &Said) {
+    fn tell(&self, Said { what, hint }: &Said, users: &Users) {
+        let hint = &*users.named(hint);
         match self {
             Matter::Cluster(cluster) => warn!(cluster, error = what, "cluster cannot be observed, retrying"),
             Matter::Gone(topic) => warn!(%topic, reason = what, hint, "topic is gone"),

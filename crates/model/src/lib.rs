@@ -6,8 +6,10 @@
 
 mod ids;
 mod route;
+mod users;
 
 pub use ids::{
     BrokerId, ClusterName, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicName, TopicPartition,
 };
 pub use route::{RewriteRule, Route, Routes, TimestampRule};
+pub use users::Users;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::ProducerId;
+use model::{ProducerId, Users};
 
 use crate::life::Policies;
 
@@ -32,6 +32,8 @@ pub enum ExistingRecords {
 pub struct Options {
     /// The flow's name: the connector's.
     pub flow: String,
+    /// Who we are, for messages.
+    pub users: Users,
     /// Whether aborted and open transactions of the source are copied as they stand
     /// (`read_uncommitted`, as Replicator reads) or left out.
     pub isolation: Isolation,
@@ -94,6 +96,7 @@ impl Options {
     pub fn new(flow: impl Into<String>) -> Options {
         Options {
             flow: flow.into(),
+            users: Users::default(),
             isolation: Isolation::ReadUncommitted,
             rack: None,
             fetch_wait_max: Duration::from_millis(500),

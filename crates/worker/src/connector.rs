@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use model::TimestampRule;
+use model::{TimestampRule, Users};
 use pipeline::{ExistingRecords, Isolation, Missing, Policies, Recreated};
 use properties::{
     ClusterSettings, ConnectorSettings, LifeSettings, OffsetStorage, OffsetTopicSettings, OnRecreated, Place,
@@ -49,6 +49,11 @@ impl Prepared {
 }
 
 impl Connector {
+    /// Who it is at both clusters.
+    pub(crate) fn users(&self) -> Users {
+        self.pipeline.users.clone()
+    }
+
     /// What its users must be allowed to do. `since_2_8`: the destination is of 2.8 or newer, if that is known.
     pub(crate) fn rights(&self, worker: &WorkerSettings, since_2_8: Option<bool>) -> Vec<Right> {
         rights(&Claims {
@@ -161,14 +166,19 @@ fn prepare_one(
         let whose = format!("the {side}");
         report.extend(secured::problem(&whose, cluster, options, connector.place("name")));
     }
+    let user = |options: &client::Options| options.security.user().map(str::to_owned);
+    let users = Users { source: user(&source), destination: user(&destination) };
+    let mut control = control_options(connector, selection, naming);
+    let mut pipeline = pipeline_options(worker, connector);
+    (control.users, pipeline.users) = (users.clone(), users);
     Some(Connector {
         name: connector.name.clone(),
         source,
         source_end: end("source", "src.kafka.bootstrap.servers", &connector.source),
         destination,
         destination_end: end("destination", "dest.kafka.bootstrap.servers", &connector.destination),
-        control: control_options(connector, selection, naming),
-        pipeline: pipeline_options(worker, connector),
+        control,
+        pipeline,
     })
 }
 
@@ -187,6 +197,7 @@ fn control_options(connector: &ConnectorSettings, selection: Selection, naming: 
     control::Options {
         selection,
         naming,
+        users: Users::default(),
         topics: TopicPolicy {
             auto_create: topics.auto_create,
             preserve_partitions: topics.preserve_partitions,

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use control::plan_once;
+use model::Users;
 use offsets::{Stored, StoredLane};
 use serde_json::{Map, Value, json};
 use topology::rights::Right;
@@ -34,6 +35,8 @@ pub struct Planned {
     pub source: String,
     /// Those of its destination.
     pub destination: String,
+    /// Who the connector is at both.
+    pub users: Users,
     /// What would be done, or why nothing could be.
     pub outcome: Result<Plan, RunError>,
     /// What the users of its clusters must be allowed to do for that. Not part of the text.
@@ -69,6 +72,7 @@ pub async fn plan(prepared: &Prepared) -> Vec<Planned> {
             connector: connector.name.clone(),
             source: connector.source_end.bootstrap.clone(),
             destination: connector.destination_end.bootstrap.clone(),
+            users: connector.users(),
             outcome,
         });
     }
@@ -138,7 +142,7 @@ impl Planned {
             members.insert(name.to_owned(), value.as_str().into());
         }
         let what = match &self.outcome {
-            Ok(plan) => plan.json(),
+            Ok(plan) => named(plan.json(), &self.users),
             Err(error) => json!({ "error": chain(error), "hint": error.hint() }),
         };
         if let Value::Object(what) = what {
@@ -149,12 +153,30 @@ impl Planned {
     }
 }
 
+/// `document` with the users' names in its hints.
+fn named(document: Value, users: &Users) -> Value {
+    match document {
+        Value::Object(members) => {
+            let member = |(key, value): (String, Value)| {
+                let value = match (&*key, &value) {
+                    ("hint", Value::String(hint)) => users.named(hint).into(),
+                    _ => named(value, users),
+                };
+                (key, value)
+            };
+            members.into_iter().map(member).collect()
+        }
+        Value::Array(values) => values.into_iter().map(|value| named(value, users)).collect(),
+        other => other,
+    }
+}
+
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Planned { connector, source, destination, outcome, .. } = self;
+        let Planned { connector, source, destination, users, outcome, .. } = self;
         writeln!(f, "connector `{connector}`, from {source} to {destination}")?;
         match outcome {
-            Ok(plan) => writeln!(f, "{plan}{}", closing(plan)),
+            Ok(plan) => writeln!(f, "{}{}", users.named(&plan.to_string()), closing(plan)),
             Err(error) => writeln!(f, "not planned: {}", chain(error)),
         }
     }
@@ -191,7 +213,8 @@ mod tests {
 
     fn planned(connector: &str, outcome: Result<Plan, RunError>) -> Planned {
         let (source, destination) = ("old:9092".to_owned(), "new:9092".to_owned());
-        Planned { connector: connector.into(), source, destination, outcome, rights: Vec::new() }
+        let users = Users { source: Some("ann".to_owned()), destination: None };
+        Planned { connector: connector.into(), source, destination, users, outcome, rights: Vec::new() }
     }
 
     fn pending() -> Plan {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Control, ControlStatus, ObserveError};
-use model::Routes;
+use model::{Routes, Users};
 use pipeline::{Pipeline, PipelineError, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -208,7 +208,7 @@ async fn start(connectors: &[Connector], storage: &Storage) -> Result<Vec<Flow>,
             Pipeline::start(source, destination, store, connector.pipeline.clone(), routes.clone()).await;
         match pipeline {
             Ok(pipeline) => {
-                let view = FlowView::new(connector.name.clone());
+                let view = FlowView::new(connector.name.clone(), connector.users());
                 flows.push(Flow { name: connector.name.clone(), control, routes, pipeline, view });
             }
             Err(source) => {
@@ -288,24 +288,25 @@ async fn stop(flows: Vec<Flow>) -> Result<(), RunError> {
 
 impl Flow {
     fn look(&mut self, now: std::time::Instant) -> crate::status::FlowStatus {
-        let routed = routed(&self.control.status().borrow(), &self.routes.borrow());
+        let routed = routed(&self.control.status().borrow(), &self.routes.borrow(), self.view.users());
         let pipeline = Arc::clone(&self.pipeline.status().borrow());
         self.view.update(now, &routed, &pipeline)
     }
 }
 
-fn routed(control: &ControlStatus, routes: &Routes) -> Routed {
+fn routed(control: &ControlStatus, routes: &Routes, users: &Users) -> Routed {
     let trouble = |cluster: &str, error: &Option<String>| {
         error.as_ref().map(|error| format!("the {cluster} cluster cannot be asked for its topics: {error}"))
     };
     let missing = control.not_copied.iter().filter(|not| not.why.is_open());
-    let missing = missing.map(|not| format!("topic `{}`: {} ({})", not.source, not.why, not.why.hint()));
+    let missing =
+        missing.map(|not| format!("topic `{}`: {} ({})", not.source, not.why, users.named(not.why.hint())));
     let blocked = control.blocked.iter().map(|blocked| {
         let from = match blocked.partitions_from {
             0 => String::new(),
             first => format!(" from partition {first} on"),
         };
-        format!("topic `{}`{from}: {} ({})", blocked.source, blocked.why, blocked.why.hint())
+        format!("topic `{}`{from}: {} ({})", blocked.source, blocked.why, users.named(blocked.why.hint()))
     });
     Routed {
         is_settled: control.is_first_observation_complete() && control.generation <= routes.generation,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use model::{Offset, TopicName, TopicPartition};
+use model::{Offset, TopicName, TopicPartition, Users};
 use pipeline::{LaneState, LaneStatus, LifeCounts, Trouble};
 
 /// All connectors at one moment.
@@ -95,8 +95,8 @@ fn patience(trouble: &Trouble) -> Option<Duration> {
     }
 }
 
-fn in_words(trouble: &Trouble) -> String {
-    let hint = trouble.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+fn in_words(trouble: &Trouble, users: &Users) -> String {
+    let hint = trouble.hint().map(|hint| format!(" ({})", users.named(hint))).unwrap_or_default();
     format!("{trouble}{hint}")
 }
 
@@ -104,6 +104,7 @@ fn in_words(trouble: &Trouble) -> String {
 #[derive(Debug)]
 pub(crate) struct FlowView {
     name: String,
+    users: Users,
     lanes: BTreeMap<TopicPartition, LaneView>,
     not_copied: Vec<String>,
     is_settled: bool,
@@ -144,8 +145,13 @@ pub(crate) struct Routed {
 }
 
 impl FlowView {
-    pub(crate) fn new(name: String) -> FlowView {
-        FlowView { name, lanes: BTreeMap::new(), not_copied: Vec::new(), is_settled: false, trouble: None }
+    pub(crate) fn new(name: String, users: Users) -> FlowView {
+        let (lanes, not_copied) = (BTreeMap::new(), Vec::new());
+        FlowView { name, users, lanes, not_copied, is_settled: false, trouble: None }
+    }
+
+    pub(crate) fn users(&self) -> &Users {
+        &self.users
     }
 
     /// Takes in the present state and sums it up.
@@ -208,7 +214,9 @@ impl FlowView {
     /// Whether the copy is over, as far as what was there at the start goes.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
         if let Some(trouble) = self.stopped_by(now) {
-            return Verdict::Incomplete([vec![in_words(trouble)], self.not_copied.clone()].concat());
+            return Verdict::Incomplete(
+                [vec![in_words(trouble, &self.users)], self.not_copied.clone()].concat(),
+            );
         }
         if !self.is_settled {
             return Verdict::NotYet;
@@ -222,7 +230,7 @@ impl FlowView {
             if patience(trouble).is_none_or(|patience| now.saturating_duration_since(*since) < patience) {
                 return Verdict::NotYet;
             }
-            reasons.push(format!("{partition}: {}", in_words(trouble)));
+            reasons.push(format!("{partition}: {}", in_words(trouble, &self.users)));
         }
         if reasons.is_empty() { Verdict::CaughtUp } else { Verdict::Incomplete(reasons) }
     }
@@ -334,7 +342,7 @@ mod tests {
     #[test]
     fn lanes_add_up_to_topics() {
         let now = Instant::now();
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         view.update(now, &routed(2), &status(vec![lane(0, 2, 10), lane(1, 0, 4)]));
         let gone = LifeCounts { offsets_skipped: 7, ..LifeCounts::default() };
         let went_on = LaneStatus { life: gone, ..lane(0, 12, 10) };
@@ -348,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_lane_that_does_not_move_tells_why_in_whatever_state_it_waits() {
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         let unread = Trouble::Connection(Side::Source, "broker 0 is away".into());
         let states = [LaneState::Opening, LaneState::Probing, LaneState::Flowing, LaneState::Aged];
         for state in states {
@@ -371,7 +379,7 @@ mod tests {
     #[test]
     fn a_lane_that_stands_without_a_reason_is_told_in_the_end() {
         let start = Instant::now();
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         let mut trouble_after = |seconds, lane| {
             let now = start + Duration::from_secs(seconds);
             view.update(now, &routed(1), &status(vec![lane])).topics[0].trouble.clone()
@@ -402,7 +410,7 @@ mod tests {
             ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
             None,
         );
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         for seconds in [0, 9] {
             view.update(after(seconds), &routed(1), &stopped(refused.clone(), vec![opening()]));
             assert_eq!(view.verdict(after(seconds)), Verdict::NotYet);
@@ -412,11 +420,11 @@ mod tests {
 
         // A store that fails, while the copy goes on, and then not any more.
         let failing = Trouble::Store("no space".into());
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         view.update(after(0), &routed(1), &stopped(failing.clone(), vec![lane(0, 3, 10)]));
         view.update(after(50), &routed(1), &stopped(failing.clone(), vec![lane(0, 4, 10)]));
         assert_eq!(view.verdict(after(70)), Verdict::NotYet, "it moves");
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         for seconds in [0, 59] {
             view.update(after(seconds), &routed(1), &stopped(failing.clone(), vec![lane(0, 3, 10)]));
             assert_eq!(view.verdict(after(seconds)), Verdict::NotYet);
@@ -429,7 +437,7 @@ mod tests {
 
         // A cluster that is away may be back.
         let away = Trouble::Connection(Side::Destination, "refused".into());
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         view.update(after(0), &routed(1), &stopped(away, vec![opening()]));
         assert_eq!(view.verdict(after(3600)), Verdict::NotYet);
     }
@@ -437,7 +445,7 @@ mod tests {
     #[test]
     fn the_copy_is_over_when_every_lane_has_passed_the_end_it_saw() {
         let now = Instant::now();
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         assert_eq!(view.verdict(now), Verdict::NotYet);
         let cases = [
             (routed(2), vec![lane(0, 10, 10)], Verdict::NotYet), // a lane is not there yet
@@ -464,7 +472,7 @@ mod tests {
     fn trouble_that_passes_is_waited_for_and_the_rest_is_told() {
         let start = Instant::now();
         let late = start + PATIENCE + Duration::from_secs(1);
-        let mut view = FlowView::new("f".into());
+        let mut view = FlowView::new("f".into(), Users::default());
         let passing = status(vec![lane(0, 10, 10), blocked(1, Trouble::NoLeader(Side::Source))]);
         view.update(start, &routed(2), &passing);
         view.update(late, &routed(2), &passing);

@@ -163,10 +163,11 @@ fn the_rights_that_are_listed_are_enough_and_each_that_is_missing_is_named() {
     for right in on_topics().filter(is_needed_at_once) {
         let (topic, operation) = (right.topic(), &right.operation);
         let cluster = if right.at_source { "source" } else { "destination" };
+        let who = format!("the {cluster}'s user `{USER}`");
         let told = outcome
             .output
             .lines()
-            .any(|line| line.contains(&topic) && line.contains(operation.as_str()) && line.contains(cluster));
+            .any(|line| line.contains(&topic) && line.contains(operation.as_str()) && line.contains(&who));
         assert!(told, "{topic}: {operation} at the {cluster} is not named: {}", outcome.output);
     }
 

@@ -449,7 +449,8 @@ impl Engine {
     /// What became of the lanes during one event, one line for all that share a reason.
     fn tell(&mut self) {
         for (reason, (first, lanes, hint)) in std::mem::take(&mut self.news) {
-            match (hint, lanes) {
+            let hint = hint.map(|hint| self.options.users.named(hint));
+            match (hint.as_deref(), lanes) {
                 (Some(hint), 1) => warn!(source = %first, reason, hint, "lane stopped"),
                 (Some(hint), _) => warn!(lanes, first = %first, reason, hint, "lanes stopped"),
                 (None, 1) => warn!(source = %first, reason, "lane waits, retrying"),
