@@ -156,7 +156,8 @@ pub(super) fn build(
 
 /// Our key and the certificates that lead from it upwards, or what is wrong with the store.
 pub(super) fn identity(contents: Contents) -> Result<CertifiedKey, String> {
-    let Contents { keys, certificates } = contents;
+    let Contents { keys, mut certificates, above } = contents;
+    certificates.extend(above);
     if keys.is_empty() {
         return Err("it holds no private key".to_owned());
     }

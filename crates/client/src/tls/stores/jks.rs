@@ -66,8 +66,12 @@ fn read_body(
                     Ok(key) => contents.keys.push(Key::Pkcs8(key)),
                     Err(why) => *fault = Some(why),
                 }
-                for _ in 0..number(&mut rest)? {
-                    contents.certificates.push(certificate(&mut rest, version)?);
+                for place in 0..number(&mut rest)? {
+                    let certificate = certificate(&mut rest, version)?;
+                    match place {
+                        0 => contents.certificates.push(certificate),
+                        _ => contents.above.push(certificate),
+                    }
                 }
             }
             2 => contents.certificates.push(certificate(&mut rest, version)?),

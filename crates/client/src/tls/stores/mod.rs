@@ -17,8 +17,11 @@ use crate::StoreKind;
 pub(super) struct Contents {
     /// Private keys, PKCS#8 unless they came otherwise in PEM.
     pub(super) keys: Vec<Key>,
-    /// Certificates as DER, all of them, in the order of the store.
+    /// Certificates as DER, in the order of the store.
     pub(super) certificates: Vec<Vec<u8>>,
+    /// Those that only lead from a key's own certificate to its authority. As a trust store's they are believed by nobody:
+    /// Java trusts of each chain the first.
+    pub(super) above: Vec<Vec<u8>>,
 }
 
 /// A private key as DER.
@@ -245,7 +248,7 @@ mod tests {
         for name in ["openssl.p12", "openssl-legacy.p12", "openssl-trust.p12"] {
             let bytes = testdata(name);
             let keys = if name == "openssl-trust.p12" { Vec::new() } else { key.clone() };
-            let expected = Contents { keys, certificates: certificates.clone() };
+            let expected = Contents { keys, certificates: certificates.clone(), above: Vec::new() };
             for kind in [StoreKind::Pkcs12, StoreKind::Jks] {
                 assert_eq!(read(&bytes, kind, with("changeit", "")), Ok(expected.clone()), "{name}");
             }
@@ -292,9 +295,32 @@ mod tests {
         assert_eq!(read(NONE), Err(StoreFault::NoKeyPassword));
     }
 
+    /// Made by `keytool` of Java 17: a key, its certificate, and the one of the authority that signed it.
+    #[test]
+    fn what_is_above_a_key_leads_to_its_authority_and_is_not_trusted() {
+        for name in ["keytool-chain.jks", "keytool-chain.p12"] {
+            let contents = read(&testdata(name), StoreKind::Jks, with("changeit", "")).unwrap();
+            let subjects = |certificates: &[Vec<u8>]| -> Vec<String> {
+                let is = |der: &Vec<u8>, name: &[u8]| der.windows(name.len()).any(|part| part == name);
+                certificates.iter().map(|der| format!("me: {}", is(der, b"\x02me"))).collect()
+            };
+            assert_eq!(subjects(&contents.certificates), ["me: true"], "{name}");
+            assert_eq!(subjects(&contents.above), ["me: false"], "{name}");
+            let identity = crate::tls::config::identity(contents);
+            assert!(identity.is_ok(), "{name}: {identity:?}");
+        }
+    }
+
     #[test]
     fn stores_that_are_cut_off_or_spoilt_are_refused() {
-        for name in ["openssl.p12", "openssl-legacy.p12", "keytool.p12", "keytool.jks", "keytool-trust.jks"] {
+        for name in [
+            "openssl.p12",
+            "openssl-legacy.p12",
+            "keytool.p12",
+            "keytool.jks",
+            "keytool-chain.p12",
+            "keytool-trust.jks",
+        ] {
             let whole = testdata(name);
             let passwords = with("changeit", "key-secret");
             for cut in 0..whole.len() {

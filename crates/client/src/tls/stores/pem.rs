@@ -74,6 +74,7 @@ mod tests {
         let expected = Contents {
             keys: vec![Key::Pkcs8(b"key".to_vec())],
             certificates: vec![b"one".to_vec(), b"second".to_vec()],
+            above: Vec::new(),
         };
         for space in ["\n", "\r\n", " ", "\n\n  "] {
             let text = format!(

@@ -4,7 +4,7 @@
 //! PFX ── content (bytes) ── list of safes, plain or encrypted ── list of bags ── key | certificate
 //!    └── sum over the content, by the password
 //! ```
-//! All certificates count, whatever their attributes say: which of them belong to a key shows by the key.
+//! Which certificates belong to a key shows by the key. In a store with keys the attributes say which of them are trusted.
 //!
 //! Source: RFC 7292.
 
@@ -20,6 +20,9 @@ const BAGS: [u8; 10] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 0x0c, 0x0a, 1];
 const X509_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 0x16, 1];
 const SHA1: &[u8] = &[0x2b, 0x0e, 3, 2, 0x1a];
 const SHA2: [u8; 8] = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2];
+const LOCAL_KEY_ID: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 0x15];
+/// Java's own, `2.16.840.1.113894.746875.1.1`.
+const TRUSTED_KEY_USAGE: &[u8] = &[0x60, 0x86, 0x48, 1, 0x86, 0xf9, 0x66, 0xad, 0xca, 0x7b, 1, 1];
 /// Bags may hold bags; nobody nests them deeper.
 const DEPTH_MAX: usize = 4;
 
@@ -58,10 +61,30 @@ pub(super) fn read(bytes: &[u8], passwords: Passwords<'_>) -> Result<Contents, S
             _ => return Err(StoreFault::Unsupported(format!("a part of kind {}", dotted(id)))),
         }
     }
+    if contents.keys.is_empty() {
+        // Whoever makes a store of certificates alone does not always say that they are trusted.
+        contents.certificates.append(&mut contents.above);
+    }
     match fault {
         Some(fault) if contents.keys.is_empty() => Err(fault),
         _ => Ok(contents),
     }
+}
+
+/// Whether the attributes that are left of a certificate's bag say that it belongs to a key, or is trusted by itself: as
+/// Java reads it, all others only lead from the former to their authority.
+fn is_meant_itself(mut bag: Der<'_>) -> Result<bool, StoreFault> {
+    if bag.is_empty() {
+        return Ok(false);
+    }
+    let mut attributes = Der::new(bag.expect(tag::SET)?);
+    while !attributes.is_empty() {
+        let id = attributes.sequence()?.expect(tag::OID)?;
+        if id == LOCAL_KEY_ID || id == TRUSTED_KEY_USAGE {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The sum shows whether the password is right.
@@ -128,7 +151,11 @@ fn read_bags(
                 let mut certificate = value.sequence()?;
                 if certificate.expect(tag::OID)? == X509_CERTIFICATE {
                     let der = certificate.explicit(0)?.expect(tag::OCTETS)?;
-                    contents.certificates.push(der.to_vec());
+                    let certificates = match is_meant_itself(bag)? {
+                        true => &mut contents.certificates,
+                        false => &mut contents.above,
+                    };
+                    certificates.push(der.to_vec());
                 }
             }
             Some(6) => read_bags(value.any()?.whole, passwords, contents, fault, depth + 1)?,
