@@ -32,7 +32,9 @@ pub(crate) fn check(check: &Check) -> Result<(), Failure> {
         .expect("a string takes whatever is written");
         text.extend(rights.iter().map(|right| format!("    needs {right}\n")));
     }
-    answer(&text).context("cannot write to the output").map_err(|error| Failure::start(&error))
+    answer(&judged.hidden(&text))
+        .context("cannot write to the output")
+        .map_err(|error| Failure::start(&error))
 }
 
 /// A cluster's addresses, and how its connections are secured.

@@ -21,6 +21,11 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    /// `text` with references in the place of what config providers gave.
+    pub(crate) fn hidden(&self, text: &str) -> String {
+        self.provided.hidden(text)
+    }
+
     /// The connectors, ready to be started; `None` where the report, which is complete then, holds an error.
     pub(crate) fn prepare(&mut self) -> Option<Prepared> {
         let (prepared, more) = match worker::prepare(self.settings.as_ref()?, self.logins.clone()) {

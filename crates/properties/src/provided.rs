@@ -33,6 +33,12 @@ impl Provided {
         Provided { values }
     }
 
+    /// `text` with what stands in the file in the place of values, and of parts of them, that are no other word.
+    pub fn hidden(&self, text: &str) -> String {
+        let distinct = self.values.iter().filter(|value| value.is_distinct());
+        distinct.fold(text.to_owned(), |text, value| replace_apart(&text, value.words.reveal(), &value.shown))
+    }
+
     /// Where a message quotes a value, or a part of it, shows what stands in the file in its place.
     pub fn hide(&self, report: &mut Report) {
         for problem in report.problems_mut() {
@@ -106,6 +112,21 @@ fn replace_apart(text: &str, words: &str, shown: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::Problem;
+
+    #[test]
+    fn values_do_not_show_in_other_texts_either() {
+        let entry = Entry {
+            reference: Some(Arc::from("${file:/x:servers}")),
+            ..Entry::new("src.kafka.bootstrap.servers", "inner-1:9092,inner-2:9092", &Place::new("c", 1))
+        };
+        let provided = Provided::of([&entry]);
+        let expected = "copies from ${file:/x:servers} to b:1, not inner-10:9092";
+        assert_eq!(
+            provided.hidden("copies from inner-1:9092,inner-2:9092 to b:1, not inner-10:9092"),
+            expected
+        );
+        assert_eq!(provided.hidden("at inner-2:9092"), "at ${file:/x:servers}");
+    }
 
     /// What becomes of a message at line `line`, where `key` at line 1 is `value` by a provider, but for a `+` that
     /// stands there itself.
