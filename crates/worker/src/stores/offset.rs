@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn changes(lanes: impl IntoIterator<Item = (TopicPartition, StoredLane)>) -> Stored {
-        Stored { producer: None, lanes: lanes.into_iter().collect() }
+        Stored { lanes: lanes.into_iter().collect(), ..Stored::default() }
     }
 
     #[test]
