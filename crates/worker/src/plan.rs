@@ -242,6 +242,7 @@ mod tests {
       "warnings": [],
       "differences": [],
       "topics": [],
+      "acls": null,
       "rights": []
     },
     {
