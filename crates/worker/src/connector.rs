@@ -5,14 +5,17 @@
 
 use std::collections::BTreeSet;
 
+use control::AclOptions;
 use model::TimestampRule;
 use pipeline::{ExistingRecords, Isolation, Missing, Policies, Recreated};
 use properties::{
     ClusterSettings, ConnectorSettings, LifeSettings, OffsetStorage, OnRecreated, Place, Problem, Report,
-    Settings, TimestampType, WorkerSettings,
+    SaslSettings, SecuritySettings, Settings, TimestampType, WorkerSettings,
 };
 use topology::rights::{Claims, Right, rights};
-use topology::{Naming, Pattern, Selection, SettingNames, SettingProblem, TopicPolicy, check_settings};
+use topology::{
+    AclRules, Naming, Pattern, Selection, SettingNames, SettingProblem, TopicPolicy, check_settings,
+};
 
 use crate::secured;
 use crate::start_up::End;
@@ -56,6 +59,7 @@ impl Connector {
             topics: &self.control.topics,
             group: self.pipeline.start_group.as_deref(),
             commits: self.pipeline.source_group.is_some(),
+            acls: self.control.acls.is_some(),
             progress_topic: match &worker.offset_storage {
                 OffsetStorage::File(_) => None,
                 OffsetStorage::Topic(settings) => Some(settings.topic.as_str()),
@@ -186,7 +190,28 @@ fn control_options(connector: &ConnectorSettings, selection: Selection, naming: 
         poll_interval: topics.poll_interval,
         config_sync_interval: topics.config_sync_interval,
         create_backoff: topics.create_backoff,
+        acls: topics.acls.map(|acls| AclOptions {
+            rules: AclRules {
+                write: acls.write,
+                own_principal: own_principal(&connector.destination.security),
+            },
+            interval: acls.interval,
+        }),
         others: Vec::new(),
+    }
+}
+
+/// What a cluster calls who logs in so, by Kafka's default rules (`DefaultKafkaPrincipalBuilder`); `None` where the
+/// settings do not tell.
+fn own_principal(security: &SecuritySettings) -> Option<String> {
+    let has_certificate = security.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
+    match &security.sasl {
+        Some(
+            SaslSettings::Plain { username, .. } | SaslSettings::Scram { username, is_token: false, .. },
+        ) => Some(format!("User:{username}")),
+        Some(_) => None,
+        None if has_certificate => None,
+        None => Some(String::from("User:ANONYMOUS")),
     }
 }
 
