@@ -363,7 +363,9 @@ async fn settings_follow_the_source_and_others_stay_whatever_the_versions() {
         assert_eq!((status.warnings.as_slice(), running.copied()), (&[][..], vec!["t-0".to_owned()]));
 
         let [source, destination] = flow.clients();
-        let plan = plan_once(&source, &destination, &flow.options, &Granted::default()).await.expect("both are there");
+        let plan = plan_once(&source, &destination, &flow.options, &Granted::default())
+            .await
+            .expect("both are there");
         assert_eq!(plan.steps, [], "{plan}");
     }
 }
@@ -509,7 +511,10 @@ async fn a_plan_changes_nothing() {
     let flow = flow(&["t", "missing"]).await;
     flow.source.create_topic("t", 1, &[]);
     let [source, destination] = flow.clients();
-    let plan = plan_once(&source, &destination, &flow.options, &Granted::default()).await.expect("both are there").to_string();
+    let plan = plan_once(&source, &destination, &flow.options, &Granted::default())
+        .await
+        .expect("both are there")
+        .to_string();
     assert!(
         plan.starts_with("create `t.replica` with 1 partition, 2 replicas: `t` has no copy yet\n"),
         "{plan}"
@@ -529,7 +534,9 @@ async fn a_setting_that_is_refused_alone_does_not_stay_planned() {
             if destination == Profile::V1_1 { ApiKey::AlterConfigs } else { ApiKey::IncrementalAlterConfigs };
         let refusing = flow.destination.on(api).topic("t.replica").always().fail(ErrorCode::INVALID_CONFIG);
         let [source, destination] = flow.clients();
-        let plan = plan_once(&source, &destination, &flow.options, &Granted::default()).await.expect("both are there");
+        let plan = plan_once(&source, &destination, &flow.options, &Granted::default())
+            .await
+            .expect("both are there");
         let steps: Vec<String> = plan.steps.iter().map(|step| step.topic.to_string()).collect();
         assert_eq!(steps, ["new.replica"], "{plan}");
         let about: Vec<&str> =
@@ -547,7 +554,8 @@ async fn a_destination_that_does_not_answer_the_trial_leaves_the_plan_as_it_is_a
     flow.source.create_topic("t", 1, &[]);
     flow.destination.on(ApiKey::CreateTopics).always().fail(ErrorCode::REQUEST_TIMED_OUT);
     let [source, destination] = flow.clients();
-    let plan = plan_once(&source, &destination, &flow.options, &Granted::default()).await.expect("both are there");
+    let plan =
+        plan_once(&source, &destination, &flow.options, &Granted::default()).await.expect("both are there");
     assert_eq!(plan.steps.len(), 1);
     let told: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
     let expected =

@@ -192,7 +192,11 @@ fn closing(plan: &Plan) -> String {
         (plan.blocked.len(), "topic blocked", "topics blocked"),
         (open, "topic asked for and not copied", "topics asked for and not copied"),
         (acls.map_or(0, AclPlan::changes), "ACL", "ACLs"),
-        (acls.map_or(0, |acls| usize::from(acls.trouble.is_some())), "obstacle to copying ACLs", "obstacles to copying ACLs"),
+        (
+            acls.map_or(0, |acls| usize::from(acls.trouble.is_some())),
+            "obstacle to copying ACLs",
+            "obstacles to copying ACLs",
+        ),
     ];
     let told: Vec<String> = counted
         .into_iter()

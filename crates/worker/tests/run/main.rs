@@ -3,6 +3,7 @@
 // Clusters and files are waited for against the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod acls;
 mod changes;
 #[path = "../changes/mod.rs"]
 mod changing;
