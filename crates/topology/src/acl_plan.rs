@@ -48,13 +48,15 @@ pub enum WithheldReason {
     ChangesCopies,
     /// It denies to everybody what this program does with copies.
     ShutsOut,
-    /// One of those denies it at the source, wholly or in part.
+    /// It denies to somebody what this program does with copies, and who this program is there is not known.
+    MayShutOut,
+    /// A DENY for everybody, which is not copied, outweighs it at the source, wholly or in part.
     Outweighed,
     /// It is about this program's own user.
     OwnUser,
     /// It is about an operation that this program does not know.
     UnknownOperation,
-    /// Another flow has copied it to the source.
+    /// A flow has copied it to the source.
     CopyAtSource,
 }
 
@@ -123,9 +125,10 @@ fn acl_json(Acl { resource, entry }: &Acl) -> Value {
 }
 
 impl WithheldReason {
-    const ALL: [WithheldReason; 6] = [
+    const ALL: [WithheldReason; 7] = [
         WithheldReason::ChangesCopies,
         WithheldReason::ShutsOut,
+        WithheldReason::MayShutOut,
         WithheldReason::Outweighed,
         WithheldReason::OwnUser,
         WithheldReason::UnknownOperation,
@@ -136,6 +139,7 @@ impl WithheldReason {
         match self {
             WithheldReason::ChangesCopies => "changes_copies",
             WithheldReason::ShutsOut => "shuts_out",
+            WithheldReason::MayShutOut => "may_shut_out",
             WithheldReason::Outweighed => "outweighed",
             WithheldReason::OwnUser => "own_user",
             WithheldReason::UnknownOperation => "unknown_operation",
@@ -151,12 +155,15 @@ impl fmt::Display for WithheldReason {
                 "copies would be changed by others; sync.topic.acls.write=true allows it"
             }
             WithheldReason::ShutsOut => "a DENY for everybody would shut out Paralog, too",
+            WithheldReason::MayShutOut => {
+                "it may be for Paralog's own user, whose name there its settings do not tell"
+            }
             WithheldReason::Outweighed => {
                 "at the source a DENY for everybody outweighs it, which is not copied itself"
             }
             WithheldReason::OwnUser => "Paralog's own user there gets its rights from a person",
             WithheldReason::UnknownOperation => "this version does not know the operation",
-            WithheldReason::CopyAtSource => "another connector has copied it to the source",
+            WithheldReason::CopyAtSource => "it is a copy itself, which a connector of this worker has made",
         })
     }
 }

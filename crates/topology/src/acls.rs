@@ -42,6 +42,10 @@ const NEEDED: [AclOperation; 8] = [
     AclOperation::ALTER_CONFIGS,
 ];
 
+/// What of that is denied to somebody whom the source lets read: it may be this program.
+const CHANGING: [AclOperation; 4] =
+    [AclOperation::WRITE, AclOperation::CREATE, AclOperation::ALTER, AclOperation::ALTER_CONFIGS];
+
 /// How ACLs are copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AclRules {
@@ -56,7 +60,7 @@ pub struct AclRules {
 pub struct AclSight<'a> {
     /// Those of topics and groups at the source.
     pub source: &'a BTreeSet<Acl>,
-    /// Those of them that another flow has copied there.
+    /// Those of them that flows have copied there: this one too, where both clusters are one.
     pub copies_at_source: &'a BTreeSet<Acl>,
     /// Those of topics and groups at the destination.
     pub destination: &'a BTreeSet<Acl>,
@@ -125,6 +129,9 @@ fn entries(
     if shuts_out(acl) {
         return Err(WithheldReason::ShutsOut);
     }
+    if may_shut_out(rules, acl) {
+        return Err(WithheldReason::MayShutOut);
+    }
     let is_narrowed = acl.resource.resource_type == ResourceType::Topic
         && entry.permission == AclPermission::Allow
         && !rules.write;
@@ -148,6 +155,16 @@ fn shuts_out(Acl { resource, entry }: &Acl) -> bool {
         && entry.permission == AclPermission::Deny
         && entry.principal == EVERYBODY
         && NEEDED.contains(&entry.operation)
+}
+
+/// Whether it may be this program to whom a copy of it would deny what it does. At the source its user is often kept from
+/// writing, and has the same name there. Nobody is let in by leaving it out: what it denies is not granted either.
+fn may_shut_out(rules: &AclRules, Acl { resource, entry }: &Acl) -> bool {
+    rules.own_principal.is_none()
+        && !rules.write
+        && resource.resource_type == ResourceType::Topic
+        && entry.permission == AclPermission::Deny
+        && CHANGING.contains(&entry.operation)
 }
 
 /// Whether `deny`, which is for everybody, takes back some of what `entry` allows on `resource`.

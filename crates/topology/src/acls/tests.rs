@@ -259,8 +259,11 @@ fn its_own_user_what_is_unknown_and_what_is_a_copy_itself_is_left_out() {
     reasons.sort();
     use WithheldReason::{CopyAtSource, OwnUser, UnknownOperation};
     assert_eq!(reasons, [OwnUser, OwnUser, UnknownOperation, CopyAtSource]);
-    // Not known who it is: a DENY for somebody may be for anybody.
+    // Not known who it is: to whom writing is denied may be this program, whom reading is not.
     desk.rules.own_principal = None;
+    assert_eq!(desk.grants(), ["ALLOW User:paralog READ topic *"]);
+    assert!(desk.not_copied().contains(&(source[0].to_owned(), WithheldReason::MayShutOut)));
+    desk.rules.write = true;
     assert_eq!(desk.grants().len(), 2);
 }
 
@@ -459,6 +462,15 @@ proptest! {
                     || resource.resource_type == ResourceType::Group
                     || !hits
                     || !NEEDED.contains(&entry.operation)
+            );
+        }
+        // Where it is not known who that is.
+        (desk.rules.own_principal, desk.rules.write) = (None, false);
+        for Grant { acl: Acl { resource, entry }, .. } in desk.plan().grants {
+            prop_assert!(
+                entry.permission == AclPermission::Allow
+                    || resource.resource_type == ResourceType::Group
+                    || !CHANGING.contains(&entry.operation)
             );
         }
     }
