@@ -49,7 +49,8 @@ pub trait GrantStore: Send {
     /// What could not be written, where and why; the old or the new is stored then.
     fn save(&mut self, changes: &Acls) -> Result<(), String>;
 
-    /// What other flows have created at this flow's source, or were about to, as of now.
+    /// What flows have created at this flow's source, or were about to, as of now: this one too, where source and
+    /// destination are one cluster.
     ///
     /// # Errors
     /// What could not be read, where and why.
@@ -61,7 +62,7 @@ pub trait GrantStore: Send {
 pub struct Granted {
     /// What this flow has created at the destination.
     pub here: Acls,
-    /// What other flows have created at this flow's source.
+    /// What flows have created at this flow's source.
     pub at_source: Acls,
 }
 
@@ -207,10 +208,10 @@ impl AclJob {
         let unwanted: Vec<Acl> = plan.revokes.iter().chain(&plan.gone).cloned().collect();
         let answers =
             self.destination.delete_acls(&unwanted).await.map_err(|error| call("delete ACLs", error))?;
-        for (acl, answer) in unwanted.iter().zip(answers) {
+        for (index, (acl, answer)) in unwanted.iter().zip(answers).enumerate() {
             match answer {
                 Ok(()) => {
-                    done.revoked += usize::from(plan.revokes.contains(acl));
+                    done.revoked += usize::from(index < plan.revokes.len());
                     not_there.push(acl.clone());
                     debug!(%acl, "ACL deleted");
                 }
@@ -302,7 +303,8 @@ async fn described(cluster: &Cluster, side: &'static str) -> Result<BTreeSet<Acl
         cluster.describe_acls(ResourceType::Group)
     )
     .map_err(call)?;
-    Ok(topics.into_iter().chain(groups).collect())
+    // There may be a hundred thousand.
+    Ok(blocking(move || topics.into_iter().chain(groups).collect()).await)
 }
 
 /// The whole of each pattern that is not as `granted` has it any more.

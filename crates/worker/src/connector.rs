@@ -255,3 +255,30 @@ fn policies(life: LifeSettings) -> Policies {
         destination_recreated: recreated(life.destination_recreated),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use properties::value::Secret;
+
+    use super::*;
+
+    #[test]
+    fn who_it_is_at_a_cluster_is_known_by_its_name_there_or_by_having_none() {
+        let as_who = |sasl| {
+            let mut security = SecuritySettings::default();
+            security.sasl = Some(sasl);
+            own_principal(&security)
+        };
+        let (username, password) = (String::from("ann"), Secret::new("secret"));
+        let plain = SaslSettings::Plain { username: username.clone(), password: password.clone() };
+        assert_eq!(as_who(plain).as_deref(), Some("User:ann"));
+        for (is_token, expected) in [(false, Some("User:ann")), (true, None)] {
+            let (username, password) = (username.clone(), password.clone());
+            let scram = SaslSettings::Scram { sha512: true, username, password, is_token };
+            assert_eq!(as_who(scram).as_deref(), expected);
+        }
+        let token = properties::TokenSettings::File("token".into());
+        assert_eq!(as_who(SaslSettings::OauthBearer { token, extensions: Default::default() }), None);
+        assert_eq!(own_principal(&SecuritySettings::default()).as_deref(), Some("User:ANONYMOUS"));
+    }
+}

@@ -5,6 +5,7 @@ use model::Acls;
 use offsets::Stored;
 use pipeline::OffsetStore;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::connector::Connector;
 use crate::stores::Storage;
@@ -39,7 +40,17 @@ impl GrantStore for Grants {
     }
 
     fn copies_at_source(&mut self) -> Result<Acls, String> {
-        self.runtime.block_on(copies_at_source(&self.storage, &self.to_source))
+        if self.to_source.is_empty() {
+            return Ok(Acls::new());
+        }
+        // On the runtime, where the connections live: what waits there may end with it.
+        let (storage, to_source) = (self.storage.clone(), self.to_source.clone());
+        let (sender, result) = oneshot::channel();
+        self.runtime.spawn(async move {
+            // Nobody waits any more only where the thread that did has ended.
+            let _ = sender.send(copies_at_source(&storage, &to_source).await);
+        });
+        result.blocking_recv().unwrap_or_else(|_| Err(String::from("the program ends")))
     }
 }
 

@@ -8,6 +8,8 @@ use model::{AccessControlEntry, Acl, AclOperation, AclPermission, ResourcePatter
 use topology::rights::{Resource, Side};
 
 const NAME: &str = "replicator-source";
+const IN_TOPIC: &str =
+    "offset.storage.topic=connect-offsets\noffset.storage.replication.factor=1\ngroup.id=connect\n";
 
 /// Clusters with an authorizer each, where who comes without a login may everything, and `orders` to be copied.
 async fn desk(source: Profile, destination: Profile) -> Desk {
@@ -246,10 +248,7 @@ async fn what_is_killed_before_it_knows_of_a_deletion_forgets_it_at_the_next_sta
 #[tokio::test]
 async fn what_was_created_is_remembered_in_an_offsets_topic_too() {
     let mut desk = desk(Profile::V4_3, Profile::V4_3).await;
-    desk.storage = Some(
-        "offset.storage.topic=connect-offsets\noffset.storage.replication.factor=1\ngroup.id=connect\n"
-            .into(),
-    );
+    desk.storage = Some(IN_TOPIC.into());
     let originals = [reads(topic("orders")), reads(group("g"))];
     create(&desk.source, &originals).await;
     for _ in 0..2 {
@@ -373,12 +372,13 @@ async fn an_acl_that_is_refused_is_told_and_is_not_ours_and_the_others_are_made(
     assert_eq!(desk.granted(), 1);
 }
 
-#[tokio::test]
-async fn of_two_opposite_connectors_neither_takes_the_others_copies_for_originals() {
+/// With progress in the offsets file, or where `storage` says.
+async fn two_opposite(storage: Option<&str>) {
     let desk = desk(Profile::V4_3, Profile::V4_3).await;
     let (east, west) = (&desk.source, &desk.destination);
     let several = || {
-        let offsets = format!("offset.storage.file.filename={}\n", desk.offsets().display());
+        let file = format!("offset.storage.file.filename={}\n", desk.offsets().display());
+        let storage = storage.unwrap_or(&file);
         let connector = |name: &str, from: &Cluster, to: &Cluster, prefix: &str| {
             let to = to.bootstrap_servers();
             let lines = format!(
@@ -389,7 +389,7 @@ async fn of_two_opposite_connectors_neither_takes_the_others_copies_for_original
             prepared::connector(from, name, &lines)
         };
         let connectors = [connector("there", east, west, "east"), connector("back", west, east, "west")];
-        prepared::load(&prepared::worker(west, &offsets), &connectors)
+        prepared::load(&prepared::worker(west, storage), &connectors)
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let (status, _kept) = watch::channel(Arc::new(WorkerStatus::default()));
@@ -409,4 +409,45 @@ async fn of_two_opposite_connectors_neither_takes_the_others_copies_for_original
     };
     let (outcome, ()) = tokio::join!(run, watched);
     assert_eq!(outcome.unwrap(), Outcome::Stopped);
+}
+
+#[tokio::test]
+async fn of_two_opposite_connectors_neither_takes_the_others_copies_for_originals() {
+    tokio::join!(two_opposite(None), two_opposite(Some(IN_TOPIC)));
+}
+
+#[tokio::test]
+async fn within_one_cluster_a_copy_does_not_keep_itself_alive() {
+    let mut desk = desk(Profile::V4_3, Profile::V4_3).await;
+    desk.destination = desk.source.clone();
+    desk.connector = desk.connector.replace("copy.${topic}", "${topic}.copy");
+    let original =
+        [acl("User:adm", AclOperation::ALL, ResourcePattern::prefixed(ResourceType::Topic, "ord"))];
+    create(&desk.source, &original).await;
+    for _ in 0..2 {
+        desk.catch_up().await.unwrap();
+        assert_eq!((acls(&desk.source).await.len(), desk.granted()), (3, 2), "what it becomes has its name");
+        assert!(!desk.planned().await.is_pending());
+    }
+    delete(&desk.source, &original).await;
+    desk.catch_up().await.unwrap();
+    assert_eq!((acls(&desk.source).await.len(), desk.granted()), (0, 0));
+}
+
+#[tokio::test]
+async fn an_import_of_older_progress_keeps_what_was_created_since() {
+    let desk = desk(Profile::V4_3, Profile::V4_3).await;
+    create(&desk.source, &[reads(group("g"))]).await;
+    desk.catch_up().await.unwrap();
+    let old = worker::progress::export(&desk.prepared()).await.unwrap();
+    assert!(old.contains(r#""name":"g""#), "{old}");
+    create(&desk.source, &[reads(topic("orders"))]).await;
+    desk.catch_up().await.unwrap();
+    let done = worker::progress::import(&desk.prepared(), old.as_bytes(), true).await.unwrap();
+    assert!(done.ends_with("positions of 2 partitions, 2 ACLs"), "{done}");
+    assert_eq!(desk.granted(), 2);
+    // Elsewhere what it says is all that is known.
+    std::fs::remove_file(desk.offsets()).unwrap();
+    worker::progress::import(&desk.prepared(), old.as_bytes(), false).await.unwrap();
+    assert_eq!(desk.granted(), 1);
 }
