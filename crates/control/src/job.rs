@@ -135,12 +135,12 @@ impl Control {
     }
 }
 
-/// Never comes to an end.
+/// Comes to no end of its own.
 async fn copy_acls(job: Option<AclJob>) {
     if let Some(job) = job {
         job.run().await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Looks at both clusters once and says what would be done, without doing it. What the destination would refuse

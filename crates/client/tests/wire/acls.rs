@@ -87,14 +87,15 @@ async fn without_an_authorizer_or_a_right_or_the_request_the_refusal_says_so() {
     let error = open.describe_acls(ResourceType::Topic).await.unwrap_err();
     assert_eq!(refused(&error), Some(ErrorCode::SECURITY_DISABLED));
     let one = acl(ResourcePattern::literal(ResourceType::Topic, "t"), "User:ann", AclOperation::READ);
-    for outcomes in [open.create_acls(&[one.clone()]).await, open.delete_acls(&[one.clone()]).await] {
+    let one = [one];
+    for outcomes in [open.create_acls(&one).await, open.delete_acls(&one).await] {
         assert_eq!(outcomes.unwrap()[0].as_ref().unwrap_err().error, ErrorCode::SECURITY_DISABLED);
     }
 
     let (_kafka, client) = secured(Profile::V3_9, false).await;
     let error = client.describe_acls(ResourceType::Group).await.unwrap_err();
     assert_eq!(refused(&error), Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
-    let outcomes = client.create_acls(&[one]).await.unwrap();
+    let outcomes = client.create_acls(&one).await.unwrap();
     assert_eq!(outcomes[0].as_ref().unwrap_err().error, ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
 
     let kafka_old = kafka(1, Profile::V1_1).await;

@@ -22,10 +22,7 @@ fn acl(text: &str) -> Acl {
     let entry = AccessControlEntry {
         principal: (*principal).to_owned(),
         host: rest.first().copied().unwrap_or("*").to_owned(),
-        operation: operation
-            .parse()
-            .map(AclOperation)
-            .unwrap_or_else(|_| AclOperation::named(operation).unwrap()),
+        operation: operation.parse().map_or_else(|_| AclOperation::named(operation).unwrap(), AclOperation),
         permission: if *permission == "DENY" { AclPermission::Deny } else { AclPermission::Allow },
     };
     Acl { resource, entry }
