@@ -129,14 +129,12 @@ impl AclJob {
             };
             let start = Instant::now();
             let outcome = self.round(copied).await;
-            let (trouble, again) = match outcome {
-                Ok(done) => (done.trouble(), self.options.interval),
-                Err(error) => {
-                    let again = if error.passes() { AGAIN_AFTER } else { self.options.interval };
-                    (Some(error.trouble()), again.min(self.options.interval))
-                }
+            let (trouble, passes) = match outcome {
+                Ok(done) => (done.trouble(), done.passes()),
+                Err(error) => (Some(error.trouble()), error.passes()),
             };
-            let next = start + again.max(INTERVAL_MIN);
+            let interval = self.options.interval;
+            let next = start + if passes { AGAIN_AFTER.min(interval) } else { interval }.max(INTERVAL_MIN);
             let is_well = trouble.is_none();
             self.note(trouble);
             // What is refused or switched off is not asked for again because of a topic.
@@ -248,11 +246,12 @@ impl AclJob {
         result.map_err(RoundError::Store)
     }
 
-    /// Tells of what changed.
+    /// Tells of what changed. The same advice is given once: which broker says so, and of which ACL first, may be another
+    /// each time.
     fn note(&self, trouble: Option<AclTrouble>) {
         let before = self.status.borrow().trouble.clone();
         match &trouble {
-            Some(AclTrouble { what, hint }) if before.as_ref() != trouble.as_ref() => {
+            Some(AclTrouble { what, hint }) if before.as_ref().is_none_or(|before| before.hint != *hint) => {
                 warn!(reason = what, hint, "ACLs are not copied");
             }
             None if before.is_some() => info!("ACLs are copied again"),
@@ -293,7 +292,10 @@ fn plan(
 
 /// The ACLs of both clusters.
 async fn look(source: &Cluster, destination: &Cluster) -> Result<(BTreeSet<Acl>, BTreeSet<Acl>), RoundError> {
-    tokio::try_join!(described(source, "source"), described(destination, "destination"))
+    let (source, destination) =
+        tokio::join!(described(source, "source"), described(destination, "destination"));
+    // Where both fail it is always the same one that is told.
+    Ok((source?, destination?))
 }
 
 async fn described(cluster: &Cluster, side: &'static str) -> Result<BTreeSet<Acl>, RoundError> {
@@ -350,6 +352,12 @@ impl Done {
         debug!(%acl, error = %refusal, "the destination refused to change an ACL");
         let first = || (format!("{acl}: {refusal}"), refusal.error, 0);
         self.refused.get_or_insert_with(first).2 += 1;
+    }
+
+    /// Whether what was refused may be taken without anybody doing anything.
+    fn passes(&self) -> bool {
+        let refused = self.refused.as_ref();
+        refused.is_some_and(|(_, error, _)| matches!(classify(*error), Class::Retry | Class::RefreshAndRetry))
     }
 
     /// What is to be told of what was refused.

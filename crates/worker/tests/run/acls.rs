@@ -103,10 +103,10 @@ impl Desk {
         worker::plan(&self.prepared()).await.remove(0)
     }
 
-    /// Which ACLs are remembered as ours.
+    /// How many ACLs are remembered as ours.
     fn granted(&self) -> usize {
-        let mut store = OffsetFile::open(&self.offsets()).unwrap().store(NAME);
-        store.load().unwrap().acls.values().map(BTreeSet::len).sum()
+        let stored = OffsetFile::peek(&self.offsets(), NAME).unwrap();
+        stored.acls.values().map(BTreeSet::len).sum()
     }
 
     /// Runs until `killed`, then is gone without any farewell.
@@ -299,8 +299,8 @@ async fn a_broker_that_is_too_old_for_prefixes_is_named_and_topics_are_copied() 
     .await;
 }
 
-/// A run as a user with every right that is listed but `operation` on the cluster of one side.
-async fn without(missing: Option<(Side, &str)>, told: &[&str]) {
+/// A run as a user with every right that is listed but one on the cluster of one side, and perhaps another in its place.
+async fn without(missing: Option<(Side, &str)>, in_its_place: Option<&str>, told: &[&str]) {
     let user = "User:ANONYMOUS";
     let desk = desk_with(Profile::V4_3, Some(Vec::new()), Profile::V4_3, Some(Vec::new())).await;
     for right in desk.prepared().rights().remove(0).1 {
@@ -319,6 +319,9 @@ async fn without(missing: Option<(Side, &str)>, told: &[&str]) {
             Resource::Cluster => cluster.allow(user, right.operation, "CLUSTER", ""),
         }
     }
+    if let Some(operation) = in_its_place {
+        desk.destination.allow(user, operation, "CLUSTER", "");
+    }
     desk.source.allow("User:ann", "READ", "TOPIC", "orders");
     desk.run_while(async |status| {
         for text in told {
@@ -330,14 +333,16 @@ async fn without(missing: Option<(Side, &str)>, told: &[&str]) {
         assert_eq!(planned.is_pending(), missing.is_some(), "{planned}");
     })
     .await;
+    assert_eq!(desk.granted(), usize::from(missing.is_none()));
 }
 
 #[tokio::test]
 async fn the_listed_rights_are_enough_and_one_that_is_missing_stops_the_copy_of_acls_alone() {
     tokio::join!(
-        without(None, &[]),
+        without(None, None, &[]),
         without(
             Some((Side::Source, "DESCRIBE")),
+            None,
             &[
                 "cannot read the ACLs at the source: ",
                 "CLUSTER_AUTHORIZATION_FAILED (31)",
@@ -346,9 +351,18 @@ async fn the_listed_rights_are_enough_and_one_that_is_missing_stops_the_copy_of_
         ),
         without(
             Some((Side::Destination, "ALTER")),
+            None,
             &[
                 "cannot read the ACLs at the destination: ",
                 "CLUSTER_AUTHORIZATION_FAILED (31)",
+                "give the destination's user ALTER on the cluster"
+            ]
+        ),
+        without(
+            Some((Side::Destination, "ALTER")),
+            Some("DESCRIBE"),
+            &[
+                "refused to change the ACL User:ann READ on topic `copy.orders`: CLUSTER_AUTHORIZATION_FAILED (31)",
                 "give the destination's user ALTER on the cluster"
             ]
         ),
