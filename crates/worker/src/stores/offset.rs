@@ -119,8 +119,8 @@ impl OffsetStore for FileStore {
 fn understand(path: &Path, entries: &[Entry], flow: &str) -> Result<Stored, StoreError> {
     offsets::json::flow(entries, flow).map_err(|error| {
         StoreError::Failed(format!(
-            "offsets file `{}`: {error}; restore it from a backup, or remove this entry to copy the partition \
-             from its start",
+            "offsets file `{}`: {error}; restore it from a backup, or remove this entry (a partition is copied from its \
+             start then, and ACLs are followed no more)",
             path.display()
         ))
     })
