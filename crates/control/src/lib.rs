@@ -7,7 +7,7 @@
 //!
 //! [`Control`] runs this on a period. What should be is decided in `topology`, by functions of snapshots;
 //! here is what asks the clusters, carries out steps and keeps trying. Record bytes are not touched. ACLs have a loop of
-//! their own ([`acls`]), which is told which topics are copied.
+//! their own (`acls`), which is told which topics are copied.
 // An acting crate: it waits, against the clock.
 #![allow(clippy::disallowed_methods)]
 
