@@ -278,7 +278,8 @@ impl Security {
 }
 
 impl Security {
-    /// The name under which a broker knows us, where we know that: not what it makes of a certificate or a token.
+    /// The name under which a broker knows us by Kafka's own rules (`DefaultKafkaPrincipalBuilder`), without its `User:`,
+    /// where the settings tell it: not what brokers make of a certificate or a token.
     pub fn user(&self) -> Option<&str> {
         match (&self.sasl, &self.tls) {
             (Some(sasl), _) => match &sasl.mechanism {
@@ -323,6 +324,28 @@ impl Mechanism {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_we_are_is_known_by_a_name_or_by_having_none() {
+        let secret = || Secret::new("hush");
+        let user = |mechanism| {
+            let security = Security { tls: None, sasl: Some(SaslOptions::new(mechanism)) };
+            security.user().map(str::to_owned)
+        };
+        let ann = || "ann".to_owned();
+        assert_eq!(user(Mechanism::Plain { username: ann(), password: secret() }), Some(ann()));
+        for (token, expected) in [(false, Some(ann())), (true, None)] {
+            let (hash, username, password) = (ScramHash::Sha256, ann(), secret());
+            assert_eq!(user(Mechanism::Scram { hash, username, password, token }), expected);
+        }
+        let token = TokenSource::Static(secret());
+        assert_eq!(user(Mechanism::OauthBearer { token, extensions: Vec::new() }), None);
+        assert_eq!(Security::default().user(), Some("ANONYMOUS"));
+        let store = StoreSource::Inline { certificates: secret(), key: Some(secret()) };
+        let identity = Some(Identity { store, key_password: None });
+        let tls = Some(TlsOptions { identity, ..TlsOptions::default() });
+        assert_eq!(Security { tls, sasl: None }.user(), None);
+    }
 
     #[test]
     fn secrets_do_not_show() {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use topology::{Action, BlockReason, Held, HeldBack, Intent, Plan, Step};
 use tracing::{debug, info, warn};
 
+use crate::acls::{self, AclJob, AclStatus, Copied, GrantStore, Granted};
 use crate::apply::{Applied, apply};
 use crate::observe::{Observation, ObserveError, Observer, Scope, blocking, chain};
 use crate::options::INTERVAL_MIN;
@@ -44,16 +45,36 @@ const ROUND_PAUSE: Duration = Duration::from_millis(50);
 pub struct Control {
     routes: watch::Receiver<Arc<Routes>>,
     status: watch::Receiver<Arc<ControlStatus>>,
+    acls: Option<watch::Receiver<AclStatus>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Control {
-    /// Starts observing at once, in a task of the present runtime.
-    pub fn start(source: Cluster, destination: Cluster, options: Options) -> Control {
+    /// Starts observing at once, in a task of the present runtime. Where ACLs are copied, `grants` remembers which were
+    /// created.
+    pub fn start(
+        source: Cluster,
+        destination: Cluster,
+        options: Options,
+        grants: Box<dyn GrantStore>,
+    ) -> Control {
         let publisher = Publisher::new();
         let routes = publisher.subscribe();
         let (status_sender, status) = watch::channel(Arc::default());
+        let (copied_sender, copied) = watch::channel(None);
+        let (acl_status, acls) = watch::channel(AclStatus::default());
+        let acl_job = options.acls.clone().map(|options_of_acls| AclJob {
+            source: source.clone(),
+            destination: destination.clone(),
+            naming: options.naming.clone(),
+            options: options_of_acls,
+            copied,
+            status: acl_status,
+            store: Some(grants),
+            granted: None,
+        });
+        let acls = acl_job.as_ref().map(|_| acls);
         let intent = Arc::new(options.intent());
         let rhythm = options.rhythm();
         let observer = Observer::new(source, destination.clone(), Arc::clone(&intent), rhythm, Scope::Needed);
@@ -65,6 +86,7 @@ impl Control {
             options,
             publisher,
             status: status_sender,
+            copied: copied_sender,
             held: BTreeMap::new(),
             gone: BTreeSet::new(),
             rivals: Rivals::default(),
@@ -77,9 +99,10 @@ impl Control {
             tokio::select! {
                 _ = stopped => {}
                 () = job.run() => {}
+                () = copy_acls(acl_job) => {}
             }
         });
-        Control { routes, status, stop, task }
+        Control { routes, status, acls, stop, task }
     }
 
     /// What copies to where; generation 0 is empty, before the first.
@@ -90,6 +113,11 @@ impl Control {
     /// How the control plane fares.
     pub fn status(&self) -> watch::Receiver<Arc<ControlStatus>> {
         self.status.clone()
+    }
+
+    /// How the copy of ACLs fares; `None` where they are not copied.
+    pub fn acls(&self) -> Option<watch::Receiver<AclStatus>> {
+        self.acls.clone()
     }
 
     /// Stops at once: nothing has to be finished, the next start observes anew.
@@ -107,8 +135,17 @@ impl Control {
     }
 }
 
+/// Comes to no end of its own.
+async fn copy_acls(job: Option<AclJob>) {
+    if let Some(job) = job {
+        job.run().await;
+    }
+    std::future::pending::<()>().await;
+}
+
 /// Looks at both clusters once and says what would be done, without doing it. What the destination would refuse
-/// is known by asking it to judge; the names of all its topics, and of the source's, are looked at.
+/// is known by asking it to judge; the names of all its topics, and of the source's, are looked at. `known` is what is
+/// remembered of ACLs, where they are copied.
 ///
 /// # Errors
 /// [`ObserveError`] if a cluster could not be asked.
@@ -116,15 +153,30 @@ pub async fn plan_once(
     source: &Cluster,
     destination: &Cluster,
     options: &Options,
+    known: &Granted,
 ) -> Result<Plan, ObserveError> {
     let intent = Arc::new(options.intent());
-    let (source, cluster, rhythm) = (source.clone(), destination.clone(), options.rhythm());
-    let mut observer = Observer::new(source, cluster, Arc::clone(&intent), rhythm, Scope::AllNames);
+    let (origin, cluster, rhythm) = (source.clone(), destination.clone(), options.rhythm());
+    let mut observer = Observer::new(origin, cluster, Arc::clone(&intent), rhythm, Scope::AllNames);
     let mut seen = observer.observe(Instant::now()).await?;
     Rivals::default().leave(&mut seen, &options.others, &intent).await;
     let plan =
         |held: &HeldBack| topology::plan(&seen.source, &seen.destination, &seen.candidates, &intent, held);
-    Ok(after_refusals(destination, plan).await)
+    let mut plan = after_refusals(destination, plan).await;
+    if let Some(acls) = &options.acls {
+        let copied = copied(&plan);
+        let how = (acls, &options.naming);
+        plan.acls = Some(acls::plan_once(source, destination, how, known, &copied).await);
+    }
+    Ok(plan)
+}
+
+/// The topics that are copied once `plan` is carried out.
+fn copied(plan: &Plan) -> BTreeMap<TopicName, TopicName> {
+    // They are sorted by it.
+    let topics = plan.routes.chunk_by(|one, other| one.source.topic == other.source.topic);
+    let pairs = topics.filter_map(<[model::Route]>::first);
+    pairs.map(|route| (route.source.topic.clone(), route.destination.topic.clone())).collect()
 }
 
 /// What became of a step when it was tried last.
@@ -181,6 +233,8 @@ struct Job {
     intent: Arc<Intent>,
     publisher: Publisher,
     status: watch::Sender<Arc<ControlStatus>>,
+    /// For the copy of their ACLs.
+    copied: watch::Sender<Option<Copied>>,
     reporter: Reporter,
     /// What the destination refused, in its words, and until when it is left alone.
     held: BTreeMap<Held, (String, Instant)>,
@@ -396,6 +450,12 @@ impl Job {
         if !self.told.as_ref().is_some_and(|told| Arc::ptr_eq(told, plan)) {
             self.reporter.tell_plan(plan, &gone);
             self.told = Some(Arc::clone(plan));
+            let copied = Some(Arc::new(copied(plan)));
+            self.copied.send_if_modified(|known| {
+                let is_new = *known != copied;
+                *known = copied;
+                is_new
+            });
         }
         let routes = self.publisher.published();
         // They are sorted by it.

@@ -6,10 +6,12 @@
 //! ```
 //!
 //! [`Control`] runs this on a period. What should be is decided in `topology`, by functions of snapshots;
-//! here is what asks the clusters, carries out steps and keeps trying. Record bytes are not touched.
+//! here is what asks the clusters, carries out steps and keeps trying. Record bytes are not touched. ACLs have a loop of
+//! their own (`acls`), which is told which topics are copied.
 // An acting crate: it waits, against the clock.
 #![allow(clippy::disallowed_methods)]
 
+mod acls;
 mod agenda;
 mod apply;
 mod job;
@@ -22,6 +24,7 @@ mod rivals;
 mod status;
 mod trial;
 
+pub use acls::{AclOptions, AclStatus, GrantStore, Granted};
 pub use job::{Control, plan_once};
 pub use observe::{ObserveError, Unobserved};
 pub use options::{Options, OtherFlow};

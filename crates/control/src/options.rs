@@ -6,6 +6,7 @@ use client::Cluster;
 use model::Users;
 use topology::{Intent, Naming, Neighbour, Selection, TopicPolicy};
 
+use crate::acls::AclOptions;
 use crate::agenda::Rhythm;
 
 /// Which topics, under what names, treated how, looked at how often. The defaults are Replicator's.
@@ -27,6 +28,8 @@ pub struct Options {
     /// `topic.create.backoff.ms`: how long something that the destination refused, or has too few brokers
     /// for, is left alone before it is tried again.
     pub create_backoff: Duration,
+    /// How ACLs are copied, if they are: `sync.topic.acls.enabled`.
+    pub acls: Option<AclOptions>,
     /// The other flows of the same worker, so that none writes what another one does.
     pub others: Vec<OtherFlow>,
 }
@@ -51,6 +54,7 @@ impl Default for Options {
             poll_interval: two_minutes,
             config_sync_interval: two_minutes,
             create_backoff: two_minutes,
+            acls: None,
             others: Vec::new(),
         }
     }

@@ -1,5 +1,7 @@
 //! The control plane against clusters in this process, in paused time.
 
+#[path = "embedded/grants.rs"]
+mod grants;
 #[path = "embedded/observing.rs"]
 mod observing;
 
@@ -11,11 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Address, Opener, Stream};
-use control::{Control, ControlStatus, Options, OtherFlow, plan_once};
+use control::{Control, ControlStatus, Granted, Options, OtherFlow, plan_once};
 use embedded_kafka::{ApiKey, Cluster, Config, ErrorCode, Profile};
 use model::{Routes, TimestampRule};
 use tokio::time::timeout;
 use topology::{Naming, Neighbour, Pattern, Selection, SettingNames};
+
+use grants::NoGrants;
 
 /// Opens connections to a cluster in memory.
 #[derive(Debug)]
@@ -77,7 +81,7 @@ impl Flow {
 
     fn start(&self) -> Running {
         let [source, destination] = self.clients();
-        let control = Control::start(source, destination, self.options.clone());
+        let control = Control::start(source, destination, self.options.clone(), Box::new(NoGrants));
         Running { routes: control.routes(), status: control.status(), control }
     }
 }
@@ -359,7 +363,9 @@ async fn settings_follow_the_source_and_others_stay_whatever_the_versions() {
         assert_eq!((status.warnings.as_slice(), running.copied()), (&[][..], vec!["t-0".to_owned()]));
 
         let [source, destination] = flow.clients();
-        let plan = plan_once(&source, &destination, &flow.options).await.expect("both are there");
+        let plan = plan_once(&source, &destination, &flow.options, &Granted::default())
+            .await
+            .expect("both are there");
         assert_eq!(plan.steps, [], "{plan}");
     }
 }
@@ -505,7 +511,10 @@ async fn a_plan_changes_nothing() {
     let flow = flow(&["t", "missing"]).await;
     flow.source.create_topic("t", 1, &[]);
     let [source, destination] = flow.clients();
-    let plan = plan_once(&source, &destination, &flow.options).await.expect("both are there").to_string();
+    let plan = plan_once(&source, &destination, &flow.options, &Granted::default())
+        .await
+        .expect("both are there")
+        .to_string();
     assert!(
         plan.starts_with("create `t.replica` with 1 partition, 2 replicas: `t` has no copy yet\n"),
         "{plan}"
@@ -525,7 +534,9 @@ async fn a_setting_that_is_refused_alone_does_not_stay_planned() {
             if destination == Profile::V1_1 { ApiKey::AlterConfigs } else { ApiKey::IncrementalAlterConfigs };
         let refusing = flow.destination.on(api).topic("t.replica").always().fail(ErrorCode::INVALID_CONFIG);
         let [source, destination] = flow.clients();
-        let plan = plan_once(&source, &destination, &flow.options).await.expect("both are there");
+        let plan = plan_once(&source, &destination, &flow.options, &Granted::default())
+            .await
+            .expect("both are there");
         let steps: Vec<String> = plan.steps.iter().map(|step| step.topic.to_string()).collect();
         assert_eq!(steps, ["new.replica"], "{plan}");
         let about: Vec<&str> =
@@ -543,7 +554,8 @@ async fn a_destination_that_does_not_answer_the_trial_leaves_the_plan_as_it_is_a
     flow.source.create_topic("t", 1, &[]);
     flow.destination.on(ApiKey::CreateTopics).always().fail(ErrorCode::REQUEST_TIMED_OUT);
     let [source, destination] = flow.clients();
-    let plan = plan_once(&source, &destination, &flow.options).await.expect("both are there");
+    let plan =
+        plan_once(&source, &destination, &flow.options, &Granted::default()).await.expect("both are there");
     assert_eq!(plan.steps.len(), 1);
     let told: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
     let expected =

@@ -6,6 +6,9 @@
 // It reads clocks and the kernel's accounts, and prints.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "embedded/grants.rs"]
+mod grants;
+
 use std::fs;
 use std::future::Future;
 use std::io;
@@ -152,7 +155,7 @@ impl Watch {
             let options = client::Options::new(["source", "destination"][side], cluster.bootstrap());
             client::Cluster::with_opener(options, Box::new(Counting(Arc::clone(counted))))
         });
-        Control::start(source, destination, self.options.clone())
+        Control::start(source, destination, self.options.clone(), Box::new(grants::NoGrants))
     }
 
     /// What `work` takes.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use model::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition};
+use model::{Acls, LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition};
 
 use crate::{SEGMENTS_MAX, Segments};
 
@@ -107,6 +107,9 @@ pub struct Stored {
     pub producer: Option<Producer>,
     /// By source partition.
     pub lanes: BTreeMap<TopicPartition, StoredLane>,
+    /// The ACLs that the flow has created at the destination, or is about to. As a change: of a pattern that is present
+    /// all of them; an empty set is none.
+    pub acls: Acls,
 }
 
 /// What is remembered of one lane.

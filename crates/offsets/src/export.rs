@@ -13,6 +13,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::acls;
 use crate::json::{Place, place_key, place_of, read_lane, read_producer, write_lane, write_producer};
 use crate::{Stored, StoredLane};
 
@@ -51,8 +52,11 @@ pub fn write(flow: &str, stored: &Stored) -> String {
     let producer = stored.producer.iter().map(|producer| (Place::Producer, write_producer(producer)));
     let lanes =
         stored.lanes.iter().map(|(partition, lane)| (Place::Lane(partition.clone()), write_lane(lane)));
+    let acls =
+        stored.acls.iter().map(|(pattern, entries)| (Place::Acls(pattern.clone()), acls::write(entries)));
     let entries: Vec<String> = producer
         .chain(lanes)
+        .chain(acls)
         .map(|(place, value)| json!({ "partition": place_key(&place), "offset": value }).to_string())
         .collect();
     let flow = Value::from(flow);
@@ -124,6 +128,7 @@ fn take(stored: &mut Stored, partition: &Map<String, Value>, value: &[u8]) -> Re
     match place_of(partition) {
         Some(Place::Producer) => Ok(stored.producer.replace(read_producer(value)?).is_some()),
         Some(Place::Lane(partition)) => Ok(stored.lanes.insert(partition, read_lane(value)?).is_some()),
+        Some(Place::Acls(pattern)) => Ok(stored.acls.insert(pattern, acls::read(value)?).is_some()),
         None => Err(String::from("it is neither a topic's partition nor the producer")),
     }
 }
@@ -132,7 +137,10 @@ fn take(stored: &mut Stored, partition: &Map<String, Value>, value: &[u8]) -> Re
 mod tests {
     use super::*;
     use crate::{Checkpoint, Producer, Segment, Segments, SelectionId};
-    use model::{LeaderEpoch, Offset, ProducerId, TopicPartition};
+    use model::{
+        AccessControlEntry, AclOperation, AclPermission, LeaderEpoch, Offset, ProducerId, ResourcePattern,
+        ResourceType, TopicPartition,
+    };
 
     fn stored() -> Stored {
         let mut segments = Segments::default();
@@ -166,7 +174,15 @@ mod tests {
             (TopicPartition::new("a", 0), StoredLane::Ours(checkpoint)),
             (TopicPartition::new("b", 7), StoredLane::Foreign { last_copied: Offset(19) }),
         ];
-        Stored { producer: Some(producer), lanes: lanes.into() }
+        let entry = AccessControlEntry {
+            principal: "User:ann".into(),
+            host: "*".into(),
+            operation: AclOperation::READ,
+            permission: AclPermission::Allow,
+        };
+        let pattern = ResourcePattern::prefixed(ResourceType::Topic, "a.");
+        let acls = [(pattern, [entry].into())].into();
+        Stored { producer: Some(producer), lanes: lanes.into(), acls }
     }
 
     #[test]
@@ -175,7 +191,8 @@ mod tests {
         let expected = r#"{"paralog":1,"connector":"east \"1\"","offsets":[
   {"partition":{"paralog":"producer"},"offset":{"paralog":1,"producer_id":4001,"producer_epoch":17,"stopped_cleanly":true,"destination_cluster_id":"west"}},
   {"partition":{"topic":"a","partition":0},"offset":{"offset":41,"paralog":1,"next_source":42,"source_leader_epoch":3,"sequence":32,"sequence_base":0,"destination_end":32,"selection":0,"segments":"1:KAfA"}},
-  {"partition":{"topic":"b","partition":7},"offset":{"offset":19}}
+  {"partition":{"topic":"b","partition":7},"offset":{"offset":19}},
+  {"partition":{"paralog":"acls","resource":"topic","pattern":"prefixed","name":"a."},"offset":{"paralog":1,"entries":"[[\"User:ann\",\"*\",\"READ\",\"ALLOW\"]]"}}
 ]}
 "#;
         assert_eq!(text, expected);
@@ -220,6 +237,9 @@ mod tests {
             check(&text.replace(from, to), expected);
         }
         let lines: Vec<&str> = text.lines().collect();
-        check(&[lines[0], lines[2], lines[3], lines[4]].join("\n"), "no producer id that they belong to");
+        check(
+            &[lines[0], lines[2], lines[3], lines[4], lines[5]].join("\n"),
+            "no producer id that they belong to",
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! ["replicator-source",{"topic":"t","partition":0}]   {"offset":41,"paralog":1,"sequence":42,…}
 //! ["replicator-source",{"topic":"s","partition":0}]   {"offset":41,"paralog":2,"spread_over":3,…,"share_0":"{…}",…}
 //! ["replicator-source",{"paralog":"producer"}]        {"paralog":1,"producer_id":4001,…}
+//! ["replicator-source",{"paralog":"acls",…}]          {"paralog":1,"entries":"[…]"}
 //! ```
 //!
 //! `offset` is the last copied one, as Replicator's is, so that each can take over from the other. Our
@@ -16,9 +17,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{LeaderEpoch, Offset, PartitionId, ProducerId, TopicId, TopicPartition};
+use model::{LeaderEpoch, Offset, PartitionId, ProducerId, ResourcePattern, TopicId, TopicPartition};
 use serde_json::{Map, Value};
 
+use crate::acls;
 use crate::connect_file::Entry;
 use crate::{
     Checkpoint, Fingerprint, Producer, SEGMENTS_MAX, Segments, SelectionId, Spread, Stored, StoredLane,
@@ -56,6 +58,10 @@ pub fn flow(entries: &[Entry], flow: &str) -> Result<Stored, ValueError> {
         let error = |problem| ValueError { key: String::from_utf8_lossy(key).into_owned(), problem };
         match place {
             Place::Producer => stored.producer = Some(read_producer(value).map_err(error)?),
+            Place::Acls(pattern) => {
+                let entries = acls::read(value).map_err(error)?;
+                stored.acls.entry(pattern).or_default().extend(entries);
+            }
             Place::Lane(partition) => {
                 let lane = read_lane(value).map_err(error)?;
                 match stored.lanes.get(&partition) {
@@ -75,6 +81,11 @@ pub fn merge(entries: &mut Vec<Entry>, flow: &str, changes: &Stored) {
     let mut lanes = changes.lanes.clone();
     let mut lanes_seen = Vec::new();
     let mut producer = changes.producer.as_ref();
+    let mut acls: BTreeMap<&ResourcePattern, _> = changes.acls.iter().collect();
+    entries.retain(|entry| match entry.key.as_deref().and_then(|key| place(key, flow)) {
+        Some(Place::Acls(pattern)) => changes.acls.get(&pattern).is_none_or(|entries| !entries.is_empty()),
+        _ => true,
+    });
     for entry in entries.iter_mut() {
         let Some(place) = entry.key.as_deref().and_then(|key| place(key, flow)) else { continue };
         match place {
@@ -90,6 +101,12 @@ pub fn merge(entries: &mut Vec<Entry>, flow: &str, changes: &Stored) {
                     lanes_seen.push(partition);
                 }
             }
+            Place::Acls(pattern) => {
+                if let Some(changed) = changes.acls.get(&pattern) {
+                    entry.value = Some(bytes(&acls::write(changed)));
+                    acls.remove(&pattern);
+                }
+            }
         }
     }
     for partition in lanes_seen {
@@ -103,6 +120,10 @@ pub fn merge(entries: &mut Vec<Entry>, flow: &str, changes: &Stored) {
         let key = serde_json::json!([flow, place_key(&Place::Lane(partition))]);
         entries.push(Entry { key: Some(bytes(&key)), value: Some(bytes(&write_lane(&lane))) });
     }
+    for (pattern, changed) in acls.into_iter().filter(|(_, changed)| !changed.is_empty()) {
+        let key = serde_json::json!([flow, place_key(&Place::Acls(pattern.clone()))]);
+        entries.push(Entry { key: Some(bytes(&key)), value: Some(bytes(&acls::write(changed))) });
+    }
 }
 
 /// Makes `entries` say of the flow named `flow` what `stored` says and nothing else. What says so already stays to the
@@ -111,12 +132,14 @@ pub fn replace(entries: &mut Vec<Entry>, flow: &str, stored: &Stored) {
     entries.retain(|entry| match entry.key.as_deref().and_then(|key| place(key, flow)) {
         Some(Place::Producer) => stored.producer.is_some(),
         Some(Place::Lane(partition)) => stored.lanes.contains_key(&partition),
+        Some(Place::Acls(pattern)) => stored.acls.contains_key(&pattern),
         None => true,
     });
     let present = self::flow(entries, flow).unwrap_or_default();
     let mut changes = stored.clone();
     changes.producer = changes.producer.filter(|producer| present.producer.as_ref() != Some(producer));
     changes.lanes.retain(|partition, lane| present.lanes.get(partition) != Some(lane));
+    changes.acls.retain(|pattern, acls| present.acls.get(pattern) != Some(acls));
     merge(entries, flow, &changes);
 }
 
@@ -129,6 +152,7 @@ pub fn is_of(key: &[u8], flow: &str) -> bool {
 pub(crate) enum Place {
     Lane(TopicPartition),
     Producer,
+    Acls(ResourcePattern),
 }
 
 fn place(key: &[u8], flow: &str) -> Option<Place> {
@@ -156,7 +180,7 @@ pub(crate) fn place_of(members: &Map<String, Value>) -> Option<Place> {
             }))
         }
         (1, None, None, Some(Value::String(what))) if what == "producer" => Some(Place::Producer),
-        _ => None,
+        _ => acls::read_key(members).map(Place::Acls),
     }
 }
 
@@ -164,6 +188,7 @@ pub(crate) fn place_of(members: &Map<String, Value>) -> Option<Place> {
 pub(crate) fn place_key(place: &Place) -> Value {
     match place {
         Place::Producer => serde_json::json!({ "paralog": "producer" }),
+        Place::Acls(pattern) => acls::key(pattern),
         Place::Lane(partition) => {
             serde_json::json!({ "topic": partition.topic.as_str(), "partition": partition.partition.0 })
         }
@@ -445,6 +470,7 @@ impl Members {
 mod tests {
     use super::*;
     use crate::Segment;
+    use model::{AccessControlEntry, AclOperation, AclPermission, ResourceType};
     use proptest::prelude::*;
 
     const NAME: &str = "replicator-source";
@@ -511,7 +537,7 @@ mod tests {
         let mut entries = Vec::new();
         let checkpoint = Checkpoint { segments: segments_up_to(42, 1000), ..checkpoint() };
         let lanes = [(TopicPartition::new("t", 0), StoredLane::Ours(checkpoint))].into();
-        let stored = Stored { producer: None, lanes };
+        let stored = Stored { lanes, ..Stored::default() };
         merge(&mut entries, NAME, &stored);
         let value = text(&entries)[0].1.clone().unwrap();
         assert!(value.ends_with(r#""selection":1,"segments":"1:e0eEACKEA"}"#), "{value}");
@@ -532,6 +558,7 @@ mod tests {
         let changes = Stored {
             producer: Some(producer()),
             lanes: [(TopicPartition::new("t", 0), StoredLane::Ours(checkpoint()))].into(),
+            ..Stored::default()
         };
         merge(&mut entries, NAME, &changes);
         let text = text(&entries);
@@ -584,6 +611,7 @@ mod tests {
         let changes = Stored {
             producer: Some(producer.clone()),
             lanes: [(TopicPartition::new("t", 0), StoredLane::Spread(spread()))].into(),
+            ..Stored::default()
         };
         merge(&mut entries, NAME, &changes);
         let text = text(&entries);
@@ -643,12 +671,12 @@ mod tests {
         let mut entries = others.to_vec();
         entries.push(entry(r#"[ "replicator-source", {"partition":0, "topic":"t"} ]"#, r#"{"offset":9}"#));
         let changes = Stored {
-            producer: None,
             lanes: [
                 (TopicPartition::new("t", 0), StoredLane::Ours(checkpoint())),
                 (TopicPartition::new("t", 1), StoredLane::Foreign { last_copied: Offset(3) }),
             ]
             .into(),
+            ..Stored::default()
         };
         merge(&mut entries, NAME, &changes);
         assert_eq!(entries[..4], others);
@@ -684,7 +712,7 @@ mod tests {
     fn an_offset_changed_by_hand_is_believed_without_the_counts_beside_it() {
         let mut entries = Vec::new();
         let lanes = [(TopicPartition::new("t", 0), StoredLane::Ours(checkpoint()))].into();
-        merge(&mut entries, NAME, &Stored { producer: None, lanes });
+        merge(&mut entries, NAME, &Stored { lanes, ..Stored::default() });
         let value = text(&entries)[0].1.clone().unwrap().replace(r#""offset":41"#, r#""offset":30"#);
         entries[0].value = Some(Arc::from(value.as_bytes()));
         let lanes = flow(&entries, NAME).unwrap().lanes;
@@ -708,6 +736,11 @@ mod tests {
             ),
             (lane, r#"{"offset":1,"paralog":1,"next_source":2}"#, "member `source_leader_epoch` is missing"),
             (
+                r#"["replicator-source",{"paralog":"acls","resource":"topic","pattern":"literal","name":"t"}]"#,
+                r#"{"paralog":1,"entries":"{}"}"#,
+                "member `entries`",
+            ),
+            (
                 r#"["replicator-source",{"paralog":"producer"}]"#,
                 r#"{"paralog":1,"producer_id":-1,"producer_epoch":0}"#,
                 "negative",
@@ -726,11 +759,59 @@ mod tests {
         let gone = entry(r#"["replicator-source",{"topic":"t","partition":1}]"#, r#"{"offset":1}"#);
         let mut entries = vec![theirs.clone(), ours.clone(), gone];
         let lanes = [(TopicPartition::new("t", 0), StoredLane::Foreign { last_copied: Offset(7) })].into();
-        let stored = Stored { producer: None, lanes };
+        let stored = Stored { lanes, ..Stored::default() };
         replace(&mut entries, NAME, &stored);
         assert_eq!(entries.len(), 2);
         assert_eq!((&entries[0], &entries[1].key), (&theirs, &ours.key));
         assert_eq!(flow(&entries, NAME), Ok(stored));
+    }
+
+    /// READ for each of these users.
+    fn readers(users: &[&str]) -> BTreeSet<AccessControlEntry> {
+        let reader = |user: &&str| AccessControlEntry {
+            principal: format!("User:{user}"),
+            host: "*".to_owned(),
+            operation: AclOperation::READ,
+            permission: AclPermission::Allow,
+        };
+        users.iter().map(reader).collect()
+    }
+
+    #[test]
+    fn acls_have_an_entry_for_each_pattern_which_goes_when_none_is_left() {
+        let topic = |name: &str| ResourcePattern::literal(ResourceType::Topic, name);
+        let prefix = ResourcePattern::prefixed(ResourceType::Group, "a");
+        let change = |pattern: &ResourcePattern, users: &[&str]| Stored {
+            acls: [(pattern.clone(), readers(users))].into(),
+            ..Stored::default()
+        };
+        let lane = [(TopicPartition::new("t", 0), StoredLane::Foreign { last_copied: Offset(3) })];
+        let mut entries = Vec::new();
+        merge(&mut entries, NAME, &Stored { lanes: lane.into(), ..Stored::default() });
+        merge(&mut entries, NAME, &change(&topic("a"), &["ann", "bob"]));
+        merge(&mut entries, NAME, &change(&prefix, &["ann"]));
+        assert_eq!(
+            text(&entries)[1],
+            (
+                r#"["replicator-source",{"paralog":"acls","resource":"topic","pattern":"literal","name":"a"}]"#.to_owned(),
+                Some(r#"{"paralog":1,"entries":"[[\"User:ann\",\"*\",\"READ\",\"ALLOW\"],[\"User:bob\",\"*\",\"READ\",\"ALLOW\"]]"}"#.to_owned()),
+            )
+        );
+        merge(&mut entries, NAME, &change(&topic("a"), &["bob"]));
+        merge(&mut entries, NAME, &change(&topic("never"), &[]));
+        let stored = flow(&entries, NAME).unwrap();
+        assert_eq!(
+            stored.acls,
+            [(topic("a"), readers(&["bob"])), (prefix.clone(), readers(&["ann"]))].into()
+        );
+        assert_eq!((stored.lanes.len(), entries.len()), (1, 3));
+
+        merge(&mut entries, NAME, &change(&topic("a"), &[]));
+        assert_eq!((flow(&entries, NAME).unwrap().acls.len(), entries.len()), (1, 2));
+        // Whatever replaces the rest.
+        replace(&mut entries, NAME, &change(&topic("b"), &["ann"]));
+        assert_eq!(flow(&entries, NAME), Ok(change(&topic("b"), &["ann"])));
+        assert_eq!(entries.len(), 1);
     }
 
     proptest! {
@@ -753,7 +834,7 @@ mod tests {
                 segments: segments_up_to(next, end),
             };
             let lanes = [(TopicPartition::new(topic, 3), StoredLane::Ours(checkpoint))].into();
-            let stored = Stored { producer: None, lanes };
+            let stored = Stored { lanes, ..Stored::default() };
             let mut entries = Vec::new();
             merge(&mut entries, NAME, &stored);
             prop_assert_eq!(flow(&entries, NAME).unwrap(), stored.clone());

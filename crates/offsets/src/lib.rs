@@ -3,6 +3,7 @@
 //! Pure values and functions: a store hands bytes in and takes bytes out. Writing them durably, and
 //! deciding when, is left to `worker` and `pipeline`.
 
+mod acls;
 mod checkpoint;
 pub mod connect_file;
 pub mod export;

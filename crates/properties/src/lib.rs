@@ -35,7 +35,7 @@ pub use security::{
     TlsVersion, TokenSettings,
 };
 pub use settings::{
-    ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OFFSET_FILE_DEFAULT, OffsetSettings,
-    OffsetStart, OffsetStorage, OffsetTopicSettings, OnRecreated, ReadingSettings, SelectionSettings,
-    Settings, TimestampType, TopicSettings, WorkerSettings,
+    AclSettings, ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OFFSET_FILE_DEFAULT,
+    OffsetSettings, OffsetStart, OffsetStorage, OffsetTopicSettings, OnRecreated, ReadingSettings,
+    SelectionSettings, Settings, TimestampType, TopicSettings, WorkerSettings,
 };

@@ -164,6 +164,17 @@ pub struct TopicSettings {
     pub poll_interval: Duration,
     /// The pause before a failed creation or growth is tried again: `topic.create.backoff.ms`.
     pub create_backoff: Duration,
+    /// ACLs are copied: `sync.topic.acls.enabled`.
+    pub acls: Option<AclSettings>,
+}
+
+/// How ACLs are copied, from `sync.topic.acls.*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AclSettings {
+    /// How often they are compared: `sync.topic.acls.interval.seconds`.
+    pub interval: Duration,
+    /// Rights that change topics are copied, too: `sync.topic.acls.write`.
+    pub write: bool,
 }
 
 /// Whose time records of the destination show.

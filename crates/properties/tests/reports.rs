@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use properties::table::{FileKind, names};
 use properties::{
-    Entry, OffsetStorage, Place, Report, Surroundings, load, parse, parse_bytes, resolve, split_executable,
+    AclSettings, Entry, OffsetStorage, Place, Report, Surroundings, load, parse, parse_bytes, resolve,
+    split_executable,
 };
 
 fn read(name: &str, report: &mut Report) -> Vec<Entry> {
@@ -248,6 +249,31 @@ fn settings_that_do_not_follow_are_named_or_begin_so() {
         &format!("{connector}\ntopic.config.sync=false"),
         "warning: c:6: `topic.config.sync.exclude` has no effect while `topic.config.sync` is `false`\n",
     );
+}
+
+#[test]
+fn acls_are_copied_only_where_that_is_asked_for_and_what_has_no_effect_is_told() {
+    let acls = |lines: &str| {
+        let connector = parse("c", &format!("{CONNECTOR}{lines}")).0;
+        let (settings, report) = load(&parse("w", WORKER).0, &[connector]);
+        (settings.map(|settings| settings.connectors[0].topics.acls), report.to_string())
+    };
+    assert_eq!(acls("").0, Ok(None));
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!(
+        acls("sync.topic.acls.enabled=true").0,
+        Ok(Some(AclSettings { interval: seconds(600), write: false }))
+    );
+    let all = "sync.topic.acls.enabled=true\nsync.topic.acls.interval.seconds=5\nsync.topic.acls.write=true";
+    assert_eq!(acls(all).0, Ok(Some(AclSettings { interval: seconds(5), write: true })));
+    let (settings, report) = acls("sync.topic.acls.interval.seconds=5\nsync.topic.acls.write=true");
+    assert_eq!(settings, Ok(None));
+    for name in ["sync.topic.acls.interval.seconds", "sync.topic.acls.write"] {
+        let told = format!("`{name}` has no effect while `sync.topic.acls.enabled` is `false`");
+        assert!(report.contains(&told), "{report}");
+    }
+    let (settings, report) = acls("sync.topic.acls.enabled=true\nsync.topic.acls.interval.seconds=0");
+    assert!(settings.is_err(), "{report}");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub fn supported(api: ApiKey) -> RangeInclusive<i16> {
         // From 8 one request asks for several groups.
         ApiKey::OffsetFetch => 2..=7,
         ApiKey::OffsetCommit => 2..=8,
+        // 0 has no prefixes, and the generated messages do not have it: Kafka 2.0 is the first with 1.
+        ApiKey::DescribeAcls | ApiKey::CreateAcls | ApiKey::DeleteAcls => 1..=3,
         // After version 0 the mechanism's bytes come bare, not as requests.
         ApiKey::SaslHandshake => 1..=1,
         ApiKey::SaslAuthenticate => 0..=2,

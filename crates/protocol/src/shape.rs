@@ -162,6 +162,39 @@ const OFFSET_COMMIT: &[Field] = &[
     always(Structures(&[always(Text), always(Structures(&[always(INT32), always(INT16)]))])),
 ];
 
+const DESCRIBE_ACLS: &[Field] = &[
+    always(INT32),
+    always(INT16),
+    always(Text),
+    always(Structures(&[
+        always(INT8),
+        always(Text),
+        always(INT8),
+        always(Structures(&[always(Text), always(Text), always(INT8), always(INT8)])),
+    ])),
+];
+
+const CREATE_ACLS: &[Field] = &[always(INT32), always(Structures(&[always(INT16), always(Text)]))];
+
+const DELETE_ACLS: &[Field] = &[
+    always(INT32),
+    always(Structures(&[
+        always(INT16),
+        always(Text),
+        always(Structures(&[
+            always(INT16),
+            always(Text),
+            always(INT8),
+            always(Text),
+            always(INT8),
+            always(Text),
+            always(Text),
+            always(INT8),
+            always(INT8),
+        ])),
+    ])),
+];
+
 // Its texts are an array of their own, and have no tags in a version without any.
 const SASL_HANDSHAKE: &[Field] = &[always(INT16), always(Structures(&[always(Text)]))];
 
@@ -182,6 +215,9 @@ fn outline(api: ApiKey) -> Option<&'static [Field]> {
         ApiKey::FindCoordinator => FIND_COORDINATOR,
         ApiKey::OffsetFetch => OFFSET_FETCH,
         ApiKey::OffsetCommit => OFFSET_COMMIT,
+        ApiKey::DescribeAcls => DESCRIBE_ACLS,
+        ApiKey::CreateAcls => CREATE_ACLS,
+        ApiKey::DeleteAcls => DELETE_ACLS,
         ApiKey::SaslHandshake => SASL_HANDSHAKE,
         ApiKey::SaslAuthenticate => SASL_AUTHENTICATE,
         _ => return None,
@@ -240,10 +276,11 @@ mod tests {
     };
     use kafka_protocol::messages::*;
     use kafka_protocol::messages::{
-        alter_configs_response as alter, create_partitions_response as create_partitions,
-        incremental_alter_configs_response as incremental, list_offsets_response as list_offsets,
-        offset_commit_response as commit, offset_fetch_response as offset_fetch,
-        offset_for_leader_epoch_response as epochs,
+        alter_configs_response as alter, create_acls_response as create_acls,
+        create_partitions_response as create_partitions, delete_acls_response as delete_acls,
+        describe_acls_response as describe_acls, incremental_alter_configs_response as incremental,
+        list_offsets_response as list_offsets, offset_commit_response as commit,
+        offset_fetch_response as offset_fetch, offset_for_leader_epoch_response as epochs,
     };
     use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
@@ -419,6 +456,41 @@ mod tests {
                 .with_name(text("t").into())
                 .with_partitions(vec![commit::OffsetCommitResponsePartition::default()]);
             OffsetCommitResponse::default().with_topics(vec![topic])
+        });
+    }
+
+    #[test]
+    fn acls_pass_whole_and_only_whole() {
+        check_all(ApiKey::DescribeAcls, |_| {
+            let acl = describe_acls::AclDescription::default()
+                .with_principal(text("User:ann"))
+                .with_host(text("*"))
+                .with_operation(3)
+                .with_permission_type(3);
+            let resource = describe_acls::DescribeAclsResource::default()
+                .with_resource_type(2)
+                .with_resource_name(text("t"))
+                .with_pattern_type(4)
+                .with_acls(vec![acl.clone(), acl]);
+            DescribeAclsResponse::default()
+                .with_error_message(Some(text("no")))
+                .with_resources(vec![resource.clone(), resource])
+        });
+        check_all(ApiKey::CreateAcls, |_| {
+            let result = create_acls::AclCreationResult::default().with_error_message(Some(text("no")));
+            CreateAclsResponse::default().with_results(vec![result.clone(), result.with_error_message(None)])
+        });
+        check_all(ApiKey::DeleteAcls, |_| {
+            let acl = delete_acls::DeleteAclsMatchingAcl::default()
+                .with_error_message(Some(text("no")))
+                .with_resource_name(text("t"))
+                .with_pattern_type(3)
+                .with_principal(text("User:ann"))
+                .with_host(text("*"));
+            let result = delete_acls::DeleteAclsFilterResult::default()
+                .with_error_message(None)
+                .with_matching_acls(vec![acl.clone(), acl]);
+            DeleteAclsResponse::default().with_filter_results(vec![result])
         });
     }
 

@@ -2,6 +2,7 @@ package realkafka;
 
 import java.lang.reflect.Method;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.HashMap;
@@ -22,6 +23,7 @@ import org.apache.kafka.common.KafkaFuture;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
@@ -95,22 +97,54 @@ final class Admin {
 
     /** A user may do an operation on a resource of this type and name from now on (2.0 and later). */
     void allow(String user, String operation, String type, String name) throws Exception {
-        AccessControlEntry entry =
-            new AccessControlEntry("User:" + user, "*", AclOperation.valueOf(operation), AclPermissionType.ALLOW);
+        createAcl(Arrays.asList(type, "LITERAL", name, "User:" + user, "*", operation, "ALLOW"));
+    }
+
+    /** An ACL: resource type, pattern type, name, principal, host, operation, permission (2.0 and later). */
+    private static AclBinding binding(List<String> words) throws Exception {
+        AccessControlEntry entry = new AccessControlEntry(
+            words.get(3), words.get(4), AclOperation.valueOf(words.get(5)), AclPermissionType.valueOf(words.get(6)));
         Class<?> kindType = Class.forName("org.apache.kafka.common.resource.PatternType");
         Class<?> patternType = Class.forName("org.apache.kafka.common.resource.ResourcePattern");
         Object pattern = patternType.getConstructor(ResourceType.class, String.class, kindType)
-            .newInstance(ResourceType.valueOf(type), name, kindType.getField("LITERAL").get(null));
-        AclBinding binding = AclBinding.class.getConstructor(patternType, AccessControlEntry.class).newInstance(pattern, entry);
+            .newInstance(ResourceType.valueOf(words.get(0)), words.get(2), kindType.getField(words.get(1)).get(null));
+        return AclBinding.class.getConstructor(patternType, AccessControlEntry.class).newInstance(pattern, entry);
+    }
+
+    void createAcl(List<String> words) throws Exception {
+        AclBinding binding = binding(words);
         client.createAcls(Collections.singleton(binding)).all().get();
-        // The controller has it; the brokers hear of it.
+        awaitAcl(binding, true);
+    }
+
+    void deleteAcl(List<String> words) throws Exception {
+        AclBinding binding = binding(words);
+        client.deleteAcls(Collections.singleton(binding.toFilter())).all().get();
+        awaitAcl(binding, false);
+    }
+
+    /** The controller has heard of it; the brokers do a little later. */
+    private void awaitAcl(AclBinding binding, boolean isThere) throws Exception {
         for (int i = 0; i < 200; i++) {
-            if (!client.describeAcls(binding.toFilter()).values().get().isEmpty()) {
+            if (client.describeAcls(binding.toFilter()).values().get().isEmpty() != isThere) {
                 return;
             }
             Thread.sleep(25);
         }
         throw new IllegalStateException("the brokers did not hear of " + binding);
+    }
+
+    /** All ACLs, each in the words that it would be created with. */
+    void acls(Session session) throws Exception {
+        for (AclBinding binding : client.describeAcls(AclBindingFilter.ANY).values().get()) {
+            Object pattern = AclBinding.class.getMethod("pattern").invoke(binding);
+            AccessControlEntry entry = binding.entry();
+            session.answer(
+                pattern.getClass().getMethod("resourceType").invoke(pattern),
+                pattern.getClass().getMethod("patternType").invoke(pattern),
+                pattern.getClass().getMethod("name").invoke(pattern),
+                entry.principal(), entry.host(), entry.operation(), entry.permissionType());
+        }
     }
 
     void topics(Session session) throws Exception {

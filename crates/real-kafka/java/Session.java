@@ -67,6 +67,9 @@ public final class Session {
                 break;
             case "scram-user": Admin.of(bootstrap).scramUser(rest.get(0), rest.get(1)); break;
             case "allow": Admin.of(bootstrap).allow(rest.get(0), rest.get(1), rest.get(2), rest.get(3)); break;
+            case "create-acl": Admin.of(bootstrap).createAcl(rest); break;
+            case "delete-acl": Admin.of(bootstrap).deleteAcl(rest); break;
+            case "acls": Admin.of(bootstrap).acls(this); break;
             case "ends": Read.ends(bootstrap, rest.get(0), this); break;
             case "await": Read.await(bootstrap, rest.get(0), Long.parseLong(rest.get(1)), Long.parseLong(rest.get(2)), this); break;
             case "digest": Read.digest(bootstrap, rest.get(0), rest.get(1), this); break;

@@ -2,7 +2,7 @@
 
 use crate::{Distribution, Error, process};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufRead, BufReader, Write},
     path::PathBuf,
@@ -250,6 +250,38 @@ impl Session {
         (resource_type, name): (&str, &str),
     ) -> Result<(), Error> {
         self.call(&["allow", bootstrap, user, operation, resource_type, name]).map(drop)
+    }
+
+    /// Creates an ACL and waits until the brokers heed it: resource type, pattern type, name, principal, host, operation
+    /// and permission, in Kafka's words (`TOPIC`, `PREFIXED`). From 2.0 on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn create_acl(&mut self, bootstrap: &str, acl: [&str; 7]) -> Result<(), Error> {
+        self.call(&[&["create-acl", bootstrap][..], &acl].concat()).map(drop)
+    }
+
+    /// Deletes an ACL, in the words that it was created with, and waits until the brokers heed that. From 2.0 on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn delete_acl(&mut self, bootstrap: &str, acl: [&str; 7]) -> Result<(), Error> {
+        self.call(&[&["delete-acl", bootstrap][..], &acl].concat()).map(drop)
+    }
+
+    /// All ACLs, each as the words that it would be created with, a blank between two. From 2.0 on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn acls(&mut self, bootstrap: &str) -> Result<BTreeSet<String>, Error> {
+        let command = ["acls", bootstrap];
+        let mut acls = BTreeSet::new();
+        for line in &self.call(&command)? {
+            let mut words = Words::new(&command, line);
+            let words: Result<Vec<String>, Error> = (0..7).map(|_| words.text()).collect();
+            acls.insert(words?.join(" "));
+        }
+        Ok(acls)
     }
 
     /// What a topic is like, None if there is none of that name.

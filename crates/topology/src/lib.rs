@@ -11,6 +11,8 @@
 //! fills the snapshots, carries out the steps, observes again, and publishes the routes of a plan that has
 //! no steps left.
 
+mod acl_plan;
+mod acls;
 mod candidates;
 mod check;
 mod collisions;
@@ -32,6 +34,8 @@ pub mod snapshot;
 mod sync;
 mod wanted;
 
+pub use acl_plan::{AclPlan, AclTrouble, Grant, Withheld, WithheldReason};
+pub use acls::{AclRules, AclSight, plan_acls};
 pub use candidates::{Candidates, NotCopied, NotCopiedReason, Unselected};
 pub use check::{SettingProblem, check_settings};
 pub use desired::TopicPolicy;

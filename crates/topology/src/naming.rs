@@ -155,6 +155,11 @@ impl Naming {
         (!name.is_empty() && self.destination(&source) == *destination).then_some(source)
     }
 
+    /// What every name begins with that is followed by the topic's own; `None` for a fixed name.
+    pub fn beginning(&self) -> Option<&str> {
+        if self.is_fixed() { None } else { self.pieces.first().map(String::as_str) }
+    }
+
     /// Whether every topic gets the same name.
     pub fn is_fixed(&self) -> bool {
         self.pieces.len() == 1

@@ -6,6 +6,7 @@ use std::fmt;
 
 use model::{Route, TopicName};
 
+use crate::acl_plan::AclPlan;
 use crate::candidates::{NotCopied, Unselected};
 use crate::settings::{Chosen, LeftOut, quoted};
 
@@ -29,6 +30,8 @@ pub struct Plan {
     /// What copies to where once the steps are done, sorted by source partition. The id of a topic that is
     /// still to be created is not known.
     pub routes: Vec<Route>,
+    /// What becomes of ACLs; `None` where they are not copied (`sync.topic.acls.enabled`).
+    pub acls: Option<AclPlan>,
 }
 
 /// One change of one topic of the destination.
@@ -160,11 +163,12 @@ pub type HeldBack = BTreeMap<Held, String>;
 
 impl Plan {
     /// Whether there is something to do: a change to make, or something that was asked for and cannot be
-    /// copied before somebody does something. Warnings do not count, nor what is left out for good.
+    /// copied before somebody does something, ACLs included. Warnings do not count, nor what is left out for good.
     pub fn is_pending(&self) -> bool {
         !self.steps.is_empty()
             || !self.blocked.is_empty()
             || self.not_copied.iter().any(|not| not.why.is_open())
+            || self.acls.as_ref().is_some_and(AclPlan::is_pending)
     }
 }
 
@@ -396,6 +400,9 @@ impl fmt::Display for Plan {
         }
         for difference in &self.differences {
             writeln!(f, "left {difference}")?;
+        }
+        if let Some(acls) = &self.acls {
+            write!(f, "{acls}")?;
         }
         let mut topics: BTreeMap<(&TopicName, &TopicName), (usize, Option<i32>)> = BTreeMap::new();
         for route in &self.routes {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use model::{Route, TopicName};
 use serde_json::{Value, json};
 
+use crate::acl_plan::AclPlan;
 use crate::candidates::{NotCopied, NotCopiedReason, Unselected};
 use crate::plan::{Action, BlockReason, Blocked, Change, Difference, Plan, Step, Warning};
 use crate::settings::{Chosen, LeftOut};
@@ -27,6 +28,7 @@ impl Plan {
             "warnings": self.warnings.iter().map(warning).collect::<Vec<_>>(),
             "differences": self.differences.iter().map(difference).collect::<Vec<_>>(),
             "topics": topics(&self.routes),
+            "acls": self.acls.as_ref().map(AclPlan::json),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What a flow has to be allowed to do at its clusters, in the words of Kafka's ACLs.
 //!
-//! READ and WRITE include DESCRIBE; rights on a topic may be given by its name or by a prefix.
+//! READ, WRITE and ALTER include DESCRIBE; rights on a topic may be given by its name or by a prefix.
 //!
 //! Source: Kafka's documentation, "Protocols and ACLs"; what each request of ours is sent for.
 
@@ -71,6 +71,8 @@ pub struct Claims<'a> {
     pub group: Option<&'a str>,
     /// The flow commits in that group how far it is.
     pub commits: bool,
+    /// It copies ACLs.
+    pub acls: bool,
     /// The topic in which progress is kept.
     pub progress_topic: Option<&'a str>,
     /// The destination gives producer ids to whoever may write to a topic (2.8 and newer); `None` if that is not known.
@@ -107,7 +109,13 @@ fn at_source(claims: &Claims<'_>) -> Vec<Right> {
         let resource = Resource::Group(group.to_owned());
         rights.push(Right { side, resource, operation, why, optional: false });
     }
+    rights.extend(of_acls(claims, side, "DESCRIBE", "ACLs are read"));
     rights
+}
+
+/// Without it topics are copied, and no ACLs.
+fn of_acls(claims: &Claims<'_>, side: Side, operation: &'static str, why: &'static str) -> Option<Right> {
+    claims.acls.then_some(Right { side, resource: Resource::Cluster, operation, why, optional: true })
 }
 
 fn at_destination(claims: &Claims<'_>) -> Vec<Right> {
@@ -148,6 +156,7 @@ fn at_destination(claims: &Claims<'_>) -> Vec<Right> {
         });
     }
     rights.extend(producer_id(side, claims.destination_since_2_8));
+    rights.extend(of_acls(claims, side, "ALTER", "ACLs are read, created and deleted"));
     rights
 }
 
@@ -283,6 +292,7 @@ mod tests {
             topics: &topics,
             group: Some("g"),
             commits: topics.auto_create,
+            acls: topics.auto_create,
             progress_topic: topics.auto_create.then_some("connect-offsets"),
             destination_since_2_8: if topics.auto_create { None } else { Some(true) },
         };
@@ -303,6 +313,7 @@ mod tests {
                 "READ on topics `a`, `b` and those that match `shop.*` at the source  (records are read)".to_owned(),
                 "DESCRIBE_CONFIGS on topics `a`, `b` and those that match `shop.*` at the source  (copies get the settings of their sources)".to_owned(),
                 "READ on group `g` at the source  (how far the copy is is committed in the connector's group)".to_owned(),
+                "DESCRIBE on the cluster at the source  (ACLs are read, optional)".to_owned(),
                 format!("WRITE on {copies} at the destination  (records are written)"),
                 format!("READ on {copies} at the destination  (where a copy stands is read from its end after an interruption)"),
                 format!("CREATE on {copies} at the destination  (copies that are missing are created; before Kafka 2.0 on the cluster)"),
@@ -311,6 +322,7 @@ mod tests {
                 format!("ALTER_CONFIGS on {copies} at the destination  (settings are changed so that batches pass unchanged, optional)"),
                 "DESCRIBE_CONFIGS on the cluster at the destination  (what the version knows and new topics get by default is asked of a broker, optional)".to_owned(),
                 "IDEMPOTENT_WRITE on the cluster at the destination  (a producer id is given out, before Kafka 2.8; later WRITE on a topic is enough, optional)".to_owned(),
+                "ALTER on the cluster at the destination  (ACLs are read, created and deleted, optional)".to_owned(),
                 "READ on topics `connect-offsets` where progress is kept  (progress is read at the start)".to_owned(),
                 "WRITE on topics `connect-offsets` where progress is kept  (progress is stored)".to_owned(),
                 "CREATE on topics `connect-offsets` where progress is kept  (the offsets topic is created where it is missing, optional)".to_owned(),

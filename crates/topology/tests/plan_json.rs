@@ -56,7 +56,8 @@ fn a_plan_without_anything_has_all_members() {
   },
   "warnings": [],
   "differences": [],
-  "topics": []
+  "topics": [],
+  "acls": null
 }
 "#,
     );

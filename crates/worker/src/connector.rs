@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use control::AclOptions;
 use model::{TimestampRule, Users};
 use pipeline::{ExistingRecords, Isolation, Missing, Policies, Recreated};
 use properties::{
@@ -12,7 +13,9 @@ use properties::{
     Problem, Report, Settings, TimestampType, WorkerSettings,
 };
 use topology::rights::{Claims, Right, rights};
-use topology::{Naming, Pattern, Selection, SettingNames, SettingProblem, TopicPolicy, check_settings};
+use topology::{
+    AclRules, Naming, Pattern, Selection, SettingNames, SettingProblem, TopicPolicy, check_settings,
+};
 
 use crate::secured::{self, Logins};
 use crate::start_up::End;
@@ -62,6 +65,7 @@ impl Connector {
             topics: &self.control.topics,
             group: self.pipeline.start_group.as_deref(),
             commits: self.pipeline.source_group.is_some(),
+            acls: self.control.acls.is_some(),
             progress_topic: match &worker.offset_storage {
                 OffsetStorage::File(_) => None,
                 OffsetStorage::Topic(settings) => Some(settings.topic.as_str()),
@@ -168,9 +172,9 @@ fn prepare_one(
     }
     let user = |options: &client::Options| options.security.user().map(str::to_owned);
     let users = Users { source: user(&source), destination: user(&destination) };
-    let mut control = control_options(connector, selection, naming);
+    let control = control_options(connector, selection, naming, users.clone());
     let mut pipeline = pipeline_options(worker, connector);
-    (control.users, pipeline.users) = (users.clone(), users);
+    pipeline.users = users;
     Some(Connector {
         name: connector.name.clone(),
         source,
@@ -192,12 +196,16 @@ pub(crate) fn offset_topic_options(topic: &OffsetTopicSettings, logins: &Logins)
     })
 }
 
-fn control_options(connector: &ConnectorSettings, selection: Selection, naming: Naming) -> control::Options {
+fn control_options(
+    connector: &ConnectorSettings,
+    selection: Selection,
+    naming: Naming,
+    users: Users,
+) -> control::Options {
     let topics = &connector.topics;
     control::Options {
         selection,
         naming,
-        users: Users::default(),
         topics: TopicPolicy {
             auto_create: topics.auto_create,
             preserve_partitions: topics.preserve_partitions,
@@ -213,6 +221,14 @@ fn control_options(connector: &ConnectorSettings, selection: Selection, naming: 
         poll_interval: topics.poll_interval,
         config_sync_interval: topics.config_sync_interval,
         create_backoff: topics.create_backoff,
+        acls: topics.acls.map(|acls| AclOptions {
+            rules: AclRules {
+                write: acls.write,
+                own_principal: users.destination.as_ref().map(|user| format!("User:{user}")),
+            },
+            interval: acls.interval,
+        }),
+        users,
         others: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "this crate acts: it reads the clock")]
 
 mod connector;
+mod grants;
 mod plan;
 pub mod progress;
 mod reached;

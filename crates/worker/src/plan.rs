@@ -10,15 +10,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use control::plan_once;
-use model::Users;
+use control::{Granted, plan_once};
+use model::{Acls, Users};
 use offsets::{Stored, StoredLane};
 use serde_json::{Map, Value, json};
 use topology::rights::Right;
-use topology::{Action, Plan, Warning};
+use topology::{AclPlan, Action, Plan, Warning};
 
 use crate::connector::{Connector, Prepared};
-use crate::reached::{Reached, others};
+use crate::reached::{Reached, others, to_source_of};
 use crate::run::RunError;
 use crate::start_up::chain;
 use crate::stores::Storage;
@@ -62,7 +62,11 @@ pub async fn plan(prepared: &Prepared) -> Vec<Planned> {
         let (outcome, since_2_8) = match outcome {
             Ok(index) => {
                 let since_2_8 = reached[index].1.destination_is_since_2_8().await;
-                let plan = plan_one(&reached, index).await;
+                let known = Granted {
+                    here: progress[index].acls.clone(),
+                    at_source: at_source(&to_source_of(&reached, index), &reached, &progress),
+                };
+                let plan = plan_one(&reached, index, &known).await;
                 (plan.map(|plan| as_begun(plan, &progress[index])), since_2_8)
             }
             Err(error) => (Err(error), None),
@@ -89,11 +93,26 @@ async fn look(prepared: &Prepared, connector: &Connector) -> Result<(Reached, St
     Ok((clusters, stored))
 }
 
-async fn plan_one(reached: &[(&Connector, Reached)], index: usize) -> Result<Plan, RunError> {
+/// The ACLs that the flows named `flows` have created.
+fn at_source(flows: &[String], reached: &[(&Connector, Reached)], progress: &[Stored]) -> Acls {
+    let mut all = Acls::new();
+    for ((connector, _), stored) in reached.iter().zip(progress) {
+        for (pattern, entries) in stored.acls.iter().filter(|_| flows.contains(&connector.name)) {
+            all.entry(pattern.clone()).or_default().extend(entries.iter().cloned());
+        }
+    }
+    all
+}
+
+async fn plan_one(
+    reached: &[(&Connector, Reached)],
+    index: usize,
+    known: &Granted,
+) -> Result<Plan, RunError> {
     let (connector, clusters) = &reached[index];
     let mut options = connector.control.clone();
     options.others = others(reached, index);
-    let plan = plan_once(&clusters.source, &clusters.destination, &options).await;
+    let plan = plan_once(&clusters.source, &clusters.destination, &options, known).await;
     plan.map_err(|error| RunError::Unobserved { connector: connector.name.clone(), source: Box::new(error) })
 }
 
@@ -188,11 +207,18 @@ fn closing(plan: &Plan) -> String {
         Action::Create { .. } | Action::Grow { .. } => 1,
         Action::SetConfig { changes } => changes.len(),
     });
+    let acls = plan.acls.as_ref();
     let open = plan.not_copied.iter().filter(|not| not.why.is_open()).count();
     let counted = [
         (changes.sum(), "change", "changes"),
         (plan.blocked.len(), "topic blocked", "topics blocked"),
         (open, "topic asked for and not copied", "topics asked for and not copied"),
+        (acls.map_or(0, AclPlan::changes), "ACL", "ACLs"),
+        (
+            acls.map_or(0, |acls| usize::from(acls.trouble.is_some())),
+            "obstacle to copying ACLs",
+            "obstacles to copying ACLs",
+        ),
     ];
     let told: Vec<String> = counted
         .into_iter()
@@ -266,6 +292,7 @@ mod tests {
       "warnings": [],
       "differences": [],
       "topics": [],
+      "acls": null,
       "rights": []
     },
     {

@@ -211,6 +211,10 @@ pub async fn import(prepared: &Prepared, document: &[u8], replace: bool) -> Resu
             producer.spread_ids = present.spread_ids;
         }
     }
+    // What is known here of ACLs is no older, and is about clusters, not about a position.
+    if !claimed.acls.is_empty() {
+        new.acls = claimed.acls;
+    }
     replace_in(&storage, name, &new).await?;
     Ok(format!("connector `{name}`: {}", words(&new)))
 }
@@ -399,7 +403,9 @@ fn words(stored: &Stored) -> String {
     let producer = stored.producer.as_ref();
     let id = producer
         .map_or_else(|| String::from("no producer id"), |it| format!("producer id {}", it.producer_id));
-    format!("{id}, positions of {} partitions", stored.lanes.len())
+    let acls: usize = stored.acls.values().map(BTreeSet::len).sum();
+    let acls = if acls > 0 { format!(", {acls} ACLs") } else { String::new() };
+    format!("{id}, positions of {} partitions{acls}", stored.lanes.len())
 }
 
 fn position(lane: &StoredLane) -> String {

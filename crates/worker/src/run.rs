@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{Control, ControlStatus, ObserveError};
+use control::{AclStatus, Control, ControlStatus, ObserveError};
 use model::{Routes, Users};
 use pipeline::{Pipeline, PipelineError, StoreError};
 use tokio::sync::watch;
@@ -21,7 +21,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::connector::{Connector, Prepared};
-use crate::reached::{Reached, others};
+use crate::grants::Grants;
+use crate::reached::{Reached, others, to_source_of};
 use crate::start_up::{ReachError, chain};
 use crate::status::{FlowView, Routed, Verdict, WorkerStatus};
 use crate::stores::Storage;
@@ -201,7 +202,8 @@ async fn start(connectors: &[Connector], storage: &Storage) -> Result<Vec<Flow>,
         let (source, destination) = (clusters.source.clone(), clusters.destination.clone());
         let mut options = connector.control.clone();
         options.others = others(&reached, index);
-        let control = Control::start(source.clone(), destination.clone(), options);
+        let grants = Box::new(Grants::new(storage, connector, to_source_of(&reached, index)));
+        let control = Control::start(source.clone(), destination.clone(), options, grants);
         let routes = control.routes();
         let store = storage.store(&connector.name);
         let pipeline =
@@ -288,13 +290,15 @@ async fn stop(flows: Vec<Flow>) -> Result<(), RunError> {
 
 impl Flow {
     fn look(&mut self, now: std::time::Instant) -> crate::status::FlowStatus {
-        let routed = routed(&self.control.status().borrow(), &self.routes.borrow(), self.view.users());
+        let acls = self.control.acls().map(|acls| acls.borrow().clone());
+        let users = self.view.users();
+        let routed = routed(&self.control.status().borrow(), &self.routes.borrow(), acls.as_ref(), users);
         let pipeline = Arc::clone(&self.pipeline.status().borrow());
         self.view.update(now, &routed, &pipeline)
     }
 }
 
-fn routed(control: &ControlStatus, routes: &Routes, users: &Users) -> Routed {
+fn routed(control: &ControlStatus, routes: &Routes, acls: Option<&AclStatus>, users: &Users) -> Routed {
     let trouble = |cluster: &str, error: &Option<String>| {
         error.as_ref().map(|error| format!("the {cluster} cluster cannot be asked for its topics: {error}"))
     };
@@ -308,14 +312,19 @@ fn routed(control: &ControlStatus, routes: &Routes, users: &Users) -> Routed {
         };
         format!("topic `{}`{from}: {} ({})", blocked.source, blocked.why, users.named(blocked.why.hint()))
     });
+    let without_acls = acls.and_then(|acls| acls.trouble.as_ref());
+    let without_acls =
+        without_acls.map(|trouble| format!("ACLs are not copied: {trouble} ({})", users.named(trouble.hint)));
     Routed {
-        is_settled: control.is_first_observation_complete() && control.generation <= routes.generation,
+        is_settled: control.is_first_observation_complete()
+            && control.generation <= routes.generation
+            && acls.is_none_or(|acls| acls.rounds > 0),
         generation: routes.generation,
         routes: routes.routes.len(),
         trouble: trouble("source", &control.source_error)
             .or(trouble("destination", &control.destination_error)),
         not_copied: missing.chain(blocked).collect(),
         gone: control.gone.clone(),
-        warnings: control.warnings.iter().map(ToString::to_string).collect(),
+        warnings: control.warnings.iter().map(ToString::to_string).chain(without_acls).collect(),
     }
 }

@@ -3,6 +3,7 @@
 //! Each asks in the newest version both sides speak, says the outcome for each thing asked about, and
 //! leaves out nothing but what the broker left out. Answers come in the broker's order.
 
+mod acls;
 mod alter_configs;
 mod commit_offsets;
 mod committed_offsets;

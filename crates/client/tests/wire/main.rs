@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
+mod acls;
 mod cluster;
 mod connection;
 mod cost;

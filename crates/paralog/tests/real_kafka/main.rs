@@ -26,6 +26,7 @@ macro_rules! from_each_source {
     };
 }
 
+mod acls;
 mod aged;
 mod changes;
 #[path = "../../../worker/tests/changes/mod.rs"]

@@ -68,7 +68,7 @@ impl Engine {
             return;
         }
         let leftovers = std::mem::take(&mut self.leftovers);
-        let mut changes = Stored { producer, lanes: leftovers.clone() };
+        let mut changes = Stored { producer, lanes: leftovers.clone(), ..Stored::default() };
         let mut spread: BTreeSet<TopicPartition> = shares_gone.iter().cloned().collect();
         for id in &dirty {
             let Some(lane) = self.lanes.get_mut(id) else { continue };

@@ -96,7 +96,7 @@ impl Run {
             spread_ids: vec![ProducerId(4712)],
         };
         let lanes = lane.into_iter().map(|lane| (orders(), lane)).collect();
-        let stored = Stored { producer: Some(producer), lanes };
+        let stored = Stored { producer: Some(producer), lanes, ..Stored::default() };
         let now = Now { instant: started, wall_ms: 0 };
         let budget = Budget::new(options.buffer_bytes_max);
         let engine = Engine::new(options, budget, stored, None, now);

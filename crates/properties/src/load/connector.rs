@@ -1,5 +1,7 @@
 //! One connector's settings, and the rules between its properties.
 
+use std::time::Duration;
+
 use model::TopicName;
 
 use super::file::File;
@@ -9,8 +11,9 @@ use crate::nearest::nearest;
 use crate::report::{Problem, Report};
 use crate::security::SecuritySettings;
 use crate::settings::{
-    ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OffsetSettings, OffsetStart,
-    OnRecreated, ReadingSettings, SelectionSettings, TimestampType, TopicSettings, WorkerSettings,
+    AclSettings, ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OffsetSettings,
+    OffsetStart, OnRecreated, ReadingSettings, SelectionSettings, TimestampType, TopicSettings,
+    WorkerSettings,
 };
 
 /// Reads a connector. `None` if the name or a cluster is missing, so that there is nothing to hold.
@@ -298,7 +301,23 @@ fn read_topics(file: &File<'_>, report: &mut Report) -> TopicSettings {
         },
         poll_interval: interval(file, "topic.poll.interval.ms", report),
         create_backoff: interval(file, "topic.create.backoff.ms", report),
+        acls: read_acls(file, report),
     }
+}
+
+fn read_acls(file: &File<'_>, report: &mut Report) -> Option<AclSettings> {
+    const ENABLED: &str = "sync.topic.acls.enabled";
+    const INTERVAL: &str = "sync.topic.acls.interval.seconds";
+    const WRITE: &str = "sync.topic.acls.write";
+    if !file.boolean_or_default(ENABLED) {
+        for key in [INTERVAL, WRITE].into_iter().filter(|key| file.entry(key).is_some()) {
+            let message = format!("`{key}` has no effect while `{ENABLED}` is `false`");
+            report.push(Problem::warning(file.place(key), message));
+        }
+        return None;
+    }
+    let seconds = u64::try_from(file.whole_number_or_default(INTERVAL)).unwrap_or(1);
+    Some(AclSettings { interval: Duration::from_secs(seconds), write: file.boolean_or_default(WRITE) })
 }
 
 const SYNC_EXCLUDE: &str = "topic.config.sync.exclude";

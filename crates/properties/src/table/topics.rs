@@ -84,6 +84,24 @@ const TOPIC_PROPERTIES: &[Property] = &[
         "0",
         "the replication factor of created topics, 0 for that of the source",
     ),
+    used(
+        "sync.topic.acls.enabled",
+        Kind::Boolean,
+        "false",
+        "whether the ACLs of copied topics, and those of all groups, are copied, and removals of them followed",
+    ),
+    used(
+        "sync.topic.acls.interval.seconds",
+        Kind::Whole { unit: Unit::Seconds, min: 1, max: 2_147_483_647 },
+        "600",
+        "how often they are compared",
+    ),
+    used(
+        "sync.topic.acls.write",
+        Kind::Boolean,
+        "false",
+        "whether ACLs that allow to change topics (`WRITE`, `CREATE`, `DELETE`, `ALTER`, `ALTER_CONFIGS`) are copied, too; if not, `ALL` becomes `READ` and `DESCRIBE_CONFIGS` (Paralog's own)",
+    ),
     refused(
         "provenance.header.enable",
         Kind::Boolean,

@@ -119,8 +119,8 @@ impl OffsetStore for FileStore {
 fn understand(path: &Path, entries: &[Entry], flow: &str) -> Result<Stored, StoreError> {
     offsets::json::flow(entries, flow).map_err(|error| {
         StoreError::Failed(format!(
-            "offsets file `{}`: {error}; restore it from a backup, or remove this entry to copy the partition \
-             from its start",
+            "offsets file `{}`: {error}; restore it from a backup, or remove this entry (a partition is copied from its \
+             start then, and ACLs are followed no more)",
             path.display()
         ))
     })
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn changes(lanes: impl IntoIterator<Item = (TopicPartition, StoredLane)>) -> Stored {
-        Stored { producer: None, lanes: lanes.into_iter().collect() }
+        Stored { lanes: lanes.into_iter().collect(), ..Stored::default() }
     }
 
     #[test]

@@ -561,7 +561,8 @@ impl Flow {
         read.table.stored(&self.name).map_err(|(error, partition, offset)| {
             StoreError::Failed(format!(
                 "offsets topic `{}`, partition {partition}, offset {offset}: {error}; write an earlier value or null \
-                 under this key (null copies the partition from its start), or use the paralog that wrote it",
+                 under this key (with null a partition is copied from its start, and ACLs are followed no more), or use \
+                 the paralog that wrote it",
                 self.topic.settings.topic
             ))
         })

@@ -3,6 +3,7 @@
 // Clusters and files are waited for against the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod acls;
 mod changes;
 #[path = "../changes/mod.rs"]
 mod changing;
@@ -236,7 +237,7 @@ async fn connects_own_progress_is_taken_over() {
     let mut store = OffsetFile::open(&desk.offsets()).unwrap().store("replicator-source");
     let lanes =
         [(TopicPartition::new("test-topic", 0), StoredLane::Foreign { last_copied: Offset(19) })].into();
-    store.save(&offsets::Stored { producer: None, lanes }).unwrap();
+    store.save(&offsets::Stored { lanes, ..offsets::Stored::default() }).unwrap();
     drop(store);
     desk.catch_up().await.unwrap();
     assert_eq!(desk.copied("test-topic.replica", 0), (20..50).collect::<Vec<_>>());

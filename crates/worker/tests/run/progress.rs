@@ -293,7 +293,7 @@ async fn a_producer_id_that_the_cluster_gave_to_somebody_else_stops_the_copy() {
         let begun = [(TopicPartition::new("test-topic", 0), StoredLane::Ours(position))].into();
         for lanes in [BTreeMap::new(), begun] {
             let mut store = OffsetFile::open(&desk.offsets()).unwrap().store("replicator-source");
-            store.save(&Stored { producer: Some(producer.clone()), lanes }).unwrap();
+            store.save(&Stored { producer: Some(producer.clone()), lanes, ..Stored::default() }).unwrap();
             drop(store);
             let reasons = desk.refused().await;
             let expected = "records of somebody else under this flow's producer id 9: their epoch is 0, this flow's 20001";

@@ -78,7 +78,7 @@ fn positions(positions: impl IntoIterator<Item = (i32, i64)>) -> Stored {
     let lane = |(partition, last)| {
         (TopicPartition::new("t", partition), StoredLane::Foreign { last_copied: Offset(last) })
     };
-    Stored { producer: None, lanes: positions.into_iter().map(lane).collect() }
+    Stored { lanes: positions.into_iter().map(lane).collect(), ..Stored::default() }
 }
 
 /// What a consumer of the topic that keeps the last record of each key knows in the end.
