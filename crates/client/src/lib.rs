@@ -21,6 +21,7 @@ mod connection;
 mod error;
 mod fetch;
 mod handshake;
+mod http;
 mod inbound;
 mod metadata;
 mod opener;
@@ -52,5 +53,5 @@ pub use protocol::{ApiKey, ApiVersions, ErrorCode};
 pub use retry::{Class, classify};
 pub use security::{
     Again, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, StoreKind, StoreSource,
-    TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
+    TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh, TokenSource, Trust, UnsecuredToken,
 };

@@ -189,6 +189,54 @@ pub enum TokenSource {
     Static(Secret),
     /// The contents of a file, without the white space around them; read for each login.
     File(PathBuf),
+    /// Whatever an identity provider gives for a client's id and secret (KIP-768); kept until it is time for another.
+    Endpoint(Box<TokenEndpoint>),
+}
+
+/// An identity provider's token endpoint, and who we are there. The default has Kafka's times and names, and neither a
+/// URL nor a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenEndpoint {
+    /// `sasl.oauthbearer.token.endpoint.url`, `https:` or `http:`.
+    pub url: String,
+    /// `sasl.oauthbearer.client.credentials.client.id`, `clientId`.
+    pub client_id: String,
+    /// `sasl.oauthbearer.client.credentials.client.secret`, `clientSecret`.
+    pub client_secret: Secret,
+    /// `sasl.oauthbearer.scope`, `scope`.
+    pub scope: Option<String>,
+    /// The client's id and secret are encoded as forms are (`sasl.oauthbearer.header.urlencode`).
+    pub urlencode: bool,
+    /// The claim with the scopes (`sasl.oauthbearer.scope.claim.name`).
+    pub scope_claim: String,
+    /// The claim that says who a token is for, which it must have (`sasl.oauthbearer.sub.claim.name`).
+    pub sub_claim: String,
+    /// How TLS is spoken with it.
+    pub tls: TlsOptions,
+    /// How long connecting to it may take (`sasl.login.connect.timeout.ms`); `None` is 10 s.
+    pub connect_timeout: Option<Duration>,
+    /// How long its answer may take (`sasl.login.read.timeout.ms`); `None` is 10 s.
+    pub read_timeout: Option<Duration>,
+    /// The pause before it is asked again, doubled each time (`sasl.login.retry.backoff.ms`).
+    pub retry_backoff: Duration,
+    /// How long it is asked again at all (`sasl.login.retry.backoff.max.ms`).
+    pub retry_backoff_max: Duration,
+    /// When a token is replaced.
+    pub refresh: TokenRefresh,
+}
+
+/// When a token is replaced, `sasl.login.refresh.…`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRefresh {
+    /// In which part of its life, 0 to 1 (`window.factor`).
+    pub window_factor: f64,
+    /// The random part that is added to that (`window.jitter`).
+    pub window_jitter: f64,
+    /// Not sooner than so long after it came (`min.period.seconds`).
+    pub min_period: Duration,
+    /// Not later than so long before its end (`buffer.seconds`). Where a token's life is too short for both, neither
+    /// counts.
+    pub buffer: Duration,
 }
 
 /// What an unsecured token says, as the options `unsecuredLogin…` do.
@@ -260,6 +308,37 @@ impl Default for UnsecuredToken {
     }
 }
 
+impl Default for TokenEndpoint {
+    fn default() -> TokenEndpoint {
+        TokenEndpoint {
+            url: String::new(),
+            client_id: String::new(),
+            client_secret: Secret::new(""),
+            scope: None,
+            urlencode: false,
+            scope_claim: "scope".to_owned(),
+            sub_claim: "sub".to_owned(),
+            tls: TlsOptions::default(),
+            connect_timeout: None,
+            read_timeout: None,
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(10),
+            refresh: TokenRefresh::default(),
+        }
+    }
+}
+
+impl Default for TokenRefresh {
+    fn default() -> TokenRefresh {
+        TokenRefresh {
+            window_factor: 0.8,
+            window_jitter: 0.05,
+            min_period: Duration::from_secs(60),
+            buffer: Duration::from_secs(300),
+        }
+    }
+}
+
 impl Security {
     /// Reads what it names (stores, files with tokens) and makes of it what connections need, without any: so that what
     /// is wrong with it is told at the start.
@@ -304,6 +383,10 @@ impl Mechanism {
                 Mechanism::Scram { hash, username, token, .. },
                 Mechanism::Scram { hash: other_hash, username: other, token: other_token, .. },
             ) => (hash, username, token) == (other_hash, other, other_token),
+            (
+                Mechanism::OauthBearer { token: TokenSource::Endpoint(endpoint), .. },
+                Mechanism::OauthBearer { token: TokenSource::Endpoint(other), .. },
+            ) => (&endpoint.url, &endpoint.client_id) == (&other.url, &other.client_id),
             (Mechanism::OauthBearer { .. }, Mechanism::OauthBearer { .. }) => true,
             _ => false,
         }
@@ -344,6 +427,13 @@ mod tests {
                 token: true,
             },
             Mechanism::OauthBearer { token: TokenSource::Static(secret()), extensions: Vec::new() },
+            Mechanism::OauthBearer {
+                token: TokenSource::Endpoint(Box::new(TokenEndpoint {
+                    client_secret: secret(),
+                    ..TokenEndpoint::default()
+                })),
+                extensions: Vec::new(),
+            },
         ];
         for mechanism in mechanisms {
             let security = Security { tls: Some(tls.clone()), sasl: Some(SaslOptions::new(mechanism)) };

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use client::{
     Accounts, Again, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, SecurityError,
-    StoreKind, StoreSource, TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
+    StoreKind, StoreSource, TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh, TokenSource, Trust,
+    UnsecuredToken,
 };
 use properties::value::Secret as Hidden;
 use properties::{
-    ClaimSettings, ClusterSettings, Place, Problem, SaslSettings, SecuritySettings, Settings, StoreFormat,
-    StoreSettings, TlsSettings, TlsVersion, TokenSettings,
+    ClaimSettings, ClusterSettings, EndpointSettings, Place, Problem, SaslSettings, SecuritySettings,
+    Settings, StoreFormat, StoreSettings, TlsSettings, TlsVersion, TokenSettings,
 };
 
 /// What all connections of a process have in common where they log in. Clones are the same.
@@ -150,6 +151,7 @@ fn mechanism(settings: &SaslSettings) -> Mechanism {
 fn token(settings: &TokenSettings) -> TokenSource {
     match settings {
         TokenSettings::File(path) => TokenSource::File(path.clone()),
+        TokenSettings::Endpoint(settings) => TokenSource::Endpoint(Box::new(endpoint(settings))),
         TokenSettings::Unsecured { claims, principal_claim, scope_claim, lifetime_seconds } => {
             let claims = claims.iter().map(|(name, value)| (name.clone(), claim(value)));
             TokenSource::Unsecured(UnsecuredToken {
@@ -159,6 +161,30 @@ fn token(settings: &TokenSettings) -> TokenSource {
                 lifetime: Duration::from_secs(u64::from(*lifetime_seconds)),
             })
         }
+    }
+}
+
+fn endpoint(settings: &EndpointSettings) -> TokenEndpoint {
+    let part = |millionths: u32| f64::from(millionths) / 1e6;
+    TokenEndpoint {
+        url: settings.url.clone(),
+        client_id: settings.client_id.clone(),
+        client_secret: secret(&settings.client_secret),
+        scope: settings.scope.clone(),
+        urlencode: settings.urlencode,
+        scope_claim: settings.scope_claim.clone(),
+        sub_claim: settings.sub_claim.clone(),
+        tls: tls(&settings.tls),
+        connect_timeout: settings.connect_timeout,
+        read_timeout: settings.read_timeout,
+        retry_backoff: settings.retry_backoff,
+        retry_backoff_max: settings.retry_backoff_max,
+        refresh: TokenRefresh {
+            window_factor: part(settings.refresh_window_factor_ppm),
+            window_jitter: part(settings.refresh_window_jitter_ppm),
+            min_period: settings.refresh_min_period,
+            buffer: settings.refresh_buffer,
+        },
     }
 }
 
@@ -267,6 +293,38 @@ mod tests {
             extensions: vec![("x".to_owned(), "y".to_owned())],
         };
         assert_eq!(bearer, expected);
+    }
+
+    #[test]
+    fn an_identity_provider_reaches_the_client() {
+        let secured = security(
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\n\
+             sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId=me \
+             clientSecret=p scope=s ssl.truststore.location=\"/t\" extension_x=y;\n\
+             sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+             sasl.oauthbearer.token.endpoint.url=https://idp/token\nsasl.login.read.timeout.ms=7\n\
+             sasl.login.refresh.window.factor=0.9",
+        );
+        let trust = Trust::Store(file("/t", StoreKind::Jks, None));
+        let endpoint = TokenEndpoint {
+            url: "https://idp/token".to_owned(),
+            client_id: "me".to_owned(),
+            client_secret: Secret::new("p"),
+            scope: Some("s".to_owned()),
+            tls: TlsOptions {
+                trust,
+                protocols: vec![TlsProtocol::V1_2, TlsProtocol::V1_3],
+                ..TlsOptions::default()
+            },
+            read_timeout: Some(Duration::from_millis(7)),
+            refresh: TokenRefresh { window_factor: 0.9, ..TokenRefresh::default() },
+            ..TokenEndpoint::default()
+        };
+        let expected = Mechanism::OauthBearer {
+            token: TokenSource::Endpoint(Box::new(endpoint)),
+            extensions: vec![("x".to_owned(), "y".to_owned())],
+        };
+        assert_eq!(secured.sasl.expect("it logs in").mechanism, expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Connection, MECHANISM};
+use super::{Connection, MECHANISM, endpoint};
 use crate::jaas::{self, Login};
 use crate::report::{Problem, Report};
 use crate::security::{ClaimSettings, SaslSettings, TokenSettings};
@@ -156,34 +156,47 @@ impl Connection<'_> {
             }
             self.unsecured(&login, report)
         } else {
-            let token = self.token_file(report)?;
+            let token = self.token(&login, report);
             let extensions = self.extensions(&login, "extension_", report)?;
-            self.tell_options(&login, &|name| name.starts_with("extension_"), report);
-            Some(SaslSettings::OauthBearer { token, extensions })
+            let is_asked = matches!(token, Some(TokenSettings::Endpoint(_)));
+            let is_known =
+                |name: &str| name.starts_with("extension_") || is_asked && endpoint::is_option(name);
+            if token.is_some() {
+                self.tell_options(&login, &is_known, report);
+            }
+            Some(SaslSettings::OauthBearer { token: token?, extensions })
         }
     }
 
-    /// Where `sasl.oauthbearer.token.endpoint.url` names a file.
-    fn token_file(&self, report: &mut Report) -> Option<TokenSettings> {
+    /// What `sasl.oauthbearer.token.endpoint.url` names: a file, or a provider.
+    fn token(&self, login: &Login, report: &mut Report) -> Option<TokenSettings> {
+        const HINT: &str =
+            "write the `https://…` of an identity provider, or file:///… of a file that holds a token";
         let Some(url) = self.text(ENDPOINT) else {
             let message = format!("{} is missing, which says where tokens come from", self.key(ENDPOINT));
-            self.refuse(HANDLER, &message, "write file:///… of a file that holds a token", report);
+            self.refuse(HANDLER, &message, HINT, report);
             return None;
         };
-        let path = url.strip_prefix("file:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-        match path.filter(|path| path.starts_with('/')) {
-            Some(path) => Some(TokenSettings::File(PathBuf::from(path))),
-            None => {
-                let message = format!(
-                    "{} is `{}`: asking an identity provider for tokens is not built yet",
-                    self.key(ENDPOINT),
-                    self.shown(ENDPOINT)
-                );
-                let hint = "let somebody else fetch tokens into a file, and write file:///… of that file";
-                self.refuse(ENDPOINT, &message, hint, report);
-                None
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("file") => {
+                let rest = &url["file:".len()..];
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                if path.starts_with('/') {
+                    let class = ".ClientCredentialsJwtRetriever";
+                    self.refuse_retriever(class, "names a file", "remove it to read the file", report);
+                    return Some(TokenSettings::File(PathBuf::from(path)));
+                }
             }
+            Some("https" | "http") => {
+                return Some(TokenSettings::Endpoint(Box::new(self.endpoint(url, login, report)?)));
+            }
+            _ => {}
         }
+        // There may be a secret in it.
+        let message = format!("{} is neither the URL of a provider nor that of a file", self.key(ENDPOINT));
+        self.refuse(ENDPOINT, &message, HINT, report);
+        None
     }
 
     /// Kafka's login for development, as `OAuthBearerUnsecuredLoginCallbackHandler` makes it.
