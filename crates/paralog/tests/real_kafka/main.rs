@@ -48,5 +48,6 @@ mod secured;
 mod selection;
 mod spread;
 mod sync;
+mod tokens;
 mod topics;
 mod transactions;
