@@ -169,6 +169,41 @@ pub enum Mechanism {
         /// Sent with each token, name and value (`extension_…`, KIP-342).
         extensions: Vec<(String, String)>,
     },
+    /// `AWS_MSK_IAM`
+    AwsMskIam(Box<AwsIam>),
+}
+
+/// Where keys of AWS come from, as the options of `aws-msk-iam-auth` say it. The default is the SDK's default chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsIam {
+    /// A profile that is tried first (`awsProfileName`).
+    pub profile: Option<String>,
+    /// A role that is tried next (`awsRoleArn`).
+    pub role: Option<AwsRole>,
+    /// Then environment, web identity, the usual profile, container and instance (`awsAddDefaultProviders`).
+    pub default_sources: bool,
+    /// Whose keys are used is logged, without what is secret in them (`awsDebugCreds`).
+    pub debug: bool,
+    /// How often sources are asked again where that may help (`awsMaxRetries`).
+    pub retries_max: u32,
+    /// The longest pause before that (`awsMaxBackOffTimeMs`).
+    pub backoff_max: Duration,
+}
+
+/// A role of AWS that is taken on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsRole {
+    /// `awsRoleArn`
+    pub arn: String,
+    /// `awsRoleSessionName`
+    pub session_name: String,
+    /// `awsRoleExternalId`
+    pub external_id: Option<String>,
+    /// Whose keys it is taken on with, `awsRoleAccessKeyId`, `awsRoleSecretAccessKey` and `awsRoleSessionToken`; `None`:
+    /// those of the default chain.
+    pub keys: Option<(String, Secret, Option<Secret>)>,
+    /// The region of the token service (`awsStsRegion`), or `aws-global`.
+    pub sts_region: String,
 }
 
 /// The hash that a SCRAM mechanism is named for.
@@ -328,6 +363,19 @@ impl Default for TokenEndpoint {
     }
 }
 
+impl Default for AwsIam {
+    fn default() -> AwsIam {
+        AwsIam {
+            profile: None,
+            role: None,
+            default_sources: true,
+            debug: false,
+            retries_max: 3,
+            backoff_max: Duration::from_secs(5),
+        }
+    }
+}
+
 impl Default for TokenRefresh {
     fn default() -> TokenRefresh {
         TokenRefresh {
@@ -364,7 +412,9 @@ impl Security {
                 Mechanism::Plain { username, .. } | Mechanism::Scram { username, token: false, .. } => {
                     Some(username)
                 }
-                Mechanism::Scram { token: true, .. } | Mechanism::OauthBearer { .. } => None,
+                Mechanism::Scram { token: true, .. }
+                | Mechanism::OauthBearer { .. }
+                | Mechanism::AwsMskIam(_) => None,
             },
             (None, Some(TlsOptions { identity: Some(_), .. })) => None,
             (None, _) => Some("ANONYMOUS"),
@@ -388,6 +438,7 @@ impl Mechanism {
                 Mechanism::OauthBearer { token: TokenSource::Endpoint(other), .. },
             ) => (&endpoint.url, &endpoint.client_id) == (&other.url, &other.client_id),
             (Mechanism::OauthBearer { .. }, Mechanism::OauthBearer { .. }) => true,
+            (Mechanism::AwsMskIam(_), Mechanism::AwsMskIam(_)) => true,
             _ => false,
         }
     }
@@ -399,6 +450,7 @@ impl Mechanism {
             Mechanism::Scram { hash: ScramHash::Sha256, .. } => "SCRAM-SHA-256",
             Mechanism::Scram { hash: ScramHash::Sha512, .. } => "SCRAM-SHA-512",
             Mechanism::OauthBearer { .. } => "OAUTHBEARER",
+            Mechanism::AwsMskIam(_) => "AWS_MSK_IAM",
         }
     }
 }
@@ -434,6 +486,16 @@ mod tests {
                 })),
                 extensions: Vec::new(),
             },
+            Mechanism::AwsMskIam(Box::new(AwsIam {
+                role: Some(AwsRole {
+                    arn: "arn".into(),
+                    session_name: "me".into(),
+                    external_id: None,
+                    keys: Some(("AKID".into(), secret(), Some(secret()))),
+                    sts_region: "aws-global".into(),
+                }),
+                ..AwsIam::default()
+            })),
         ];
         for mechanism in mechanisms {
             let security = Security { tls: Some(tls.clone()), sasl: Some(SaslOptions::new(mechanism)) };

@@ -152,6 +152,40 @@ pub enum SaslSettings {
         /// What is sent with them, by name.
         extensions: BTreeMap<String, String>,
     },
+    /// `AWS_MSK_IAM`.
+    AwsMskIam(Box<AwsIamSettings>),
+}
+
+/// Where keys of AWS come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsIamSettings {
+    /// `awsProfileName`, which is tried first.
+    pub profile: Option<String>,
+    /// `awsRoleArn`, which is tried next.
+    pub role: Option<AwsRoleSettings>,
+    /// Whether the default chain of AWS's SDK is tried then.
+    pub default_sources: bool,
+    /// Whether it is logged whose keys are used.
+    pub debug: bool,
+    /// How often they are looked for again where that may help.
+    pub retries_max: u32,
+    /// The longest pause before that.
+    pub backoff_max: Duration,
+}
+
+/// A role of AWS that is taken on, `awsRole…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsRoleSettings {
+    /// Which.
+    pub arn: String,
+    /// What the session is called at AWS.
+    pub session_name: String,
+    /// What its owner asks for beside that.
+    pub external_id: Option<String>,
+    /// Id, secret and perhaps token of the keys that it is taken on with; `None` for those of the default chain.
+    pub keys: Option<(String, Secret, Option<Secret>)>,
+    /// The region of the token service; `aws-global` for that of all of them.
+    pub sts_region: String,
 }
 
 impl SaslSettings {
@@ -162,6 +196,7 @@ impl SaslSettings {
             SaslSettings::Scram { sha512: false, .. } => "SCRAM-SHA-256",
             SaslSettings::Scram { sha512: true, .. } => "SCRAM-SHA-512",
             SaslSettings::OauthBearer { .. } => "OAUTHBEARER",
+            SaslSettings::AwsMskIam(_) => "AWS_MSK_IAM",
         }
     }
 }

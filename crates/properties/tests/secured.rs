@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use properties::value::Secret;
 use properties::{
-    ClaimSettings, ConnectorSettings, EndpointSettings, Entry, OffsetStorage, Place, SaslSettings,
-    SecuritySettings, Settings, StoreFormat, StoreSettings, TlsSettings, TlsVersion, TokenSettings, load,
-    parse,
+    AwsIamSettings, AwsRoleSettings, ClaimSettings, ConnectorSettings, EndpointSettings, Entry,
+    OffsetStorage, Place, SaslSettings, SecuritySettings, Settings, StoreFormat, StoreSettings, TlsSettings,
+    TlsVersion, TokenSettings, load, parse,
 };
 
 const CONNECTOR: &str = "name=x\nconnector.class=ReplicatorSourceConnector\nsrc.kafka.bootstrap.servers=a:1\n\
@@ -465,7 +465,8 @@ fn a_login_that_cannot_be_read_is_told_by_its_place() {
 
 #[test]
 fn mechanisms_that_are_not_built_are_refused_by_name() {
-    const KNOWN: &str = "hint: it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`\n";
+    const KNOWN: &str =
+        "hint: it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`\n";
     refuses(
         "security.protocol=SASL_SSL\nsasl.jaas.config=hunter2",
         &format!(
@@ -478,13 +479,6 @@ fn mechanisms_that_are_not_built_are_refused_by_name() {
         &format!(
             "error: c:7: `dest.kafka.sasl.mechanism` is `GSSAPI`: Kerberos is not built yet, so the destination cannot be \
              logged in to\n{KNOWN}"
-        ),
-    );
-    refuses(
-        "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM",
-        &format!(
-            "error: c:7: `dest.kafka.sasl.mechanism` is `AWS_MSK_IAM`: logging in by AWS IAM is not built yet, so the \
-             destination cannot be logged in to\n{KNOWN}"
         ),
     );
     refuses(
@@ -669,6 +663,115 @@ fn a_provider_that_cannot_be_asked_as_it_is_said_is_told() {
         "warning: c:10: `dest.kafka.sasl.oauthbearer.token.endpoint.url` is not encrypted: whoever is on the way can read \
          the client's secret and the tokens\n\
          hint: better write `https://…`\n",
+    );
+}
+
+const IAM_MODULE: &str = "software.amazon.msk.auth.iam.IAMLoginModule";
+
+/// `AWS_MSK_IAM` with these options of the login and these further lines.
+fn aws(options: &str, lines: &str) -> String {
+    format!(
+        "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config={IAM_MODULE} required {options};\n\
+         sasl.client.callback.handler.class=software.amazon.msk.auth.iam.IAMClientCallbackHandler\n{lines}"
+    )
+}
+
+#[test]
+fn keys_of_aws_are_looked_for_where_the_login_says() {
+    let iam = |options: &str| match destination(&aws(options, "")).sasl {
+        Some(SaslSettings::AwsMskIam(settings)) => *settings,
+        other => panic!("{other:?}"),
+    };
+    let usual = AwsIamSettings {
+        profile: None,
+        role: None,
+        default_sources: true,
+        debug: false,
+        retries_max: 3,
+        backoff_max: Duration::from_secs(5),
+    };
+    assert_eq!(iam(""), usual);
+    let few = iam(
+        "awsProfileName=\"p\" awsDebugCreds=true awsMaxRetries=\"-1\" awsMaxBackOffTimeMs=\"7\" awsAddDefaultProviders=false \
+         awsShouldUseFips=false",
+    );
+    let expected = AwsIamSettings {
+        profile: Some("p".to_owned()),
+        default_sources: false,
+        debug: true,
+        retries_max: 0,
+        backoff_max: Duration::from_millis(7),
+        ..usual
+    };
+    assert_eq!(few, expected);
+    let role = iam("awsRoleArn=\"arn:aws:iam::1:role/r\"").role.expect("there is a role");
+    let expected = AwsRoleSettings {
+        arn: "arn:aws:iam::1:role/r".to_owned(),
+        session_name: "aws-msk-iam-auth".to_owned(),
+        external_id: None,
+        keys: None,
+        sts_region: "aws-global".to_owned(),
+    };
+    assert_eq!(role, expected);
+    let role = iam(
+        "awsRoleArn=arn awsRoleSessionName=me awsRoleExternalId=x awsRoleAccessKeyId=AKID awsRoleSecretAccessKey=hunter2 \
+         awsRoleSessionToken=hunter2t awsStsRegion=\"eu-west-1\"",
+    )
+    .role
+    .expect("there is a role");
+    let keys = role.keys.expect("it has keys");
+    assert_eq!(
+        (&*keys.0, keys.1.reveal(), keys.2.as_ref().map(Secret::reveal)),
+        ("AKID", "hunter2", Some("hunter2t"))
+    );
+    assert_eq!(
+        (&*role.session_name, role.external_id.as_deref(), &*role.sts_region),
+        ("me", Some("x"), "eu-west-1")
+    );
+}
+
+#[test]
+fn a_login_by_aws_that_cannot_be_as_it_is_said_is_told() {
+    refuses(
+        &aws(
+            "awsMskRegionProvider=hunter2 awsShouldUseFips=true awsRoleArn=a awsRoleAccessKeyId=hunter2",
+            "",
+        ),
+        "error: c:8: `dest.kafka.sasl.jaas.config` names `awsMskRegionProvider`: classes of Java are not loaded here\n\
+         hint: remove it; AWS_REGION says the region of brokers without one in their names\n\
+         error: c:8: `dest.kafka.sasl.jaas.config` sets `awsShouldUseFips`: FIPS endpoints of AWS are not built yet\n\
+         hint: remove it to use the usual ones\n\
+         error: c:8: `dest.kafka.sasl.jaas.config` has one of `awsRoleAccessKeyId` and `awsRoleSecretAccessKey`, which are of \
+         use together only\n\
+         hint: add the other, or remove it\n",
+    );
+    refuses(
+        &aws("awsMaxRetries=hunter2 awsRoleSecretAccessKey=hunter2", ""),
+        "error: c:8: `dest.kafka.sasl.jaas.config` gives `awsMaxRetries` a number that is none\n\
+         hint: write a whole number in quotes\n\
+         warning: c:8: `dest.kafka.sasl.jaas.config` holds options without effect here, at character 76 of the value\n",
+    );
+    refuses(
+        &aws("", "").replace("SASL_SSL", "SASL_PLAINTEXT"),
+        "warning: c:6: `dest.kafka.security.protocol` logs in by AWS_MSK_IAM without encryption: whoever is on the way can log \
+         in with what is said for a quarter of an hour\n\
+         hint: write SASL_SSL, as Amazon's brokers want it\n",
+    );
+    refuses(
+        &aws(
+            "",
+            "sasl.login.callback.handler.class=software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler",
+        ),
+        "error: c:10: `dest.kafka.sasl.login.callback.handler.class` is \
+         `software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler`: only Kafka's own ways to get a login are built\n\
+         hint: remove it to log in without\n",
+    );
+    refuses(
+        &format!(
+            "security.protocol=SASL_SSL\n{PLAIN}sasl.client.callback.handler.class=software.amazon.msk.auth.iam.IAMClientCallbackHandler"
+        ),
+        "error: c:9: `dest.kafka.sasl.client.callback.handler.class` is for AWS_MSK_IAM, and the mechanism is PLAIN\n\
+         hint: remove it, or write sasl.mechanism=AWS_MSK_IAM\n",
     );
 }
 

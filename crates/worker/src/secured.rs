@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{
-    Accounts, Again, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, SecurityError,
-    StoreKind, StoreSource, TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh, TokenSource, Trust,
-    UnsecuredToken,
+    Accounts, Again, AwsIam, AwsRole, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security,
+    SecurityError, StoreKind, StoreSource, TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh, TokenSource,
+    Trust, UnsecuredToken,
 };
 use properties::value::Secret as Hidden;
 use properties::{
-    ClaimSettings, ClusterSettings, EndpointSettings, Place, Problem, SaslSettings, SecuritySettings,
-    Settings, StoreFormat, StoreSettings, TlsSettings, TlsVersion, TokenSettings,
+    AwsIamSettings, ClaimSettings, ClusterSettings, EndpointSettings, Place, Problem, SaslSettings,
+    SecuritySettings, Settings, StoreFormat, StoreSettings, TlsSettings, TlsVersion, TokenSettings,
 };
 
 /// What all connections of a process have in common where they log in. Clones are the same.
@@ -141,10 +141,31 @@ fn mechanism(settings: &SaslSettings) -> Mechanism {
             password: secret(password),
             token: *is_token,
         },
+        SaslSettings::AwsMskIam(settings) => Mechanism::AwsMskIam(Box::new(aws_iam(settings))),
         SaslSettings::OauthBearer { token: source, extensions } => Mechanism::OauthBearer {
             token: token(source),
             extensions: extensions.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         },
+    }
+}
+
+fn aws_iam(settings: &AwsIamSettings) -> AwsIam {
+    AwsIam {
+        profile: settings.profile.clone(),
+        role: settings.role.as_ref().map(|role| AwsRole {
+            arn: role.arn.clone(),
+            session_name: role.session_name.clone(),
+            external_id: role.external_id.clone(),
+            keys: role
+                .keys
+                .as_ref()
+                .map(|(id, key, token)| (id.clone(), secret(key), token.as_ref().map(secret))),
+            sts_region: role.sts_region.clone(),
+        }),
+        default_sources: settings.default_sources,
+        debug: settings.debug,
+        retries_max: settings.retries_max,
+        backoff_max: settings.backoff_max,
     }
 }
 
@@ -293,6 +314,30 @@ mod tests {
             extensions: vec![("x".to_owned(), "y".to_owned())],
         };
         assert_eq!(bearer, expected);
+    }
+
+    #[test]
+    fn a_login_by_aws_reaches_the_client() {
+        let secured = security(
+            "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\n\
+             sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=p awsRoleArn=r \
+             awsRoleAccessKeyId=a awsRoleSecretAccessKey=s awsRoleSessionToken=t awsDebugCreds=true awsMaxRetries=\"1\";",
+        );
+        let role = AwsRole {
+            arn: "r".to_owned(),
+            session_name: "aws-msk-iam-auth".to_owned(),
+            external_id: None,
+            keys: Some(("a".to_owned(), Secret::new("s"), Some(Secret::new("t")))),
+            sts_region: "aws-global".to_owned(),
+        };
+        let expected = AwsIam {
+            profile: Some("p".to_owned()),
+            role: Some(role),
+            debug: true,
+            retries_max: 1,
+            ..AwsIam::default()
+        };
+        assert_eq!(secured.sasl.expect("it logs in").mechanism, Mechanism::AwsMskIam(Box::new(expected)));
     }
 
     #[test]

@@ -29,6 +29,16 @@ impl Url {
         &self.0
     }
 
+    /// The host, and the port if it is given, as `host` headers have them.
+    pub(crate) fn authority(&self) -> String {
+        self.0.authority().map_or_else(String::new, |authority| authority.as_str().to_owned())
+    }
+
+    /// Without a port, and without brackets.
+    pub(crate) fn host(&self) -> &str {
+        self.0.host().unwrap_or_default().trim_matches(['[', ']'])
+    }
+
     /// What shows nowhere.
     pub(crate) fn query(&self) -> Option<&str> {
         self.0.query()
@@ -42,8 +52,7 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = self.0.authority().map_or("", |authority| authority.as_str());
-        write!(f, "{}://{authority}{}", self.0.scheme_str().unwrap_or_default(), self.0.path())
+        write!(f, "{}://{}{}", self.0.scheme_str().unwrap_or_default(), self.authority(), self.0.path())
     }
 }
 
@@ -67,6 +76,7 @@ mod tests {
             Ok("https://idp.example:8443/a/token".into())
         );
         assert_eq!(shown("http://[::1]:80"), Ok("http://[::1]:80/".into()));
+        assert_eq!(Url::read("http://[::1]:80").map(|url| url.host().to_owned()), Ok("::1".into()));
         assert_eq!(shown("https://ann:hush@idp.example/"), Err("it names a user, which would not be sent"));
         assert_eq!(shown("ftp://idp.example/"), Err("it does not begin with `https://`"));
         assert_eq!(shown("idp.example"), Err("it does not begin with `https://`"));

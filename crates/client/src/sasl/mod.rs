@@ -8,6 +8,8 @@
 //!
 //! Source: Kafka's SaslClientAuthenticator; KIP-43, KIP-152, KIP-368.
 
+mod aws;
+mod kept;
 mod oauth;
 mod plain;
 mod scram;
@@ -24,8 +26,9 @@ use protocol::{ApiKey, ApiVersions, ErrorCode, StrBytes};
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-use crate::handshake::fresh;
+use crate::handshake::{fresh, now_ms, share};
 use crate::{Address, Again, Mechanism, SaslOptions, Secret, SecurityError, TokenSource};
+use aws::Iam;
 use oauth::{Oauth, Tokens};
 use scram::{Kept, Scram};
 
@@ -45,11 +48,18 @@ struct Held {
     salted: Kept,
     /// Where the tokens of an identity provider come from.
     tokens: Arc<OnceLock<Tokens>>,
+    /// Where keys of AWS come from.
+    iam: Arc<OnceLock<Iam>>,
 }
 
 impl Held {
     fn new(mechanism: Mechanism) -> Held {
-        Held { mechanism: Arc::new(mechanism), salted: Kept::default(), tokens: Arc::default() }
+        Held {
+            mechanism: Arc::new(mechanism),
+            salted: Kept::default(),
+            tokens: Arc::default(),
+            iam: Arc::default(),
+        }
     }
 }
 
@@ -88,6 +98,7 @@ enum Exchange {
     Plain,
     Scram(Scram),
     Oauth(Oauth),
+    Aws,
 }
 
 /// A request of a login.
@@ -210,10 +221,16 @@ impl Credentials {
             Mechanism::OauthBearer { .. } => {
                 "check who issued the token, whether it has expired, and the clocks of both sides".to_owned()
             }
+            Mechanism::AwsMskIam(_) => {
+                "check whose keys are used (`awsDebugCreds=true` tells), whether they may `kafka-cluster:Connect`, and the \
+                 clock of this machine"
+                    .to_owned()
+            }
         };
         let secret = match &*mechanism {
             Mechanism::Plain { password, .. } | Mechanism::Scram { password, .. } => Some(password.clone()),
             Mechanism::OauthBearer { .. } => oauth::token_of(&first),
+            Mechanism::AwsMskIam(_) => aws::token_of(&first),
         };
         Some(Login {
             mechanism: self.mechanism(),
@@ -238,15 +255,18 @@ impl Credentials {
                 let tokens = tokens.get_or_init(|| Tokens::new((**endpoint).clone()));
                 oauth::check(extensions).and_then(|()| tokens.check()).map_err(|what| self.missing(what))
             }
+            Mechanism::AwsMskIam(_) => Ok(()),
             _ => self.prepare_here(None, fresh()).map(drop),
         }
     }
 
     /// That preparing takes longer than whoever waits for it has time.
     pub(crate) fn late(&self, after: Duration) -> SecurityError {
-        let what = match self.held().tokens.get() {
-            Some(tokens) => format!("{} has given no token yet", tokens.called()),
-            None => "what a login needs is not there yet".to_owned(),
+        let Held { tokens, iam, .. } = self.held();
+        let what = match (tokens.get(), iam.get()) {
+            (Some(tokens), _) => format!("{} has given no token yet", tokens.called()),
+            (_, Some(_)) => "there are no keys of AWS yet".to_owned(),
+            (None, None) => "what a login needs is not there yet".to_owned(),
         };
         self.missing(format!("{what}, after {:.1} s", after.as_secs_f64()))
     }
@@ -256,8 +276,8 @@ impl Credentials {
     }
 
     /// Blocks. `address` is the broker's, if there is one yet.
-    fn prepare_here(&self, _address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
-        let Held { mechanism, salted, tokens } = self.held();
+    fn prepare_here(&self, address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
+        let Held { mechanism, salted, tokens, iam } = self.held();
         let made = match &*mechanism {
             Mechanism::Plain { username, password } => {
                 plain::message(username, password).map(|message| (Exchange::Plain, message))
@@ -270,6 +290,11 @@ impl Credentials {
             Mechanism::OauthBearer { token, extensions } => {
                 oauth::begin(token, &tokens, extensions, fresh.now_ms)
                     .map(|(oauth, message)| (Exchange::Oauth(oauth), message))
+            }
+            Mechanism::AwsMskIam(options) => {
+                let iam = iam.get_or_init(|| Iam::new((**options).clone()));
+                let host = address.map_or("", |address| address.host.as_str());
+                iam.begin(host, &now_ms, f64::from(share()) / 255.0).map(|message| (Exchange::Aws, message))
             }
         };
         match made {
@@ -333,6 +358,7 @@ impl Login {
             Exchange::Plain => plain::step(&answer.auth_bytes),
             Exchange::Scram(scram) => scram.step(&answer.auth_bytes),
             Exchange::Oauth(oauth) => oauth.step(&answer.auth_bytes),
+            Exchange::Aws => aws::step(&answer.auth_bytes),
         };
         match step {
             Ok(Step::Say(bytes)) => Ok(Next::Ask(self.say(bytes))),

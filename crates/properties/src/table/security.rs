@@ -43,7 +43,7 @@ const PROPERTIES: &[Property] = &[
         "sasl.mechanism",
         Kind::Text,
         "GSSAPI",
-        "how the client proves who it is: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; `GSSAPI` and `AWS_MSK_IAM` are not built yet",
+        "how the client proves who it is: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`; `GSSAPI` is not built yet",
     ),
     used(
         "sasl.jaas.config",
@@ -58,6 +58,8 @@ const PROPERTIES: &[Property] = &[
         &[
             "org.apache.kafka.common.security.authenticator.SaslClientCallbackHandler",
             "org.apache.kafka.common.security.oauthbearer.internals.OAuthBearerSaslClientCallbackHandler",
+            // What it does is done here, for its mechanism.
+            "software.amazon.msk.auth.iam.IAMClientCallbackHandler",
         ],
         "class that answers the mechanism",
     ),

@@ -32,7 +32,9 @@ const TOKEN_HANDLERS: [&str; 2] = [
 impl Connection<'_> {
     /// The login; `None` where it cannot be made, which is told.
     pub(super) fn sasl(&self, mechanism: &str, report: &mut Report) -> Option<SaslSettings> {
-        const KNOWN: &str = "it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`";
+        const KNOWN: &str =
+            "it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`";
+        self.refuse_iam_handler(mechanism, report);
         match mechanism {
             "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => self.user(mechanism, report),
             "OAUTHBEARER" => self.bearer(report),
@@ -44,10 +46,10 @@ impl Connection<'_> {
                 self.refuse(MECHANISM, &message, KNOWN, report);
                 None
             }
-            "GSSAPI" | "AWS_MSK_IAM" => {
-                let what = if mechanism == "GSSAPI" { "Kerberos" } else { "logging in by AWS IAM" };
+            "AWS_MSK_IAM" => self.aws_iam(report),
+            "GSSAPI" => {
                 let message = format!(
-                    "{} is `{}`: {what} is not built yet, so the {} cannot be logged in to",
+                    "{} is `{}`: Kerberos is not built yet, so the {} cannot be logged in to",
                     self.key(MECHANISM),
                     self.shown(MECHANISM),
                     self.side
@@ -65,7 +67,7 @@ impl Connection<'_> {
     }
 
     /// Reads the login; says what is wrong with it by its place alone.
-    fn login(&self, mechanism: &str, modules: &[&str], report: &mut Report) -> Option<Login> {
+    pub(super) fn login(&self, mechanism: &str, modules: &[&str], report: &mut Report) -> Option<Login> {
         let example = modules.last().copied().unwrap_or_default();
         let Some(text) = self.text(JAAS) else {
             let message =
@@ -126,7 +128,7 @@ impl Connection<'_> {
         Some(SaslSettings::Scram { sha512: mechanism == "SCRAM-SHA-512", username, password, is_token })
     }
 
-    fn refuse_handler(&self, report: &mut Report) {
+    pub(super) fn refuse_handler(&self, report: &mut Report) {
         let message = format!(
             "{} is `{}`: only Kafka's own ways to get a login are built",
             self.key(HANDLER),
@@ -287,7 +289,7 @@ impl Connection<'_> {
     }
 
     /// Tells of options that nobody reads, without their names: a misplaced quote makes one of a secret.
-    fn tell_options(&self, login: &Login, is_known: &dyn Fn(&str) -> bool, report: &mut Report) {
+    pub(super) fn tell_options(&self, login: &Login, is_known: &dyn Fn(&str) -> bool, report: &mut Report) {
         let idle = login.options().filter(|(name, ..)| !is_known(name));
         let at: Vec<String> = idle.map(|(_, _, at)| at.to_string()).collect();
         if !at.is_empty() {
