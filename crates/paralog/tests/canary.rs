@@ -22,6 +22,7 @@ const NOBODY: &str = "127.0.0.1:1";
 
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
+const IAM: &str = "software.amazon.msk.auth.iam.IAMLoginModule";
 const BEARER: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
 
 /// A folder with the files of one run.
@@ -161,10 +162,12 @@ fn a_login_that_is_written_badly_does_not_show() {
             "{BEARER} required unsecuredLoginLifetimeSeconds=\"{CANARY}\" unsecuredLoginStringClaim_sub=a;"
         ),
         format!("{BEARER} required unsecuredLoginExtension_a1=\"{CANARY}\" unsecuredLoginStringClaim_sub=a;"),
+        format!("{IAM} required awsRoleArn=a awsRoleSecretAccessKey=\"{CANARY}\";"),
+        format!("{IAM} required awsMaxRetries=\"{CANARY}\" awsMskRegionProvider=\"{CANARY}\" {CANARY}=x;"),
         CANARY.to_owned(),
     ];
     for jaas in jaas {
-        for mechanism in ["PLAIN", "SCRAM-SHA-256", "OAUTHBEARER", "GSSAPI"] {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "OAUTHBEARER", "AWS_MSK_IAM", "GSSAPI"] {
             let connector = format!(
                 "src.kafka.security.protocol=SASL_PLAINTEXT\nsrc.kafka.sasl.mechanism={mechanism}\nsrc.kafka.sasl.jaas.config={jaas}\n"
             );

@@ -656,11 +656,12 @@ fn a_provider_that_cannot_be_asked_as_it_is_said_is_told() {
          hint: remove it to connect without\n\
          warning: c:8: `dest.kafka.sasl.jaas.config` holds options without effect here, at character 131 of the value\n",
     );
-    let plain = provider(client, "").replace("https:", "http:");
+    let plain = provider(&format!("{client} ssl.truststore.location=\"/t\""), "").replace("https:", "http:");
     says(
         "",
         &prefixed(&plain),
-        "warning: c:10: `dest.kafka.sasl.oauthbearer.token.endpoint.url` is not encrypted: whoever is on the way can read \
+        "warning: c:8: `dest.kafka.sasl.jaas.config` holds options without effect here, at character 110 of the value\n\
+         warning: c:10: `dest.kafka.sasl.oauthbearer.token.endpoint.url` is not encrypted: whoever is on the way can read \
          the client's secret and the tokens\n\
          hint: better write `https://…`\n",
     );

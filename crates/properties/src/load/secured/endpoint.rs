@@ -40,9 +40,14 @@ pub(super) const OF_PROVIDERS: [&str; 14] = [
     "sasl.oauthbearer.sub.claim.name",
 ];
 
-/// Whether an option of the login is for the provider.
-pub(super) fn is_option(name: &str) -> bool {
-    matches!(name, "clientId" | "clientSecret" | "scope") || name.starts_with("ssl.")
+/// Whether an option of the login is for the provider at `url`.
+pub(super) fn is_option(name: &str, url: &str) -> bool {
+    matches!(name, "clientId" | "clientSecret" | "scope") || name.starts_with("ssl.") && !is_plain(url)
+}
+
+/// Without TLS.
+fn is_plain(url: &str) -> bool {
+    url.to_ascii_lowercase().starts_with("http:")
 }
 
 impl Connection<'_> {
@@ -50,7 +55,7 @@ impl Connection<'_> {
     pub(super) fn endpoint(&self, url: &str, login: &Login, report: &mut Report) -> Option<EndpointSettings> {
         self.refuse_assertions(report);
         self.refuse_retriever(".FileJwtRetriever", "names no file", "remove it to ask the provider", report);
-        if url.to_ascii_lowercase().starts_with("http:") {
+        if is_plain(url) {
             let message = format!(
                 "{} is not encrypted: whoever is on the way can read the client's secret and the tokens",
                 self.key(ENDPOINT)

@@ -160,9 +160,11 @@ impl Connection<'_> {
         } else {
             let token = self.token(&login, report);
             let extensions = self.extensions(&login, "extension_", report)?;
-            let is_asked = matches!(token, Some(TokenSettings::Endpoint(_)));
-            let is_known =
-                |name: &str| name.starts_with("extension_") || is_asked && endpoint::is_option(name);
+            let is_known = |name: &str| match &token {
+                _ if name.starts_with("extension_") => true,
+                Some(TokenSettings::Endpoint(endpoint)) => endpoint::is_option(name, &endpoint.url),
+                _ => false,
+            };
             if token.is_some() {
                 self.tell_options(&login, &is_known, report);
             }
