@@ -30,7 +30,7 @@ impl Provider {
         let gives = Arc::clone(&issued);
         thread::spawn(move || {
             for socket in listener.incoming() {
-                answer(socket.unwrap(), &gives);
+                answer(&socket.unwrap(), &gives);
             }
         });
         Provider { url, issued }
@@ -57,8 +57,8 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn answer(socket: TcpStream, issued: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(&socket);
+fn answer(mut socket: &TcpStream, issued: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(socket);
     let mut heads = String::new();
     while !heads.ends_with("\r\n\r\n") {
         reader.read_line(&mut heads).unwrap();
@@ -76,7 +76,7 @@ fn answer(socket: TcpStream, issued: &Mutex<Vec<String>>) {
     let body = format!(r#"{{"access_token":"{token}"}}"#);
     issued.push(token);
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    (&socket).write_all((head + &body).as_bytes()).unwrap();
+    socket.write_all((head + &body).as_bytes()).unwrap();
 }
 
 /// A broker's side: takes what the provider has given out less than a token's life ago.

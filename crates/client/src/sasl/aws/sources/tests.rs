@@ -28,7 +28,7 @@ fn usually(given: &Given) -> Result<(String, String), String> {
 }
 
 fn is(found: Result<(String, String), String>, id: &str, source: &str) {
-    assert_eq!(found, Ok((id.to_owned(), source.to_owned())));
+    assert_eq!(found.unwrap(), (id.to_owned(), source.to_owned()));
 }
 
 /// A service that gives a role, by whatever action.
