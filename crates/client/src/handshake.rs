@@ -57,6 +57,15 @@ impl Session {
     }
 }
 
+/// How far an attempt has come.
+enum Reached {
+    Nobody,
+    /// Whoever answers there is to answer this.
+    Asking(ApiKey),
+    /// What a login needs is being made ready, for which others than the broker may be asked.
+    Preparing,
+}
+
 /// Opens a connection to `address` within [`Options::connect_timeout`].
 pub(crate) async fn greet(
     opener: &dyn Opener,
@@ -64,18 +73,19 @@ pub(crate) async fn greet(
     options: &Options,
     account: &Account,
 ) -> Result<Greeted, CallError> {
-    let mut reached = None;
+    let mut reached = Reached::Nobody;
     match timeout(options.connect_timeout, attempt(opener, address, options, account, &mut reached)).await {
         Ok(result) => result,
-        Err(_) => Err(match reached {
+        Err(_) => Err(match (reached, &account.credentials) {
+            (Reached::Preparing, Some(credentials)) => credentials.late(options.connect_timeout).into(),
             // Whoever listens there took the connection and says nothing. The caller's own request was not sent.
-            Some(api) => CallError::TimedOut {
+            (Reached::Asking(api), _) => CallError::TimedOut {
                 api,
                 address: Arc::clone(address),
                 after: options.connect_timeout,
                 maybe_written: false,
             },
-            None => CallError::Connect {
+            _ => CallError::Connect {
                 address: Arc::clone(address),
                 source: Arc::new(io::Error::new(
                     io::ErrorKind::TimedOut,
@@ -91,13 +101,13 @@ async fn attempt(
     address: &Arc<Address>,
     options: &Options,
     account: &Account,
-    reached: &mut Option<ApiKey>,
+    reached: &mut Reached,
 ) -> Result<Greeted, CallError> {
     let newest = *supported(ApiKey::ApiVersions).end();
     for version in [newest, 0] {
         let opened = opener.open(Arc::clone(address)).await;
         let stream = opened.map_err(|source| not_opened(address, source))?;
-        *reached = Some(ApiKey::ApiVersions);
+        *reached = Reached::Asking(ApiKey::ApiVersions);
         match ask(stream, address, options, version).await {
             Ok(mut greeted) => {
                 if let Some(credentials) = &account.credentials {
@@ -138,10 +148,11 @@ async fn log_in(
     greeted: &mut Greeted,
     address: &Arc<Address>,
     (credentials, refusals, client_id): (&Arc<Credentials>, &Refusals, &str),
-    reached: &mut Option<ApiKey>,
+    reached: &mut Reached,
 ) -> Result<(), CallError> {
-    *reached = Some(ApiKey::SaslHandshake);
+    *reached = Reached::Preparing;
     let prepared = Arc::clone(credentials).prepare(Arc::clone(address)).await?;
+    *reached = Reached::Asking(ApiKey::SaslHandshake);
     let mut turn = refusals.turn().await?;
     let began = Instant::now();
     // ApiVersions had the first two numbers.
@@ -179,12 +190,12 @@ async fn go_through(
     mut login: Login,
     stream: &mut Stream,
     address: &Arc<Address>,
-    reached: &mut Option<ApiKey>,
+    reached: &mut Reached,
 ) -> Result<Option<Duration>, CallError> {
     let mut inbound = Inbound::new(BufferPool::default(), ANSWER_BYTES_MAX);
     let mut ask = login.begin();
     loop {
-        *reached = Some(ask.api);
+        *reached = Reached::Asking(ask.api);
         let closed = |source| closed(address, ask.api, source);
         let written = async {
             stream.writer.write_all(&ask.frame).await?;
@@ -224,12 +235,14 @@ fn closed(address: &Arc<Address>, api: ApiKey, source: CloseCause) -> CallError 
 pub(crate) fn fresh() -> Fresh {
     let mut random = [0; 18];
     fill(&mut random);
+    Fresh { nonce: URL_SAFE_NO_PAD.encode(random), now_ms: now_ms() }
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "tokens end by the wall clock")]
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Fresh {
-        nonce: URL_SAFE_NO_PAD.encode(random),
-        now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-    }
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Any number, so that not everybody does a thing at once.

@@ -21,6 +21,7 @@ mod connection;
 mod error;
 mod fetch;
 mod handshake;
+mod http;
 mod inbound;
 mod metadata;
 mod opener;
@@ -51,6 +52,6 @@ pub use protocol::produce::{ProduceBatch, ProduceReply, Produced};
 pub use protocol::{ApiKey, ApiVersions, ErrorCode};
 pub use retry::{Class, classify};
 pub use security::{
-    Again, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, StoreKind, StoreSource,
-    TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
+    Again, AwsIam, AwsRole, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, StoreKind,
+    StoreSource, TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh, TokenSource, Trust, UnsecuredToken,
 };

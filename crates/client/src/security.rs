@@ -169,6 +169,41 @@ pub enum Mechanism {
         /// Sent with each token, name and value (`extension_…`, KIP-342).
         extensions: Vec<(String, String)>,
     },
+    /// `AWS_MSK_IAM`
+    AwsMskIam(Box<AwsIam>),
+}
+
+/// Where keys of AWS come from, as the options of `aws-msk-iam-auth` say it. The default is the SDK's default chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsIam {
+    /// A profile that is tried first (`awsProfileName`).
+    pub profile: Option<String>,
+    /// A role that is tried next (`awsRoleArn`).
+    pub role: Option<AwsRole>,
+    /// Then environment, web identity, the usual profile, container and instance (`awsAddDefaultProviders`).
+    pub default_sources: bool,
+    /// Whose keys are used is logged, without what is secret in them (`awsDebugCreds`).
+    pub debug: bool,
+    /// How often sources are asked again where that may help (`awsMaxRetries`).
+    pub retries_max: u32,
+    /// The longest pause before that (`awsMaxBackOffTimeMs`).
+    pub backoff_max: Duration,
+}
+
+/// A role of AWS that is taken on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsRole {
+    /// `awsRoleArn`
+    pub arn: String,
+    /// `awsRoleSessionName`
+    pub session_name: String,
+    /// `awsRoleExternalId`
+    pub external_id: Option<String>,
+    /// Whose keys it is taken on with, `awsRoleAccessKeyId`, `awsRoleSecretAccessKey` and `awsRoleSessionToken`; `None`:
+    /// those of the default chain.
+    pub keys: Option<(String, Secret, Option<Secret>)>,
+    /// The region of the token service (`awsStsRegion`), or `aws-global`.
+    pub sts_region: String,
 }
 
 /// The hash that a SCRAM mechanism is named for.
@@ -189,6 +224,54 @@ pub enum TokenSource {
     Static(Secret),
     /// The contents of a file, without the white space around them; read for each login.
     File(PathBuf),
+    /// Whatever an identity provider gives for a client's id and secret (KIP-768); kept until it is time for another.
+    Endpoint(Box<TokenEndpoint>),
+}
+
+/// An identity provider's token endpoint, and who we are there. The default has Kafka's times and names, and neither a
+/// URL nor a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenEndpoint {
+    /// `sasl.oauthbearer.token.endpoint.url`, `https:` or `http:`.
+    pub url: String,
+    /// `sasl.oauthbearer.client.credentials.client.id`, `clientId`.
+    pub client_id: String,
+    /// `sasl.oauthbearer.client.credentials.client.secret`, `clientSecret`.
+    pub client_secret: Secret,
+    /// `sasl.oauthbearer.scope`, `scope`.
+    pub scope: Option<String>,
+    /// The client's id and secret are encoded as forms are (`sasl.oauthbearer.header.urlencode`).
+    pub urlencode: bool,
+    /// The claim with the scopes (`sasl.oauthbearer.scope.claim.name`).
+    pub scope_claim: String,
+    /// The claim that says who a token is for, which it must have (`sasl.oauthbearer.sub.claim.name`).
+    pub sub_claim: String,
+    /// How TLS is spoken with it.
+    pub tls: TlsOptions,
+    /// How long connecting to it may take (`sasl.login.connect.timeout.ms`); `None` is 10 s.
+    pub connect_timeout: Option<Duration>,
+    /// How long its answer may take (`sasl.login.read.timeout.ms`); `None` is 10 s.
+    pub read_timeout: Option<Duration>,
+    /// The pause before it is asked again, doubled each time (`sasl.login.retry.backoff.ms`).
+    pub retry_backoff: Duration,
+    /// How long it is asked again at all (`sasl.login.retry.backoff.max.ms`).
+    pub retry_backoff_max: Duration,
+    /// When a token is replaced.
+    pub refresh: TokenRefresh,
+}
+
+/// When a token is replaced, `sasl.login.refresh.…`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRefresh {
+    /// In which part of its life, 0 to 1 (`window.factor`).
+    pub window_factor: f64,
+    /// The random part that is added to that (`window.jitter`).
+    pub window_jitter: f64,
+    /// Not sooner than so long after it came (`min.period.seconds`).
+    pub min_period: Duration,
+    /// Not later than so long before its end (`buffer.seconds`). Where a token's life is too short for both, neither
+    /// counts.
+    pub buffer: Duration,
 }
 
 /// What an unsecured token says, as the options `unsecuredLogin…` do.
@@ -260,6 +343,50 @@ impl Default for UnsecuredToken {
     }
 }
 
+impl Default for TokenEndpoint {
+    fn default() -> TokenEndpoint {
+        TokenEndpoint {
+            url: String::new(),
+            client_id: String::new(),
+            client_secret: Secret::new(""),
+            scope: None,
+            urlencode: false,
+            scope_claim: "scope".to_owned(),
+            sub_claim: "sub".to_owned(),
+            tls: TlsOptions::default(),
+            connect_timeout: None,
+            read_timeout: None,
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(10),
+            refresh: TokenRefresh::default(),
+        }
+    }
+}
+
+impl Default for AwsIam {
+    fn default() -> AwsIam {
+        AwsIam {
+            profile: None,
+            role: None,
+            default_sources: true,
+            debug: false,
+            retries_max: 3,
+            backoff_max: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for TokenRefresh {
+    fn default() -> TokenRefresh {
+        TokenRefresh {
+            window_factor: 0.8,
+            window_jitter: 0.05,
+            min_period: Duration::from_secs(60),
+            buffer: Duration::from_secs(300),
+        }
+    }
+}
+
 impl Security {
     /// Reads what it names (stores, files with tokens) and makes of it what connections need, without any: so that what
     /// is wrong with it is told at the start.
@@ -286,7 +413,9 @@ impl Security {
                 Mechanism::Plain { username, .. } | Mechanism::Scram { username, token: false, .. } => {
                     Some(username)
                 }
-                Mechanism::Scram { token: true, .. } | Mechanism::OauthBearer { .. } => None,
+                Mechanism::Scram { token: true, .. }
+                | Mechanism::OauthBearer { .. }
+                | Mechanism::AwsMskIam(_) => None,
             },
             (None, Some(TlsOptions { identity: Some(_), .. })) => None,
             (None, _) => Some("ANONYMOUS"),
@@ -305,7 +434,12 @@ impl Mechanism {
                 Mechanism::Scram { hash, username, token, .. },
                 Mechanism::Scram { hash: other_hash, username: other, token: other_token, .. },
             ) => (hash, username, token) == (other_hash, other, other_token),
+            (
+                Mechanism::OauthBearer { token: TokenSource::Endpoint(endpoint), .. },
+                Mechanism::OauthBearer { token: TokenSource::Endpoint(other), .. },
+            ) => (&endpoint.url, &endpoint.client_id) == (&other.url, &other.client_id),
             (Mechanism::OauthBearer { .. }, Mechanism::OauthBearer { .. }) => true,
+            (Mechanism::AwsMskIam(_), Mechanism::AwsMskIam(_)) => true,
             _ => false,
         }
     }
@@ -317,6 +451,7 @@ impl Mechanism {
             Mechanism::Scram { hash: ScramHash::Sha256, .. } => "SCRAM-SHA-256",
             Mechanism::Scram { hash: ScramHash::Sha512, .. } => "SCRAM-SHA-512",
             Mechanism::OauthBearer { .. } => "OAUTHBEARER",
+            Mechanism::AwsMskIam(_) => "AWS_MSK_IAM",
         }
     }
 }
@@ -367,6 +502,23 @@ mod tests {
                 token: true,
             },
             Mechanism::OauthBearer { token: TokenSource::Static(secret()), extensions: Vec::new() },
+            Mechanism::OauthBearer {
+                token: TokenSource::Endpoint(Box::new(TokenEndpoint {
+                    client_secret: secret(),
+                    ..TokenEndpoint::default()
+                })),
+                extensions: Vec::new(),
+            },
+            Mechanism::AwsMskIam(Box::new(AwsIam {
+                role: Some(AwsRole {
+                    arn: "arn".into(),
+                    session_name: "me".into(),
+                    external_id: None,
+                    keys: Some(("AKID".into(), secret(), Some(secret()))),
+                    sts_region: "aws-global".into(),
+                }),
+                ..AwsIam::default()
+            })),
         ];
         for mechanism in mechanisms {
             let security = Security { tls: Some(tls.clone()), sasl: Some(SaslOptions::new(mechanism)) };

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::fs::Permissions;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -21,6 +22,7 @@ const NOBODY: &str = "127.0.0.1:1";
 
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
+const IAM: &str = "software.amazon.msk.auth.iam.IAMLoginModule";
 const BEARER: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
 
 /// A folder with the files of one run.
@@ -160,10 +162,12 @@ fn a_login_that_is_written_badly_does_not_show() {
             "{BEARER} required unsecuredLoginLifetimeSeconds=\"{CANARY}\" unsecuredLoginStringClaim_sub=a;"
         ),
         format!("{BEARER} required unsecuredLoginExtension_a1=\"{CANARY}\" unsecuredLoginStringClaim_sub=a;"),
+        format!("{IAM} required awsRoleArn=a awsRoleSecretAccessKey=\"{CANARY}\";"),
+        format!("{IAM} required awsMaxRetries=\"{CANARY}\" awsMskRegionProvider=\"{CANARY}\" {CANARY}=x;"),
         CANARY.to_owned(),
     ];
     for jaas in jaas {
-        for mechanism in ["PLAIN", "SCRAM-SHA-256", "OAUTHBEARER", "GSSAPI"] {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "OAUTHBEARER", "AWS_MSK_IAM", "GSSAPI"] {
             let connector = format!(
                 "src.kafka.security.protocol=SASL_PLAINTEXT\nsrc.kafka.sasl.mechanism={mechanism}\nsrc.kafka.sasl.jaas.config={jaas}\n"
             );
@@ -353,4 +357,67 @@ fn logins_that_succeed_and_that_are_refused_show_nothing() {
     assert!(said.contains("source") && said.contains("PLAIN"), "{said}");
     let said = check("SCRAM-SHA-256", SCRAM, &password, 3);
     assert!(said.contains("source") && said.contains("SCRAM-SHA-256"), "{said}");
+}
+
+/// An identity provider that says what it was told to whoever asks, on a thread of its own.
+fn talkative_provider() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let mut heard = [0; 4096];
+            let bytes = socket.read(&mut heard).unwrap();
+            let heard = String::from_utf8_lossy(&heard[..bytes]).replace(['\r', '\n', '"'], " ");
+            let basic = heard.split("Basic ").nth(1).or(heard.split("basic ").nth(1)).unwrap_or_default();
+            let basic = basic.split(' ').next().unwrap();
+            let said = format!(
+                r#"{{"error":"{basic}","error_description":"it has not {CANARY}-secret but {heard}"}}"#
+            );
+            let head =
+                format!("HTTP/1.1 400 x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", said.len());
+            socket.write_all((head + &said).as_bytes()).unwrap();
+        }
+    });
+    format!("http://{address}/token")
+}
+
+#[test]
+fn what_is_told_to_an_identity_provider_is_told_to_nobody_else() {
+    let (source, _stop) = secured_cluster("x");
+    let (destination, _stop_too) = secured_cluster("x");
+    let (source, destination) = (source.bootstrap_servers(), destination.bootstrap_servers());
+    let provider = talkative_provider();
+    let handler = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler";
+    // A client's id is public; its secret and the URL's query are not.
+    let lines = |url: &str, options: &str, more: &str| {
+        let lines = format!(
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\nsasl.jaas.config={BEARER} required {options};\n\
+             sasl.login.callback.handler.class={handler}\nsasl.oauthbearer.token.endpoint.url={url}\n{more}"
+        );
+        lines.lines().map(|line| format!("src.kafka.{line}\n")).collect::<String>()
+    };
+    let client = format!("clientId=\"me\" clientSecret=\"{CANARY}-secret\"");
+    let property = format!("sasl.oauthbearer.client.credentials.client.secret={CANARY}-secret");
+    let talkative = format!("{provider}?key={CANARY}");
+    let secure = talkative.replace("http:", "https:");
+    let user = format!("https://ann:{CANARY}@127.0.0.1:1/token");
+    for (url, options, more, expected) in [
+        (&talkative, &client, "", 3),
+        (&talkative, &"clientId=\"me\"".to_owned(), &*property, 3),
+        (&secure, &client, "", 3),
+        (&format!("https://{NOBODY}/token?key={CANARY}"), &client, "sasl.login.retry.backoff.max.ms=100", 3),
+        (&user, &client, "", 2),
+        (&format!("{CANARY}://x"), &client, "", 2),
+        (
+            &talkative,
+            &format!("{client} ssl.truststore.location={CANARY} ssl.truststore.type=\"{CANARY}\""),
+            "",
+            2,
+        ),
+        (&talkative, &format!("clientId=\"me\" clientSecret={CANARY}\"x\""), "", 2),
+    ] {
+        let (code, said) = files(&source, &destination, "", &lines(url, options, more)).run_all();
+        assert_eq!(code, Some(expected), "{url}: {said}");
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::entry::Place;
 use crate::value::Secret;
@@ -41,16 +42,19 @@ impl SecuritySettings {
 
     /// The files behind it that hold secrets themselves.
     pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
-        let identity = self.tls.as_ref().and_then(|tls| tls.identity.as_ref());
-        let store = identity.and_then(|identity| match &identity.store {
+        let (token, provider) = match &self.sasl {
+            Some(SaslSettings::OauthBearer { token: TokenSettings::File(path), .. }) => (Some(path), None),
+            Some(SaslSettings::OauthBearer { token: TokenSettings::Endpoint(endpoint), .. }) => {
+                (None, Some(&endpoint.tls))
+            }
+            _ => (None, None),
+        };
+        let identities = self.tls.iter().chain(provider).filter_map(|tls| tls.identity.as_ref());
+        let stores = identities.filter_map(|identity| match &identity.store {
             StoreSettings::File { path, .. } => Some(path),
             StoreSettings::Inline { .. } => None,
         });
-        let token = match &self.sasl {
-            Some(SaslSettings::OauthBearer { token: TokenSettings::File(path), .. }) => Some(path),
-            _ => None,
-        };
-        store.into_iter().chain(token)
+        stores.chain(token)
     }
 }
 
@@ -148,6 +152,40 @@ pub enum SaslSettings {
         /// What is sent with them, by name.
         extensions: BTreeMap<String, String>,
     },
+    /// `AWS_MSK_IAM`.
+    AwsMskIam(Box<AwsIamSettings>),
+}
+
+/// Where keys of AWS come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsIamSettings {
+    /// `awsProfileName`, which is tried first.
+    pub profile: Option<String>,
+    /// `awsRoleArn`, which is tried next.
+    pub role: Option<AwsRoleSettings>,
+    /// Whether the default chain of AWS's SDK is tried then.
+    pub default_sources: bool,
+    /// Whether it is logged whose keys are used.
+    pub debug: bool,
+    /// How often they are looked for again where that may help.
+    pub retries_max: u32,
+    /// The longest pause before that.
+    pub backoff_max: Duration,
+}
+
+/// A role of AWS that is taken on, `awsRole…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsRoleSettings {
+    /// Which.
+    pub arn: String,
+    /// What the session is called at AWS.
+    pub session_name: String,
+    /// What its owner asks for beside that.
+    pub external_id: Option<String>,
+    /// Id, secret and perhaps token of the keys that it is taken on with; `None` for those of the default chain.
+    pub keys: Option<(String, Secret, Option<Secret>)>,
+    /// The region of the token service; `aws-global` for that of all of them.
+    pub sts_region: String,
 }
 
 impl SaslSettings {
@@ -158,6 +196,7 @@ impl SaslSettings {
             SaslSettings::Scram { sha512: false, .. } => "SCRAM-SHA-256",
             SaslSettings::Scram { sha512: true, .. } => "SCRAM-SHA-512",
             SaslSettings::OauthBearer { .. } => "OAUTHBEARER",
+            SaslSettings::AwsMskIam(_) => "AWS_MSK_IAM",
         }
     }
 }
@@ -178,6 +217,45 @@ pub enum TokenSettings {
     },
     /// A file holds the one to use.
     File(PathBuf),
+    /// An identity provider gives them out.
+    Endpoint(Box<EndpointSettings>),
+}
+
+/// An identity provider's token endpoint, and who we are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// `sasl.oauthbearer.token.endpoint.url`, `https:` or `http:`.
+    pub url: String,
+    /// The client's id.
+    pub client_id: String,
+    /// What proves it.
+    pub client_secret: Secret,
+    /// What is asked for.
+    pub scope: Option<String>,
+    /// Whether id and secret are encoded as forms are.
+    pub urlencode: bool,
+    /// The claim that holds the scope.
+    pub scope_claim: String,
+    /// The claim that says who a token is for.
+    pub sub_claim: String,
+    /// How TLS is spoken with it.
+    pub tls: TlsSettings,
+    /// How long connecting to it may take, if that is said.
+    pub connect_timeout: Option<Duration>,
+    /// How long its answer may take, if that is said.
+    pub read_timeout: Option<Duration>,
+    /// The pause before it is asked again.
+    pub retry_backoff: Duration,
+    /// How long it is asked again at all.
+    pub retry_backoff_max: Duration,
+    /// When in its life a token is replaced, in millionths of it: half to all.
+    pub refresh_window_factor_ppm: u32,
+    /// The random part added to that, in millionths: nothing to a quarter.
+    pub refresh_window_jitter_ppm: u32,
+    /// The shortest time between two tokens.
+    pub refresh_min_period: Duration,
+    /// How long before its end a token is replaced at the latest.
+    pub refresh_buffer: Duration,
 }
 
 /// What an unsecured token says in one claim.

@@ -1,9 +1,12 @@
 //! What the security properties of a connection come to, and what is said about them.
 
+use std::time::Duration;
+
 use properties::value::Secret;
 use properties::{
-    ClaimSettings, ConnectorSettings, Entry, OffsetStorage, Place, SaslSettings, SecuritySettings, Settings,
-    StoreFormat, StoreSettings, TlsSettings, TlsVersion, TokenSettings, load, parse,
+    AwsIamSettings, AwsRoleSettings, ClaimSettings, ConnectorSettings, EndpointSettings, Entry,
+    OffsetStorage, Place, SaslSettings, SecuritySettings, Settings, StoreFormat, StoreSettings, TlsSettings,
+    TlsVersion, TokenSettings, load, parse,
 };
 
 const CONNECTOR: &str = "name=x\nconnector.class=ReplicatorSourceConnector\nsrc.kafka.bootstrap.servers=a:1\n\
@@ -462,7 +465,8 @@ fn a_login_that_cannot_be_read_is_told_by_its_place() {
 
 #[test]
 fn mechanisms_that_are_not_built_are_refused_by_name() {
-    const KNOWN: &str = "hint: it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`\n";
+    const KNOWN: &str =
+        "hint: it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`\n";
     refuses(
         "security.protocol=SASL_SSL\nsasl.jaas.config=hunter2",
         &format!(
@@ -475,13 +479,6 @@ fn mechanisms_that_are_not_built_are_refused_by_name() {
         &format!(
             "error: c:7: `dest.kafka.sasl.mechanism` is `GSSAPI`: Kerberos is not built yet, so the destination cannot be \
              logged in to\n{KNOWN}"
-        ),
-    );
-    refuses(
-        "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM",
-        &format!(
-            "error: c:7: `dest.kafka.sasl.mechanism` is `AWS_MSK_IAM`: logging in by AWS IAM is not built yet, so the \
-             destination cannot be logged in to\n{KNOWN}"
         ),
     );
     refuses(
@@ -521,10 +518,261 @@ fn bearer_tokens_are_made_here_or_read_from_a_file() {
          `dest.kafka.sasl.oauthbearer.scope`\n",
     );
     refuses(
-        &format!("{}\nsasl.oauthbearer.scope=all", from("https://idp.example/token")),
-        "error: c:10: `dest.kafka.sasl.oauthbearer.token.endpoint.url` is `https://idp.example/token`: asking an identity \
-         provider for tokens is not built yet\n\
-         hint: let somebody else fetch tokens into a file, and write file:///… of that file\n",
+        &from("hunter2:token"),
+        "error: c:10: `dest.kafka.sasl.oauthbearer.token.endpoint.url` is neither the URL of a provider nor that of a file\n\
+         hint: write the `https://…` of an identity provider, or file:///… of a file that holds a token\n",
+    );
+    refuses(
+        &format!(
+            "{}\nsasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.ClientCredentialsJwtRetriever",
+            from("file:///t")
+        ),
+        "error: c:11: `dest.kafka.sasl.oauthbearer.jwt.retriever.class` is \
+         `org.apache.kafka.common.security.oauthbearer.ClientCredentialsJwtRetriever`, and \
+         `dest.kafka.sasl.oauthbearer.token.endpoint.url` names a file\n\
+         hint: remove it to read the file\n",
+    );
+}
+
+/// `OAUTHBEARER` by a provider, with these options of the login and these further lines.
+fn provider(options: &str, lines: &str) -> String {
+    format!(
+        "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nsasl.jaas.config={BEARER_MODULE} required {options};\n\
+         sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler\n\
+         sasl.oauthbearer.token.endpoint.url=https://idp.example/token\n{lines}"
+    )
+}
+
+fn endpoint(options: &str, lines: &str) -> EndpointSettings {
+    match destination(&provider(options, lines)).sasl {
+        Some(SaslSettings::OauthBearer { token: TokenSettings::Endpoint(endpoint), .. }) => *endpoint,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_identity_provider_is_asked_with_a_client_and_its_secret() {
+    let few = endpoint("clientId=\"me\" clientSecret=\"hunter2\" scope=\"a b\" extension_traceId=\"1\"", "");
+    assert_eq!(
+        (&*few.url, &*few.client_id, few.scope.as_deref()),
+        ("https://idp.example/token", "me", Some("a b"))
+    );
+    assert_eq!(few.client_secret.reveal(), "hunter2");
+    assert_eq!((few.urlencode, few.connect_timeout, few.read_timeout), (false, None, None));
+    assert_eq!((&*few.sub_claim, &*few.scope_claim), ("sub", "scope"));
+    assert_eq!((few.retry_backoff.as_millis(), few.retry_backoff_max.as_millis()), (100, 10_000));
+    assert_eq!((few.refresh_window_factor_ppm, few.refresh_window_jitter_ppm), (800_000, 50_000));
+    assert_eq!((few.refresh_min_period.as_secs(), few.refresh_buffer.as_secs()), (60, 300));
+    assert_eq!((few.tls.trust, few.tls.verify_host), (None, true), "those of the brokers are not for it");
+
+    let all = endpoint(
+        "ssl.truststore.location=\"/t\" ssl.truststore.password=hunter2 ssl.keystore.location='/k' ssl.keystore.password=hunter2",
+        "ssl.truststore.location=/brokers\nssl.truststore.password=hunter2\n\
+         sasl.oauthbearer.client.credentials.client.id=me\n\
+         sasl.oauthbearer.client.credentials.client.secret=hunter2\nsasl.oauthbearer.scope=s\n\
+         sasl.oauthbearer.header.urlencode=TRUE\nsasl.oauthbearer.sub.claim.name=azp\n\
+         sasl.oauthbearer.scope.claim.name=scp\nsasl.login.connect.timeout.ms=1\nsasl.login.read.timeout.ms=2\n\
+         sasl.login.retry.backoff.ms=3\nsasl.login.retry.backoff.max.ms=4\nsasl.login.refresh.window.factor=0.5\n\
+         sasl.login.refresh.window.jitter=0.25\nsasl.login.refresh.min.period.seconds=5\n\
+         sasl.login.refresh.buffer.seconds=6\n\
+         sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.ClientCredentialsJwtRetriever",
+    );
+    assert_eq!((&*all.client_id, all.scope.as_deref(), all.urlencode), ("me", Some("s"), true));
+    assert_eq!((&*all.sub_claim, &*all.scope_claim), ("azp", "scp"));
+    let ms = |time: Duration| time.as_millis();
+    assert_eq!((all.connect_timeout.map(ms), all.read_timeout.map(ms)), (Some(1), Some(2)));
+    assert_eq!((ms(all.retry_backoff), ms(all.retry_backoff_max)), (3, 4));
+    assert_eq!((all.refresh_window_factor_ppm, all.refresh_window_jitter_ppm), (500_000, 250_000));
+    assert_eq!((ms(all.refresh_min_period), ms(all.refresh_buffer)), (5_000, 6_000));
+    assert!(matches!(&all.tls.trust, Some(StoreSettings::File { path, .. }) if path.to_str() == Some("/t")));
+    let secured = destination(&provider(
+        "clientId=a clientSecret=hunter2 ssl.keystore.location=\"/k\" ssl.keystore.type=PEM",
+        "",
+    ));
+    assert_eq!(secured.secret_files().map(|path| path.to_str()).collect::<Vec<_>>(), [Some("/k")]);
+}
+
+#[test]
+fn a_provider_that_cannot_be_asked_as_it_is_said_is_told() {
+    let refuses = |options: &str, lines: &str, expected: &str| refuses(&provider(options, lines), expected);
+    let client = "clientId=a clientSecret=hunter2";
+    refuses(
+        "clientId=\" \"",
+        "",
+        "error: c:8: `dest.kafka.sasl.jaas.config` has no `clientId`, which the provider asks for\n\
+         hint: add clientId=\"…\" before its last `;`, or write dest.kafka.sasl.oauthbearer.client.credentials.client.id\n\
+         error: c:8: `dest.kafka.sasl.jaas.config` has no `clientSecret`, which the provider asks for\n\
+         hint: add clientSecret=\"…\" before its last `;`, or write \
+         dest.kafka.sasl.oauthbearer.client.credentials.client.secret\n",
+    );
+    refuses(
+        client,
+        "sasl.oauthbearer.client.credentials.client.secret=hunter2b",
+        "warning: c:11: `dest.kafka.sasl.oauthbearer.client.credentials.client.secret` and `clientSecret` of \
+         `dest.kafka.sasl.jaas.config` are given: the former counts\n",
+    );
+    refuses(
+        client,
+        "sasl.oauthbearer.assertion.claim.iss=me\nsasl.oauthbearer.assertion.algorithm=RS256",
+        "error: c:11: `dest.kafka.sasl.oauthbearer.assertion.claim.iss` is given: assertions to an identity provider are not \
+         built yet, only a client's id and its secret\n\
+         hint: remove it to log in without\n",
+    );
+    refuses(
+        client,
+        "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever",
+        "error: c:11: `dest.kafka.sasl.oauthbearer.jwt.retriever.class` is \
+         `org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever`: classes and providers of Java are not loaded \
+         here, and ignoring it would change how the destination is reached\n\
+         hint: remove it to connect without\n",
+    );
+    refuses(
+        client,
+        "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.FileJwtRetriever",
+        "error: c:11: `dest.kafka.sasl.oauthbearer.jwt.retriever.class` is \
+         `org.apache.kafka.common.security.oauthbearer.FileJwtRetriever`, and \
+         `dest.kafka.sasl.oauthbearer.token.endpoint.url` names no file\n\
+         hint: remove it to ask the provider\n",
+    );
+    refuses(
+        client,
+        "sasl.login.refresh.window.factor=0.4\nsasl.login.retry.backoff.max.ms=50",
+        "error: c:11: `dest.kafka.sasl.login.refresh.window.factor` is `0.4`, outside its range\n\
+         hint: it takes a number from 0.5 to 1\n\
+         error: c:12: `dest.kafka.sasl.login.retry.backoff.max.ms` is less than `dest.kafka.sasl.login.retry.backoff.ms`\n\
+         hint: write at least as much\n",
+    );
+    refuses(
+        &format!("{client} ssl.truststore.type=hunter2 ssl.endpoint.identification.algorithm=\"\""),
+        "",
+        "error: c:8: `dest.kafka.sasl.jaas.config: ssl.truststore.type` is `[hidden]`, a format that is not read here\n\
+         hint: it takes `JKS`, `PKCS12` or `PEM`; `keytool -importkeystore -deststoretype PKCS12` makes one of another\n\
+         warning: c:8: `dest.kafka.sasl.jaas.config` holds options `ssl.…` that have no effect on TLS with the provider\n",
+    );
+    refuses(
+        &format!("{client} ssl.provider=hunter2 clientID=hunter2"),
+        "",
+        "error: c:8: `dest.kafka.sasl.jaas.config: ssl.provider`: classes and providers of Java are not loaded here\n\
+         hint: remove it to connect without\n\
+         warning: c:8: `dest.kafka.sasl.jaas.config` holds options without effect here, at character 131 of the value\n",
+    );
+    let plain = provider(&format!("{client} ssl.truststore.location=\"/t\""), "").replace("https:", "http:");
+    says(
+        "",
+        &prefixed(&plain),
+        "warning: c:8: `dest.kafka.sasl.jaas.config` holds options without effect here, at character 110 of the value\n\
+         warning: c:10: `dest.kafka.sasl.oauthbearer.token.endpoint.url` is not encrypted: whoever is on the way can read \
+         the client's secret and the tokens\n\
+         hint: better write `https://…`\n",
+    );
+}
+
+const IAM_MODULE: &str = "software.amazon.msk.auth.iam.IAMLoginModule";
+
+/// `AWS_MSK_IAM` with these options of the login and these further lines.
+fn aws(options: &str, lines: &str) -> String {
+    format!(
+        "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nsasl.jaas.config={IAM_MODULE} required {options};\n\
+         sasl.client.callback.handler.class=software.amazon.msk.auth.iam.IAMClientCallbackHandler\n{lines}"
+    )
+}
+
+#[test]
+fn keys_of_aws_are_looked_for_where_the_login_says() {
+    let iam = |options: &str| match destination(&aws(options, "")).sasl {
+        Some(SaslSettings::AwsMskIam(settings)) => *settings,
+        other => panic!("{other:?}"),
+    };
+    let usual = AwsIamSettings {
+        profile: None,
+        role: None,
+        default_sources: true,
+        debug: false,
+        retries_max: 3,
+        backoff_max: Duration::from_secs(5),
+    };
+    assert_eq!(iam(""), usual);
+    let few = iam(
+        "awsProfileName=\"p\" awsDebugCreds=true awsMaxRetries=\"-1\" awsMaxBackOffTimeMs=\"7\" awsAddDefaultProviders=false \
+         awsShouldUseFips=false",
+    );
+    let expected = AwsIamSettings {
+        profile: Some("p".to_owned()),
+        default_sources: false,
+        debug: true,
+        retries_max: 0,
+        backoff_max: Duration::from_millis(7),
+        ..usual
+    };
+    assert_eq!(few, expected);
+    let role = iam("awsRoleArn=\"arn:aws:iam::1:role/r\"").role.expect("there is a role");
+    let expected = AwsRoleSettings {
+        arn: "arn:aws:iam::1:role/r".to_owned(),
+        session_name: "aws-msk-iam-auth".to_owned(),
+        external_id: None,
+        keys: None,
+        sts_region: "aws-global".to_owned(),
+    };
+    assert_eq!(role, expected);
+    let role = iam(
+        "awsRoleArn=arn awsRoleSessionName=me awsRoleExternalId=x awsRoleAccessKeyId=AKID awsRoleSecretAccessKey=hunter2 \
+         awsRoleSessionToken=hunter2t awsStsRegion=\"eu-west-1\"",
+    )
+    .role
+    .expect("there is a role");
+    let keys = role.keys.expect("it has keys");
+    assert_eq!(
+        (&*keys.0, keys.1.reveal(), keys.2.as_ref().map(Secret::reveal)),
+        ("AKID", "hunter2", Some("hunter2t"))
+    );
+    assert_eq!(
+        (&*role.session_name, role.external_id.as_deref(), &*role.sts_region),
+        ("me", Some("x"), "eu-west-1")
+    );
+}
+
+#[test]
+fn a_login_by_aws_that_cannot_be_as_it_is_said_is_told() {
+    refuses(
+        &aws(
+            "awsMskRegionProvider=hunter2 awsShouldUseFips=true awsRoleArn=a awsRoleAccessKeyId=hunter2",
+            "",
+        ),
+        "error: c:8: `dest.kafka.sasl.jaas.config` names `awsMskRegionProvider`: classes of Java are not loaded here\n\
+         hint: remove it; AWS_REGION says the region of brokers without one in their names\n\
+         error: c:8: `dest.kafka.sasl.jaas.config` sets `awsShouldUseFips`: FIPS endpoints of AWS are not built yet\n\
+         hint: remove it to use the usual ones\n\
+         error: c:8: `dest.kafka.sasl.jaas.config` has one of `awsRoleAccessKeyId` and `awsRoleSecretAccessKey`, which are of \
+         use together only\n\
+         hint: add the other, or remove it\n",
+    );
+    refuses(
+        &aws("awsMaxRetries=hunter2 awsRoleSecretAccessKey=hunter2", ""),
+        "error: c:8: `dest.kafka.sasl.jaas.config` gives `awsMaxRetries` a number that is none\n\
+         hint: write a whole number in quotes\n\
+         warning: c:8: `dest.kafka.sasl.jaas.config` holds options without effect here, at character 76 of the value\n",
+    );
+    refuses(
+        &aws("", "").replace("SASL_SSL", "SASL_PLAINTEXT"),
+        "warning: c:6: `dest.kafka.security.protocol` logs in by AWS_MSK_IAM without encryption: whoever is on the way can log \
+         in with what is said for a quarter of an hour\n\
+         hint: write SASL_SSL, as Amazon's brokers want it\n",
+    );
+    refuses(
+        &aws(
+            "",
+            "sasl.login.callback.handler.class=software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler",
+        ),
+        "error: c:10: `dest.kafka.sasl.login.callback.handler.class` is \
+         `software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler`: only Kafka's own ways to get a login are built\n\
+         hint: remove it to log in without\n",
+    );
+    refuses(
+        &format!(
+            "security.protocol=SASL_SSL\n{PLAIN}sasl.client.callback.handler.class=software.amazon.msk.auth.iam.IAMClientCallbackHandler"
+        ),
+        "error: c:9: `dest.kafka.sasl.client.callback.handler.class` is for AWS_MSK_IAM, and the mechanism is PLAIN\n\
+         hint: remove it, or write sasl.mechanism=AWS_MSK_IAM\n",
     );
 }
 

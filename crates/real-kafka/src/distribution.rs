@@ -284,7 +284,7 @@ fn list_jars(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(jars)
 }
 
-const HELPER: [(&str, &str); 7] = [
+const HELPER: [(&str, &str); 8] = [
     ("Keytool.java", include_str!("../java/Keytool.java")),
     ("Session.java", include_str!("../java/Session.java")),
     ("Fill.java", include_str!("../java/Fill.java")),
@@ -292,6 +292,7 @@ const HELPER: [(&str, &str); 7] = [
     ("Admin.java", include_str!("../java/Admin.java")),
     ("OffsetProbe.java", include_str!("../java/OffsetProbe.java")),
     ("RefusePolicy.java", include_str!("../java/RefusePolicy.java")),
+    ("TokenEndpoint.java", include_str!("../java/TokenEndpoint.java")),
 ];
 
 /// Compiles our Java helper against this version, unless that was done before; its class folder.

@@ -33,6 +33,7 @@ mod ready;
 mod secured;
 mod session;
 mod stores;
+mod token_endpoint;
 mod tools;
 mod wait;
 
@@ -46,4 +47,5 @@ pub use session::{
     Fill, PartitionDigest, Session, SourceRecord, StoredRecord, TopicDescription, Transaction,
 };
 pub use stores::Stores;
+pub use token_endpoint::TokenEndpoint;
 pub use wait::{Deadline, wait_until};

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{
-    Accounts, Again, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, SecurityError,
-    StoreKind, StoreSource, TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
+    Accounts, Again, AwsIam, AwsRole, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security,
+    SecurityError, StoreKind, StoreSource, TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh, TokenSource,
+    Trust, UnsecuredToken,
 };
 use properties::value::Secret as Hidden;
 use properties::{
-    ClaimSettings, ClusterSettings, Place, Problem, SaslSettings, SecuritySettings, Settings, StoreFormat,
-    StoreSettings, TlsSettings, TlsVersion, TokenSettings,
+    AwsIamSettings, ClaimSettings, ClusterSettings, EndpointSettings, Place, Problem, SaslSettings,
+    SecuritySettings, Settings, StoreFormat, StoreSettings, TlsSettings, TlsVersion, TokenSettings,
 };
 
 /// What all connections of a process have in common where they log in. Clones are the same.
@@ -140,6 +141,7 @@ fn mechanism(settings: &SaslSettings) -> Mechanism {
             password: secret(password),
             token: *is_token,
         },
+        SaslSettings::AwsMskIam(settings) => Mechanism::AwsMskIam(Box::new(aws_iam(settings))),
         SaslSettings::OauthBearer { token: source, extensions } => Mechanism::OauthBearer {
             token: token(source),
             extensions: extensions.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
@@ -147,9 +149,30 @@ fn mechanism(settings: &SaslSettings) -> Mechanism {
     }
 }
 
+fn aws_iam(settings: &AwsIamSettings) -> AwsIam {
+    AwsIam {
+        profile: settings.profile.clone(),
+        role: settings.role.as_ref().map(|role| AwsRole {
+            arn: role.arn.clone(),
+            session_name: role.session_name.clone(),
+            external_id: role.external_id.clone(),
+            keys: role
+                .keys
+                .as_ref()
+                .map(|(id, key, token)| (id.clone(), secret(key), token.as_ref().map(secret))),
+            sts_region: role.sts_region.clone(),
+        }),
+        default_sources: settings.default_sources,
+        debug: settings.debug,
+        retries_max: settings.retries_max,
+        backoff_max: settings.backoff_max,
+    }
+}
+
 fn token(settings: &TokenSettings) -> TokenSource {
     match settings {
         TokenSettings::File(path) => TokenSource::File(path.clone()),
+        TokenSettings::Endpoint(settings) => TokenSource::Endpoint(Box::new(endpoint(settings))),
         TokenSettings::Unsecured { claims, principal_claim, scope_claim, lifetime_seconds } => {
             let claims = claims.iter().map(|(name, value)| (name.clone(), claim(value)));
             TokenSource::Unsecured(UnsecuredToken {
@@ -159,6 +182,30 @@ fn token(settings: &TokenSettings) -> TokenSource {
                 lifetime: Duration::from_secs(u64::from(*lifetime_seconds)),
             })
         }
+    }
+}
+
+fn endpoint(settings: &EndpointSettings) -> TokenEndpoint {
+    let part = |millionths: u32| f64::from(millionths) / 1e6;
+    TokenEndpoint {
+        url: settings.url.clone(),
+        client_id: settings.client_id.clone(),
+        client_secret: secret(&settings.client_secret),
+        scope: settings.scope.clone(),
+        urlencode: settings.urlencode,
+        scope_claim: settings.scope_claim.clone(),
+        sub_claim: settings.sub_claim.clone(),
+        tls: tls(&settings.tls),
+        connect_timeout: settings.connect_timeout,
+        read_timeout: settings.read_timeout,
+        retry_backoff: settings.retry_backoff,
+        retry_backoff_max: settings.retry_backoff_max,
+        refresh: TokenRefresh {
+            window_factor: part(settings.refresh_window_factor_ppm),
+            window_jitter: part(settings.refresh_window_jitter_ppm),
+            min_period: settings.refresh_min_period,
+            buffer: settings.refresh_buffer,
+        },
     }
 }
 
@@ -267,6 +314,62 @@ mod tests {
             extensions: vec![("x".to_owned(), "y".to_owned())],
         };
         assert_eq!(bearer, expected);
+    }
+
+    #[test]
+    fn a_login_by_aws_reaches_the_client() {
+        let secured = security(
+            "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\n\
+             sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=p awsRoleArn=r \
+             awsRoleAccessKeyId=a awsRoleSecretAccessKey=s awsRoleSessionToken=t awsDebugCreds=true awsMaxRetries=\"1\";",
+        );
+        let role = AwsRole {
+            arn: "r".to_owned(),
+            session_name: "aws-msk-iam-auth".to_owned(),
+            external_id: None,
+            keys: Some(("a".to_owned(), Secret::new("s"), Some(Secret::new("t")))),
+            sts_region: "aws-global".to_owned(),
+        };
+        let expected = AwsIam {
+            profile: Some("p".to_owned()),
+            role: Some(role),
+            debug: true,
+            retries_max: 1,
+            ..AwsIam::default()
+        };
+        assert_eq!(secured.sasl.expect("it logs in").mechanism, Mechanism::AwsMskIam(Box::new(expected)));
+    }
+
+    #[test]
+    fn an_identity_provider_reaches_the_client() {
+        let secured = security(
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\n\
+             sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId=me \
+             clientSecret=p scope=s ssl.truststore.location=\"/t\" extension_x=y;\n\
+             sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+             sasl.oauthbearer.token.endpoint.url=https://idp/token\nsasl.login.read.timeout.ms=7\n\
+             sasl.login.refresh.window.factor=0.9",
+        );
+        let trust = Trust::Store(file("/t", StoreKind::Jks, None));
+        let endpoint = TokenEndpoint {
+            url: "https://idp/token".to_owned(),
+            client_id: "me".to_owned(),
+            client_secret: Secret::new("p"),
+            scope: Some("s".to_owned()),
+            tls: TlsOptions {
+                trust,
+                protocols: vec![TlsProtocol::V1_2, TlsProtocol::V1_3],
+                ..TlsOptions::default()
+            },
+            read_timeout: Some(Duration::from_millis(7)),
+            refresh: TokenRefresh { window_factor: 0.9, ..TokenRefresh::default() },
+            ..TokenEndpoint::default()
+        };
+        let expected = Mechanism::OauthBearer {
+            token: TokenSource::Endpoint(Box::new(endpoint)),
+            extensions: vec![("x".to_owned(), "y".to_owned())],
+        };
+        assert_eq!(secured.sasl.expect("it logs in").mechanism, expected);
     }
 
     #[test]

@@ -8,12 +8,14 @@
 //!
 //! Source: Kafka's SaslClientAuthenticator; KIP-43, KIP-152, KIP-368.
 
+mod aws;
+mod kept;
 mod oauth;
 mod plain;
 mod scram;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,9 +26,10 @@ use protocol::{ApiKey, ApiVersions, ErrorCode, StrBytes};
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-use crate::handshake::fresh;
-use crate::{Address, Again, Mechanism, SaslOptions, Secret, SecurityError};
-use oauth::Oauth;
+use crate::handshake::{fresh, now_ms, share};
+use crate::{Address, Again, Mechanism, SaslOptions, Secret, SecurityError, TokenSource};
+use aws::Iam;
+use oauth::{Oauth, Tokens};
 use scram::{Kept, Scram};
 
 /// Who we are on one cluster, for all its connections.
@@ -41,7 +44,23 @@ pub(crate) struct Credentials {
 #[derive(Clone, Debug)]
 struct Held {
     mechanism: Arc<Mechanism>,
-    kept: Kept,
+    /// What a SCRAM password was made into.
+    salted: Kept,
+    /// Where the tokens of an identity provider come from.
+    tokens: Arc<OnceLock<Tokens>>,
+    /// Where keys of AWS come from.
+    iam: Arc<OnceLock<Iam>>,
+}
+
+impl Held {
+    fn new(mechanism: Mechanism) -> Held {
+        Held {
+            mechanism: Arc::new(mechanism),
+            salted: Kept::default(),
+            tokens: Arc::default(),
+            iam: Arc::default(),
+        }
+    }
 }
 
 /// All that a login needs before the broker has said anything. It holds secrets, so that it does not print.
@@ -79,6 +98,7 @@ enum Exchange {
     Plain,
     Scram(Scram),
     Oauth(Oauth),
+    Aws,
 }
 
 /// A request of a login.
@@ -140,8 +160,7 @@ impl Fault {
 impl Credentials {
     pub(crate) fn new(SaslOptions { mechanism, again }: SaslOptions) -> Credentials {
         let name = mechanism.name();
-        let held = Held { mechanism: Arc::new(mechanism), kept: Kept::default() };
-        Credentials { name, again, held: Mutex::new(held) }
+        Credentials { name, again, held: Mutex::new(Held::new(mechanism)) }
     }
 
     /// As brokers call it.
@@ -162,7 +181,7 @@ impl Credentials {
         let is_new = read != *held.mechanism && read.is_same_user(&held.mechanism);
         if is_new {
             info!(mechanism = self.name, %address, "the secret of the login has changed, and is used from now on");
-            *held = Held { mechanism: Arc::new(read), kept: Kept::default() };
+            *held = Held::new(read);
         }
         is_new
     }
@@ -202,10 +221,16 @@ impl Credentials {
             Mechanism::OauthBearer { .. } => {
                 "check who issued the token, whether it has expired, and the clocks of both sides".to_owned()
             }
+            Mechanism::AwsMskIam(_) => {
+                "check whose keys are used (`awsDebugCreds=true` tells), whether they may `kafka-cluster:Connect`, and the \
+                 clock of this machine"
+                    .to_owned()
+            }
         };
         let secret = match &*mechanism {
             Mechanism::Plain { password, .. } | Mechanism::Scram { password, .. } => Some(password.clone()),
             Mechanism::OauthBearer { .. } => oauth::token_of(&first),
+            Mechanism::AwsMskIam(_) => aws::token_of(&first),
         };
         Some(Login {
             mechanism: self.mechanism(),
@@ -223,27 +248,58 @@ impl Credentials {
 
     /// Whether there is all that a login needs, as far as that shows without a broker. Blocks.
     pub(crate) fn check(&self) -> Result<(), SecurityError> {
-        self.prepare_here(None, fresh()).map(drop)
+        let Held { mechanism, tokens, .. } = self.held();
+        match &*mechanism {
+            // Nobody is asked before there is somebody to log in to.
+            Mechanism::OauthBearer { token: TokenSource::Endpoint(endpoint), extensions } => {
+                let tokens = tokens.get_or_init(|| Tokens::new((**endpoint).clone()));
+                oauth::check(extensions).and_then(|()| tokens.check()).map_err(|what| self.missing(what))
+            }
+            Mechanism::AwsMskIam(_) => Ok(()),
+            _ => self.prepare_here(None, fresh()).map(drop),
+        }
+    }
+
+    /// That preparing takes longer than whoever waits for it has time.
+    pub(crate) fn late(&self, after: Duration) -> SecurityError {
+        let Held { tokens, iam, .. } = self.held();
+        let what = match (tokens.get(), iam.get()) {
+            (Some(tokens), _) => format!("{} has given no token yet", tokens.called()),
+            (_, Some(_)) => "there are no keys of AWS yet".to_owned(),
+            (None, None) => "what a login needs is not there yet".to_owned(),
+        };
+        self.missing(format!("{what}, after {:.1} s", after.as_secs_f64()))
+    }
+
+    fn missing(&self, what: String) -> SecurityError {
+        SecurityError::Credentials { mechanism: self.mechanism(), what }
     }
 
     /// Blocks. `address` is the broker's, if there is one yet.
-    fn prepare_here(&self, _address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
-        let Held { mechanism, kept } = self.held();
+    fn prepare_here(&self, address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
+        let Held { mechanism, salted, tokens, iam } = self.held();
         let made = match &*mechanism {
             Mechanism::Plain { username, password } => {
                 plain::message(username, password).map(|message| (Exchange::Plain, message))
             }
             Mechanism::Scram { hash, username, password, token } => {
-                Scram::new(*hash, username, password, *token, fresh.nonce, kept)
+                Scram::new(*hash, username, password, *token, fresh.nonce, salted)
                     .map(|scram| (scram.first(), scram))
                     .map(|(message, scram)| (Exchange::Scram(scram), message))
             }
-            Mechanism::OauthBearer { token, extensions } => oauth::message(token, extensions, fresh.now_ms)
-                .map(|message| (Exchange::Oauth(Oauth::default()), message)),
+            Mechanism::OauthBearer { token, extensions } => {
+                oauth::begin(token, &tokens, extensions, fresh.now_ms)
+                    .map(|(oauth, message)| (Exchange::Oauth(oauth), message))
+            }
+            Mechanism::AwsMskIam(options) => {
+                let iam = iam.get_or_init(|| Iam::new((**options).clone()));
+                let host = address.map_or("", |address| address.host.as_str());
+                iam.begin(host, &now_ms, f64::from(share()) / 255.0).map(|message| (Exchange::Aws, message))
+            }
         };
         match made {
             Ok((exchange, first)) => Ok(Prepared { mechanism, exchange, first }),
-            Err(what) => Err(SecurityError::Credentials { mechanism: self.mechanism(), what }),
+            Err(what) => Err(self.missing(what)),
         }
     }
 }
@@ -302,6 +358,7 @@ impl Login {
             Exchange::Plain => plain::step(&answer.auth_bytes),
             Exchange::Scram(scram) => scram.step(&answer.auth_bytes),
             Exchange::Oauth(oauth) => oauth.step(&answer.auth_bytes),
+            Exchange::Aws => aws::step(&answer.auth_bytes),
         };
         match step {
             Ok(Step::Say(bytes)) => Ok(Next::Ask(self.say(bytes))),

@@ -1,19 +1,30 @@
 //! OAUTHBEARER: a token that somebody else gave us (RFC 7628).
 //!
+//! It is made here, read from a file, or fetched from an identity provider: `tokens` keeps it, `endpoint` asks for it,
+//! and `jwt` looks into it.
+//!
 //! A broker that does not take it says so in JSON, wants to hear one byte more, and only then refuses.
 //!
 //! Source: Kafka's OAuthBearerSaslClient, OAuthBearerClientInitialResponse and OAuthBearerUnsecuredLoginCallbackHandler;
 //! KIP-255, KIP-342.
 
+mod endpoint;
+mod jwt;
+mod tokens;
+
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::{Fault, Step, printable};
+use crate::handshake::{now_ms, share};
 use crate::{Claim, Secret, TokenSource, UnsecuredToken};
+use jwt::expires_s;
+pub(super) use tokens::Tokens;
 
 /// A larger file is no token.
 const TOKEN_BYTES_MAX: u64 = 1 << 20;
@@ -24,6 +35,8 @@ const SEPARATOR: char = '\u{1}';
 pub(super) struct Oauth {
     /// What the broker said of the token.
     refusal: Option<String>,
+    /// The token, and who keeps it for other logins, too.
+    kept: Option<(Tokens, Secret)>,
 }
 
 impl Oauth {
@@ -38,6 +51,9 @@ impl Oauth {
         let status = serde_json::from_str::<Value>(&text).ok();
         let status = status.as_ref().and_then(|said| said.get("status")).and_then(Value::as_str);
         self.refusal = Some(printable(status.unwrap_or(&text)));
+        if let Some((tokens, token)) = &self.kept {
+            tokens.forget(token);
+        }
         Ok(Step::Say(vec![1]))
     }
 
@@ -47,12 +63,37 @@ impl Oauth {
     }
 }
 
-/// What is said first, and all that is.
-pub(super) fn message(
+/// A login, and what is said first, which is all that there is to say. Blocks while an endpoint is asked; `tokens` are
+/// its, for all logins to the cluster.
+///
+/// # Errors
+/// What is missing or wrong, and what to do about it.
+pub(super) fn begin(
     source: &TokenSource,
+    tokens: &OnceLock<Tokens>,
     extensions: &[(String, String)],
-    now_ms: u64,
-) -> Result<Vec<u8>, String> {
+    now: u64,
+) -> Result<(Oauth, Vec<u8>), String> {
+    check(extensions)?;
+    let token = match source {
+        TokenSource::Unsecured(wanted) => Secret::new(unsecured(wanted, now)?),
+        TokenSource::Static(token) => given(token.expose().trim(), "the token", now)?,
+        TokenSource::File(path) => given(&read(path)?, &format!("the token in {}", path.display()), now)?,
+        TokenSource::Endpoint(endpoint) => {
+            let tokens = tokens.get_or_init(|| Tokens::new((**endpoint).clone())).clone();
+            let token = tokens.token(&now_ms, f64::from(share()) / 255.0)?;
+            let message = message(&token, extensions);
+            return Ok((Oauth { refusal: None, kept: Some((tokens, token)) }, message));
+        }
+    };
+    Ok((Oauth::default(), message(&token, extensions)))
+}
+
+/// Whether all `extensions` can be sent.
+///
+/// # Errors
+/// Which one cannot, and why.
+pub(super) fn check(extensions: &[(String, String)]) -> Result<(), String> {
     for (name, value) in extensions {
         let is_name =
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic()) && name != "auth";
@@ -63,14 +104,17 @@ pub(super) fn message(
             ));
         }
     }
-    let token = token(source, now_ms)?;
+    Ok(())
+}
+
+fn message(token: &Secret, extensions: &[(String, String)]) -> Vec<u8> {
     let mut message = format!("n,,{SEPARATOR}auth=Bearer {}", token.expose());
     for (name, value) in extensions {
         message.push(SEPARATOR);
         message.push_str(&format!("{name}={value}"));
     }
     message.extend([SEPARATOR; 2]);
-    Ok(message.into_bytes())
+    message.into_bytes()
 }
 
 /// The token in what [`message`] gave.
@@ -80,26 +124,26 @@ pub(super) fn token_of(message: &[u8]) -> Option<Secret> {
     Some(Secret::new(token.split(SEPARATOR).next()?))
 }
 
-fn token(source: &TokenSource, now_ms: u64) -> Result<Secret, String> {
-    let (token, whose) = match source {
-        TokenSource::Unsecured(wanted) => return unsecured(wanted, now_ms).map(Secret::new),
-        TokenSource::Static(token) => (token.expose().trim().to_owned(), "the token".to_owned()),
-        TokenSource::File(path) => (read(path)?, format!("the token in {}", path.display())),
-    };
+/// A token that somebody gave us, whom messages call `whose`.
+fn given(token: &str, whose: &str, now_ms: u64) -> Result<Secret, String> {
     if token.is_empty() {
         return Err(format!("{whose} is empty"));
     }
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    if !token.bytes().all(is_token) {
+    if !is_token(token) {
         return Err(format!("{whose} has characters that no token has"));
     }
-    if let Some(expires) = expires_s(&token).filter(|expires| *expires <= now_ms / 1000) {
+    if let Some(expires) = expires_s(token).filter(|expires| *expires <= now_ms / 1000) {
         let ago = now_ms / 1000 - expires;
         return Err(format!(
             "{whose} expired {ago} s ago by this machine's clock: get a new one, or set the clock"
         ));
     }
     Ok(Secret::new(token))
+}
+
+/// Whether it is made of what a token may be made of (RFC 6750).
+fn is_token(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -109,17 +153,6 @@ fn read(path: &Path) -> Result<String, String> {
         return Err(format!("{} is no file, or too large to be a token", path.display()));
     }
     fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(fault)
-}
-
-/// When a token ends, if it is one that says so (a JWT).
-fn expires_s(token: &str) -> Option<u64> {
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    // A number with a fraction is allowed.
-    let expires = claims.get("exp")?;
-    expires
-        .as_u64()
-        .or_else(|| expires.as_f64().filter(|seconds| *seconds >= 0.0).map(|seconds| seconds as u64))
 }
 
 /// A token that says what we like, as brokers take it where they are told to.
@@ -156,6 +189,10 @@ mod tests {
     use super::*;
 
     const NOW_MS: u64 = 1_790_000_000_123;
+
+    fn message(token: &TokenSource, extensions: &[(String, String)], now: u64) -> Result<Vec<u8>, String> {
+        begin(token, &OnceLock::new(), extensions, now).map(|(_, message)| message)
+    }
 
     fn decoded(part: &str) -> Value {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()

@@ -46,6 +46,19 @@ pub(super) fn explain(error: &io::Error, options: &TlsOptions, shown: &Shown) ->
     TlsFailed { what }
 }
 
+/// What is wrong with a server that is no broker; `None` if it is nothing of TLS.
+pub(super) fn explain_web(error: &io::Error, options: &TlsOptions, shown: &Shown) -> Option<TlsFailed> {
+    let what = match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
+        Some(Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        )) => "what it says is not TLS; does it want `http:`?".to_owned(),
+        Some(error) => of_tls(error, options, shown),
+        None if is_end(error.kind()) && shown.was_missed() => MISSED.to_owned(),
+        None => return None,
+    };
+    Some(TlsFailed { what })
+}
+
 /// What is wrong where a connection ends right after the handshake: a broker may find only then that it misses something.
 pub(super) fn explain_end(shown: &Shown) -> Option<TlsFailed> {
     shown.was_missed().then(|| TlsFailed { what: MISSED.to_owned() })

@@ -16,6 +16,7 @@ mod ec;
 mod explain;
 mod stores;
 mod verify;
+mod web;
 
 use std::error::Error;
 use std::future::Future;
@@ -36,6 +37,7 @@ use crate::{Address, Opener, SecurityError, Stream, TlsOptions};
 use config::Shown;
 use current::Current;
 pub(crate) use explain::TlsFailed;
+pub(crate) use web::{Web, WebStream};
 
 /// How much is taken from the socket at once: rustls by itself asks for 4 KiB at a time.
 const READ_AHEAD_BYTES: usize = 64 << 10;

@@ -1,5 +1,6 @@
 //! Logins at clusters in this process: every mechanism, refusals, and logins that are made again.
 
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use client::{
     Accounts, Again, ApiKey, CallError, Claim, CloseCause, Cluster, Mechanism, Options, ProduceBatch,
-    SaslOptions, ScramHash, Secret, Security, TokenSource, UnsecuredToken, Wanted,
+    SaslOptions, ScramHash, Secret, Security, TokenEndpoint, TokenSource, UnsecuredToken, Wanted,
 };
 use embedded_kafka::{Config, ErrorCode, Exchange, Profile, Sasl, Step};
 use model::{BrokerId, ProducerId, TopicPartition};
@@ -295,6 +296,75 @@ async fn a_login_that_hangs_ends_with_the_time_out_of_connecting() {
     let error = with(options, &kafka).connect(BrokerId(0)).await.unwrap_err();
     assert!(chain(&error).contains("no answer to SaslAuthenticate"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(30));
+}
+
+fn of_provider(url: &str, secret: &str) -> Mechanism {
+    let endpoint = TokenEndpoint {
+        url: url.to_owned(),
+        client_id: "me".to_owned(),
+        client_secret: Secret::new(secret),
+        ..TokenEndpoint::default()
+    };
+    Mechanism::OauthBearer { token: TokenSource::Endpoint(Box::new(endpoint)), extensions: Vec::new() }
+}
+
+/// An identity provider that gives tokens for `ann` to the client `me` with this secret; its URL.
+fn provider(secret: &str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    let known = format!("basic {}", STANDARD.encode(format!("me:{secret}"))).to_lowercase();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"grant_type=client_credentials") {
+                let mut part = [0; 1024];
+                let bytes = socket.read(&mut part).unwrap();
+                heard.extend_from_slice(&part[..bytes]);
+            }
+            let is_known = String::from_utf8(heard).unwrap().to_lowercase().contains(&known);
+            let claims = URL_SAFE_NO_PAD.encode(r#"{"sub":"ann","exp":4102444800}"#);
+            let (status, body) = match is_known {
+                true => (200, format!(r#"{{"access_token":"e30.{claims}.c2ln"}}"#)),
+                false => (401, r#"{"error":"invalid_client"}"#.to_owned()),
+            };
+            let head =
+                format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            socket.write_all((head + &body).as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+/// In real time, as the next: what is asked blocks.
+#[tokio::test]
+async fn another_secret_of_a_client_is_used_as_soon_as_it_is_written() {
+    let kafka = kafka(Profile::V4_3, every_mechanism()).await;
+    let url = provider("new");
+    let written = Arc::new(Mutex::new(of_provider(&url, "old")));
+    let mut options = options(&kafka, of_provider(&url, "old"));
+    let read = Arc::clone(&written);
+    let again = Again::new(move || Some(read.lock().unwrap().clone()));
+    options.security.sasl = Some(SaslOptions { mechanism: of_provider(&url, "old"), again: Some(again) });
+    let client = with(options, &kafka);
+    let told = chain(&client.metadata(Wanted::All).await.unwrap_err());
+    assert!(told.contains(&format!("the token endpoint {url} refuses the client `me`")), "{told}");
+    *written.lock().unwrap() = of_provider(&url, "new");
+    client.metadata(Wanted::All).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_is_told_as_such_and_not_as_the_broker() {
+    let kafka = kafka(Profile::V4_3, every_mechanism()).await;
+    // Whoever connects is taken by the system, and by nobody else.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    let mut options = options(&kafka, of_provider(&format!("{url}?key=hush"), "hush"));
+    options.connect_timeout = Duration::from_millis(300);
+    let told = chain(&with(options, &kafka).connect(BrokerId(0)).await.unwrap_err());
+    let expected = format!("the token endpoint {url} has given no token yet, after 0.3 s");
+    assert!(told.contains(&expected), "{told}");
+    assert_eq!(kafka.requests(ApiKey::SaslHandshake), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -49,5 +49,6 @@ mod secured;
 mod selection;
 mod spread;
 mod sync;
+mod tokens;
 mod topics;
 mod transactions;

@@ -11,6 +11,8 @@
 //!
 //! The rules between the properties are those of Kafka's clients (`DefaultSslEngineFactory`, `JaasContext`).
 
+mod aws;
+mod endpoint;
 mod sasl;
 mod tls;
 
@@ -20,7 +22,7 @@ use super::file::File;
 use super::survey::is_off;
 use crate::entry::{Entry, Place};
 use crate::report::{Problem, Report};
-use crate::security::SecuritySettings;
+use crate::security::{SaslSettings, SecuritySettings, TokenSettings};
 use crate::table::{Feature, FileKind, Found, Status, lookup};
 use crate::value::{Secret, trim};
 
@@ -173,7 +175,11 @@ impl<'a> Connection<'a> {
         for given in self.by_name.values() {
             self.refuse_java(given, protocol, report);
         }
-        self.tell_idle(protocol, mechanism, sasl.is_some(), report);
+        // Where a provider is asked, or the login is refused, more has an effect, or does not matter.
+        let asks_nobody = sasl.as_ref().is_some_and(|sasl| {
+            !matches!(sasl, SaslSettings::OauthBearer { token: TokenSettings::Endpoint(_), .. })
+        });
+        self.tell_idle(protocol, mechanism, asks_nobody, report);
         let given = self
             .by_name
             .iter()
@@ -228,8 +234,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// What is given and has no effect, unless a prefix that counts less gave it. `logs_in`: how to log in is known.
-    fn tell_idle(&self, protocol: Protocol, mechanism: &str, logs_in: bool, report: &mut Report) {
+    /// What is given and has no effect, unless a prefix that counts less gave it. `asks_nobody`: tokens come from no
+    /// identity provider.
+    fn tell_idle(&self, protocol: Protocol, mechanism: &str, asks_nobody: bool, report: &mut Report) {
         let Some(by) = self.by_name.get(PROTOCOL) else { return };
         let mut by_protocol = Vec::new();
         let mut by_mechanism = Vec::new();
@@ -238,13 +245,13 @@ impl<'a> Connection<'a> {
             if given.layer > by.layer || !asks_for_something(given) {
                 continue;
             }
-            let is_issued = matches!(
-                given.found.property.status,
-                Status::NotBuilt { feature: Feature::IdentityProvider, .. }
-            );
+            let is_of_providers = endpoint::OF_PROVIDERS.contains(name)
+                || matches!(
+                    given.found.property.status,
+                    Status::NotBuilt { feature: Feature::Assertions, .. }
+                );
             match Connection::has_effect(name, protocol, mechanism) {
-                // Where one is asked for, that was refused.
-                true if is_issued && logs_in => by_source.push(given),
+                true if is_of_providers && asks_nobody => by_source.push(given),
                 true => {}
                 false if name.starts_with("sasl.") && protocol.sasl => by_mechanism.push(given),
                 false => by_protocol.push(given),

@@ -125,8 +125,6 @@ phrases! {
         Fixed = "it is fixed, as it is in Replicator",
         /// How whoever gets a token judges it.
         Judged = "tokens are judged by the brokers",
-        /// When a token is replaced.
-        Login = "a token is made or read for each log-in",
         /// What is for connectors out of Kafka.
         Sink = "it serves sink connectors only",
         /// What Connect and its connectors say to each other.
@@ -141,8 +139,8 @@ phrases! {
         JavaSecurity = "classes and providers of Java",
         /// GSSAPI.
         Kerberos = "Kerberos",
-        /// Tokens by HTTPS.
-        IdentityProvider = "tokens from an identity provider",
+        /// What shows an identity provider who we are, instead of a secret.
+        Assertions = "assertions to an identity provider",
         /// Single message transforms.
         Transforms = "transforms and predicates",
         /// The provenance header and the loops it breaks.

@@ -21,18 +21,14 @@ const fn kerberos(name: &'static str, kind: Kind, default: &'static str, says: &
     later(name, kind, default, Feature::Kerberos, says)
 }
 
-/// How an identity provider is asked for a token.
-const fn issued(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
-    later(name, kind, default, Feature::IdentityProvider, says)
+/// What shows an identity provider who we are, instead of a secret. It is refused where one is asked.
+const fn asserted(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
+    later(name, kind, default, Feature::Assertions, says)
 }
 
 /// How whoever gets a token judges it.
 const fn judged(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
     void(name, kind, default, Why::Judged, says)
-}
-
-const fn refreshed(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
-    void(name, kind, default, Why::Login, says)
 }
 
 const PROPERTIES: &[Property] = &[
@@ -47,7 +43,7 @@ const PROPERTIES: &[Property] = &[
         "sasl.mechanism",
         Kind::Text,
         "GSSAPI",
-        "how the client proves who it is: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; `GSSAPI` and `AWS_MSK_IAM` are not built yet",
+        "how the client proves who it is: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`; `GSSAPI` is not built yet",
     ),
     used(
         "sasl.jaas.config",
@@ -62,6 +58,8 @@ const PROPERTIES: &[Property] = &[
         &[
             "org.apache.kafka.common.security.authenticator.SaslClientCallbackHandler",
             "org.apache.kafka.common.security.oauthbearer.internals.OAuthBearerSaslClientCallbackHandler",
+            // What it does is done here, for its mechanism.
+            "software.amazon.msk.auth.iam.IAMClientCallbackHandler",
         ],
         "class that answers the mechanism",
     ),
@@ -95,39 +93,39 @@ const PROPERTIES: &[Property] = &[
         "60000",
         "the shortest time between two log-ins",
     ),
-    refreshed(
-        "sasl.login.refresh.window.factor",
-        Kind::Fraction,
-        "0.8",
-        "when in its life a token is refreshed",
-    ),
-    refreshed("sasl.login.refresh.window.jitter", Kind::Fraction, "0.05", "random part of that time"),
-    refreshed(
+    used("sasl.login.refresh.window.factor", Kind::Fraction, "0.8", "when in its life a token is refreshed"),
+    used("sasl.login.refresh.window.jitter", Kind::Fraction, "0.05", "random part of that time"),
+    used(
         "sasl.login.refresh.min.period.seconds",
-        SECONDS,
+        Kind::Whole { unit: Unit::Seconds, min: 0, max: 900 },
         "60",
         "the shortest time between two refreshes",
     ),
-    refreshed(
+    used(
         "sasl.login.refresh.buffer.seconds",
         SECONDS,
         "300",
         "how long before its end a token is refreshed at the latest",
     ),
-    issued(
+    used(
         "sasl.login.connect.timeout.ms",
         Kind::millis(0),
         "",
-        "how long connecting to the identity provider may take",
+        "how long connecting to the identity provider may take; left out, 10 s",
     ),
-    issued("sasl.login.read.timeout.ms", Kind::millis(0), "", "how long its answer may take"),
-    issued("sasl.login.retry.backoff.ms", Kind::long_millis(0), "100", "the pause before it is asked again"),
-    issued("sasl.login.retry.backoff.max.ms", Kind::long_millis(0), "10000", "the longest such pause"),
+    used("sasl.login.read.timeout.ms", Kind::millis(0), "", "how long its answer may take; left out, 10 s"),
+    used("sasl.login.retry.backoff.ms", Kind::long_millis(0), "100", "the pause before it is asked again"),
+    used(
+        "sasl.login.retry.backoff.max.ms",
+        Kind::long_millis(0),
+        "10000",
+        "how long it is asked again at all; the pauses double",
+    ),
     used(
         "sasl.oauthbearer.token.endpoint.url",
         Kind::Text,
         "",
-        "where tokens come from: `file:///…` for a file that holds one; an identity provider (`https:`) is not built yet, and refused",
+        "where tokens come from: `https://…` of an identity provider, or `file:///…` of a file that holds one",
     ),
     judged("sasl.oauthbearer.jwks.endpoint.url", Kind::Text, "", "where the provider's keys are"),
     judged(
@@ -148,26 +146,37 @@ const PROPERTIES: &[Property] = &[
         "10000",
         "the longest such pause",
     ),
-    judged("sasl.oauthbearer.scope.claim.name", Kind::Text, "scope", "the claim that holds the scope"),
-    judged("sasl.oauthbearer.sub.claim.name", Kind::Text, "sub", "the claim that holds the subject"),
+    used("sasl.oauthbearer.scope.claim.name", Kind::Text, "scope", "the claim that holds the scope"),
+    used("sasl.oauthbearer.sub.claim.name", Kind::Text, "sub", "the claim that holds the subject"),
     judged("sasl.oauthbearer.clock.skew.seconds", SECONDS, "30", "how far clocks may be apart"),
     judged("sasl.oauthbearer.expected.audience", Kind::List, "", "audiences a token must name"),
     judged("sasl.oauthbearer.expected.issuer", Kind::Text, "", "the issuer a token must name"),
-    issued(
+    used(
         "sasl.oauthbearer.header.urlencode",
         Kind::Boolean,
         "false",
-        "whether client id and secret are URL-encoded",
+        "whether the client's id and secret are encoded as in forms",
     ),
-    issued("sasl.oauthbearer.scope", Kind::Text, "", "the scope asked for"),
-    issued("sasl.oauthbearer.client.credentials.client.id", Kind::Text, "", "the client id"),
-    issued("sasl.oauthbearer.client.credentials.client.secret", Kind::Password, "", "the client's secret"),
+    used("sasl.oauthbearer.scope", Kind::Text, "", "the scope asked for; wins over `scope` in the login"),
+    used(
+        "sasl.oauthbearer.client.credentials.client.id",
+        Kind::Text,
+        "",
+        "the client's id; wins over `clientId` in the login",
+    ),
+    used(
+        "sasl.oauthbearer.client.credentials.client.secret",
+        Kind::Password,
+        "",
+        "the client's secret; wins over `clientSecret` in the login",
+    ),
     java(
         "sasl.oauthbearer.jwt.retriever.class",
         Kind::Class,
         &[
             "org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever",
             "org.apache.kafka.common.security.oauthbearer.FileJwtRetriever",
+            "org.apache.kafka.common.security.oauthbearer.ClientCredentialsJwtRetriever",
         ],
         "class that fetches tokens",
     ),
@@ -184,58 +193,63 @@ const PROPERTIES: &[Property] = &[
         "false",
         "whether a token needs a time of issue",
     ),
-    issued("sasl.oauthbearer.assertion.algorithm", Kind::Text, "RS256", "how assertions are signed"),
-    issued("sasl.oauthbearer.assertion.claim.aud", Kind::Text, "", "the audience of assertions"),
-    issued("sasl.oauthbearer.assertion.claim.iss", Kind::Text, "", "the issuer of assertions"),
-    issued("sasl.oauthbearer.assertion.claim.sub", Kind::Text, "", "the subject of assertions"),
-    issued("sasl.oauthbearer.assertion.claim.exp.seconds", Kind::count(0), "300", "how long assertions hold"),
-    issued(
+    asserted("sasl.oauthbearer.assertion.algorithm", Kind::Text, "RS256", "how assertions are signed"),
+    asserted("sasl.oauthbearer.assertion.claim.aud", Kind::Text, "", "the audience of assertions"),
+    asserted("sasl.oauthbearer.assertion.claim.iss", Kind::Text, "", "the issuer of assertions"),
+    asserted("sasl.oauthbearer.assertion.claim.sub", Kind::Text, "", "the subject of assertions"),
+    asserted(
+        "sasl.oauthbearer.assertion.claim.exp.seconds",
+        Kind::count(0),
+        "300",
+        "how long assertions hold",
+    ),
+    asserted(
         "sasl.oauthbearer.assertion.claim.nbf.seconds",
         Kind::count(0),
         "60",
         "how long before their issue assertions hold",
     ),
-    issued(
+    asserted(
         "sasl.oauthbearer.assertion.claim.jti.include",
         Kind::Boolean,
         "false",
         "whether assertions have an id",
     ),
-    issued("sasl.oauthbearer.assertion.file", Kind::Text, "", "a file that holds the assertion"),
-    issued("sasl.oauthbearer.assertion.private.key.file", Kind::Text, "", "the key that signs assertions"),
-    issued(
+    asserted("sasl.oauthbearer.assertion.file", Kind::Text, "", "a file that holds the assertion"),
+    asserted("sasl.oauthbearer.assertion.private.key.file", Kind::Text, "", "the key that signs assertions"),
+    asserted(
         "sasl.oauthbearer.assertion.private.key.passphrase",
         Kind::Password,
         "",
         "the passphrase of that key",
     ),
-    issued("sasl.oauthbearer.assertion.template.file", Kind::Text, "", "what else assertions hold"),
-    issued("sasl.oauthbearer.assertion.*", Kind::Text, "", "more about assertions, by version"),
-    issued(
+    asserted("sasl.oauthbearer.assertion.template.file", Kind::Text, "", "what else assertions hold"),
+    asserted("sasl.oauthbearer.assertion.*", Kind::Text, "", "more about assertions, by version"),
+    asserted(
         "sasl.oauthbearer.aws.iam.webidentitytoken.audience",
         Kind::Text,
         "",
         "the audience of AWS identity tokens",
     ),
-    issued(
+    asserted(
         "sasl.oauthbearer.aws.iam.webidentitytoken.duration.seconds",
         Kind::Text,
         "",
         "how long they hold",
     ),
-    issued(
+    asserted(
         "sasl.oauthbearer.aws.iam.webidentitytoken.region",
         Kind::Text,
         "",
         "the AWS region that issues them",
     ),
-    issued(
+    asserted(
         "sasl.oauthbearer.aws.iam.webidentitytoken.signing.algorithm",
         Kind::Text,
         "",
         "how they are signed",
     ),
-    issued("sasl.oauthbearer.aws.iam.webidentitytoken.tags", Kind::Text, "", "their tags"),
+    asserted("sasl.oauthbearer.aws.iam.webidentitytoken.tags", Kind::Text, "", "their tags"),
     used(
         "ssl.protocol",
         Kind::Text,

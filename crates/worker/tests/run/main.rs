@@ -14,6 +14,7 @@ mod prepared;
 mod progress;
 mod rights;
 mod spread;
+mod tokens;
 mod topic;
 
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Connection, MECHANISM};
+use super::{Connection, MECHANISM, endpoint};
 use crate::jaas::{self, Login};
 use crate::report::{Problem, Report};
 use crate::security::{ClaimSettings, SaslSettings, TokenSettings};
@@ -32,7 +32,9 @@ const TOKEN_HANDLERS: [&str; 2] = [
 impl Connection<'_> {
     /// The login; `None` where it cannot be made, which is told.
     pub(super) fn sasl(&self, mechanism: &str, report: &mut Report) -> Option<SaslSettings> {
-        const KNOWN: &str = "it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`";
+        const KNOWN: &str =
+            "it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`";
+        self.refuse_iam_handler(mechanism, report);
         match mechanism {
             "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => self.user(mechanism, report),
             "OAUTHBEARER" => self.bearer(report),
@@ -44,10 +46,10 @@ impl Connection<'_> {
                 self.refuse(MECHANISM, &message, KNOWN, report);
                 None
             }
-            "GSSAPI" | "AWS_MSK_IAM" => {
-                let what = if mechanism == "GSSAPI" { "Kerberos" } else { "logging in by AWS IAM" };
+            "AWS_MSK_IAM" => self.aws_iam(report),
+            "GSSAPI" => {
                 let message = format!(
-                    "{} is `{}`: {what} is not built yet, so the {} cannot be logged in to",
+                    "{} is `{}`: Kerberos is not built yet, so the {} cannot be logged in to",
                     self.key(MECHANISM),
                     self.shown(MECHANISM),
                     self.side
@@ -65,7 +67,7 @@ impl Connection<'_> {
     }
 
     /// Reads the login; says what is wrong with it by its place alone.
-    fn login(&self, mechanism: &str, modules: &[&str], report: &mut Report) -> Option<Login> {
+    pub(super) fn login(&self, mechanism: &str, modules: &[&str], report: &mut Report) -> Option<Login> {
         let example = modules.last().copied().unwrap_or_default();
         let Some(text) = self.text(JAAS) else {
             let message =
@@ -126,7 +128,7 @@ impl Connection<'_> {
         Some(SaslSettings::Scram { sha512: mechanism == "SCRAM-SHA-512", username, password, is_token })
     }
 
-    fn refuse_handler(&self, report: &mut Report) {
+    pub(super) fn refuse_handler(&self, report: &mut Report) {
         let message = format!(
             "{} is `{}`: only Kafka's own ways to get a login are built",
             self.key(HANDLER),
@@ -156,34 +158,49 @@ impl Connection<'_> {
             }
             self.unsecured(&login, report)
         } else {
-            let token = self.token_file(report)?;
+            let token = self.token(&login, report);
             let extensions = self.extensions(&login, "extension_", report)?;
-            self.tell_options(&login, &|name| name.starts_with("extension_"), report);
-            Some(SaslSettings::OauthBearer { token, extensions })
+            let is_known = |name: &str| match &token {
+                _ if name.starts_with("extension_") => true,
+                Some(TokenSettings::Endpoint(endpoint)) => endpoint::is_option(name, &endpoint.url),
+                _ => false,
+            };
+            if token.is_some() {
+                self.tell_options(&login, &is_known, report);
+            }
+            Some(SaslSettings::OauthBearer { token: token?, extensions })
         }
     }
 
-    /// Where `sasl.oauthbearer.token.endpoint.url` names a file.
-    fn token_file(&self, report: &mut Report) -> Option<TokenSettings> {
+    /// What `sasl.oauthbearer.token.endpoint.url` names: a file, or a provider.
+    fn token(&self, login: &Login, report: &mut Report) -> Option<TokenSettings> {
+        const HINT: &str =
+            "write the `https://…` of an identity provider, or file:///… of a file that holds a token";
         let Some(url) = self.text(ENDPOINT) else {
             let message = format!("{} is missing, which says where tokens come from", self.key(ENDPOINT));
-            self.refuse(HANDLER, &message, "write file:///… of a file that holds a token", report);
+            self.refuse(HANDLER, &message, HINT, report);
             return None;
         };
-        let path = url.strip_prefix("file:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-        match path.filter(|path| path.starts_with('/')) {
-            Some(path) => Some(TokenSettings::File(PathBuf::from(path))),
-            None => {
-                let message = format!(
-                    "{} is `{}`: asking an identity provider for tokens is not built yet",
-                    self.key(ENDPOINT),
-                    self.shown(ENDPOINT)
-                );
-                let hint = "let somebody else fetch tokens into a file, and write file:///… of that file";
-                self.refuse(ENDPOINT, &message, hint, report);
-                None
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("file") => {
+                let rest = &url["file:".len()..];
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                if path.starts_with('/') {
+                    let class = ".ClientCredentialsJwtRetriever";
+                    self.refuse_retriever(class, "names a file", "remove it to read the file", report);
+                    return Some(TokenSettings::File(PathBuf::from(path)));
+                }
             }
+            Some("https" | "http") => {
+                return Some(TokenSettings::Endpoint(Box::new(self.endpoint(url, login, report)?)));
+            }
+            _ => {}
         }
+        // There may be a secret in it.
+        let message = format!("{} is neither the URL of a provider nor that of a file", self.key(ENDPOINT));
+        self.refuse(ENDPOINT, &message, HINT, report);
+        None
     }
 
     /// Kafka's login for development, as `OAuthBearerUnsecuredLoginCallbackHandler` makes it.
@@ -274,7 +291,7 @@ impl Connection<'_> {
     }
 
     /// Tells of options that nobody reads, without their names: a misplaced quote makes one of a secret.
-    fn tell_options(&self, login: &Login, is_known: &dyn Fn(&str) -> bool, report: &mut Report) {
+    pub(super) fn tell_options(&self, login: &Login, is_known: &dyn Fn(&str) -> bool, report: &mut Report) {
         let idle = login.options().filter(|(name, ..)| !is_known(name));
         let at: Vec<String> = idle.map(|(_, _, at)| at.to_string()).collect();
         if !at.is_empty() {
