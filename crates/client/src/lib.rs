@@ -51,6 +51,6 @@ pub use protocol::produce::{ProduceBatch, ProduceReply, Produced};
 pub use protocol::{ApiKey, ApiVersions, ErrorCode};
 pub use retry::{Class, classify};
 pub use security::{
-    Again, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, StoreKind, StoreSource,
-    TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
+    Again, Claim, Identity, KerberosOptions, Mechanism, SaslOptions, ScramHash, Secret, Security, StoreKind,
+    StoreSource, TicketCache, TlsOptions, TlsProtocol, TokenSource, Trust, UnsecuredToken,
 };

@@ -169,6 +169,8 @@ pub enum Mechanism {
         /// Sent with each token, name and value (`extension_…`, KIP-342).
         extensions: Vec<(String, String)>,
     },
+    /// `GSSAPI`
+    Gssapi(KerberosOptions),
 }
 
 /// The hash that a SCRAM mechanism is named for.
@@ -178,6 +180,28 @@ pub enum ScramHash {
     Sha256,
     /// `SCRAM-SHA-512`
     Sha512,
+}
+
+/// Who we are in Kerberos, and where tickets come from: of a cache if one is named and has one, else by the keytab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KerberosOptions {
+    /// What brokers are called there, without host and realm (`sasl.kerberos.service.name`).
+    pub service_name: String,
+    /// Who, as `name@REALM`; without a realm, in the default one of `krb5.conf`. `None`: whoever the ticket cache is for.
+    pub principal: Option<String>,
+    /// Tickets that somebody else gets (`kinit`); read for each login.
+    pub ticket_cache: Option<TicketCache>,
+    /// The principal's keys; read when a ticket is to be got.
+    pub keytab: Option<PathBuf>,
+}
+
+/// A cache of tickets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TicketCache {
+    /// `KRB5CCNAME`, or what `krb5.conf` says, or `/tmp/krb5cc_<uid>`.
+    Default,
+    /// By its name: a path, `FILE:…`, `DIR:…` or `KCM:…`.
+    Named(String),
 }
 
 /// Where an OAUTHBEARER token comes from.
@@ -279,7 +303,7 @@ impl Security {
 
 impl Security {
     /// The name under which a broker knows us by Kafka's own rules (`DefaultKafkaPrincipalBuilder`), without its `User:`,
-    /// where the settings tell it: not what brokers make of a certificate or a token.
+    /// where the settings tell it: not what brokers make of a certificate, a token or a principal.
     pub fn user(&self) -> Option<&str> {
         match (&self.sasl, &self.tls) {
             (Some(sasl), _) => match &sasl.mechanism {
@@ -287,6 +311,8 @@ impl Security {
                     Some(username)
                 }
                 Mechanism::Scram { token: true, .. } | Mechanism::OauthBearer { .. } => None,
+                // Brokers have rules for what they call it (`sasl.kerberos.principal.to.local.rules`).
+                Mechanism::Gssapi(_) => None,
             },
             (None, Some(TlsOptions { identity: Some(_), .. })) => None,
             (None, _) => Some("ANONYMOUS"),
@@ -306,6 +332,9 @@ impl Mechanism {
                 Mechanism::Scram { hash: other_hash, username: other, token: other_token, .. },
             ) => (hash, username, token) == (other_hash, other, other_token),
             (Mechanism::OauthBearer { .. }, Mechanism::OauthBearer { .. }) => true,
+            (Mechanism::Gssapi(kerberos), Mechanism::Gssapi(other)) => {
+                (&kerberos.principal, &kerberos.service_name) == (&other.principal, &other.service_name)
+            }
             _ => false,
         }
     }
@@ -317,6 +346,7 @@ impl Mechanism {
             Mechanism::Scram { hash: ScramHash::Sha256, .. } => "SCRAM-SHA-256",
             Mechanism::Scram { hash: ScramHash::Sha512, .. } => "SCRAM-SHA-512",
             Mechanism::OauthBearer { .. } => "OAUTHBEARER",
+            Mechanism::Gssapi(_) => "GSSAPI",
         }
     }
 }

@@ -8,6 +8,8 @@
 //!
 //! Source: Kafka's SaslClientAuthenticator; KIP-43, KIP-152, KIP-368.
 
+#[cfg_attr(not(feature = "gssapi"), path = "gssapi/absent.rs")]
+mod gssapi;
 mod oauth;
 mod plain;
 mod scram;
@@ -26,6 +28,7 @@ use tracing::info;
 
 use crate::handshake::fresh;
 use crate::{Address, Again, Mechanism, SaslOptions, Secret, SecurityError};
+use gssapi::{Gssapi, Tickets};
 use oauth::Oauth;
 use scram::{Kept, Scram};
 
@@ -42,6 +45,7 @@ pub(crate) struct Credentials {
 struct Held {
     mechanism: Arc<Mechanism>,
     kept: Kept,
+    tickets: Tickets,
 }
 
 /// All that a login needs before the broker has said anything. It holds secrets, so that it does not print.
@@ -79,6 +83,7 @@ enum Exchange {
     Plain,
     Scram(Scram),
     Oauth(Oauth),
+    Gssapi(Box<Gssapi>),
 }
 
 /// A request of a login.
@@ -137,11 +142,16 @@ impl Fault {
     }
 }
 
+impl Held {
+    fn new(mechanism: Mechanism) -> Held {
+        Held { mechanism: Arc::new(mechanism), kept: Kept::default(), tickets: Tickets::default() }
+    }
+}
+
 impl Credentials {
     pub(crate) fn new(SaslOptions { mechanism, again }: SaslOptions) -> Credentials {
         let name = mechanism.name();
-        let held = Held { mechanism: Arc::new(mechanism), kept: Kept::default() };
-        Credentials { name, again, held: Mutex::new(held) }
+        Credentials { name, again, held: Mutex::new(Held::new(mechanism)) }
     }
 
     /// As brokers call it.
@@ -162,7 +172,7 @@ impl Credentials {
         let is_new = read != *held.mechanism && read.is_same_user(&held.mechanism);
         if is_new {
             info!(mechanism = self.name, %address, "the secret of the login has changed, and is used from now on");
-            *held = Held { mechanism: Arc::new(read), kept: Kept::default() };
+            *held = Held::new(read);
         }
         is_new
     }
@@ -202,10 +212,15 @@ impl Credentials {
             Mechanism::OauthBearer { .. } => {
                 "check who issued the token, whether it has expired, and the clocks of both sides".to_owned()
             }
+            Mechanism::Gssapi(_) => {
+                "check that the broker's own key is the one in the KDC, and the clocks of both sides"
+                    .to_owned()
+            }
         };
         let secret = match &*mechanism {
             Mechanism::Plain { password, .. } | Mechanism::Scram { password, .. } => Some(password.clone()),
             Mechanism::OauthBearer { .. } => oauth::token_of(&first),
+            Mechanism::Gssapi(_) => None,
         };
         Some(Login {
             mechanism: self.mechanism(),
@@ -223,12 +238,19 @@ impl Credentials {
 
     /// Whether there is all that a login needs, as far as that shows without a broker. Blocks.
     pub(crate) fn check(&self) -> Result<(), SecurityError> {
-        self.prepare_here(None, fresh()).map(drop)
+        let Held { mechanism, tickets, .. } = self.held();
+        match &*mechanism {
+            // A ticket is for a broker.
+            Mechanism::Gssapi(kerberos) => {
+                tickets.check(kerberos, fresh().now_ms).map_err(|what| self.unusable(what))
+            }
+            _ => self.prepare_here(None, fresh()).map(drop),
+        }
     }
 
     /// Blocks. `address` is the broker's, if there is one yet.
-    fn prepare_here(&self, _address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
-        let Held { mechanism, kept } = self.held();
+    fn prepare_here(&self, address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
+        let Held { mechanism, kept, tickets } = self.held();
         let made = match &*mechanism {
             Mechanism::Plain { username, password } => {
                 plain::message(username, password).map(|message| (Exchange::Plain, message))
@@ -240,11 +262,21 @@ impl Credentials {
             }
             Mechanism::OauthBearer { token, extensions } => oauth::message(token, extensions, fresh.now_ms)
                 .map(|message| (Exchange::Oauth(Oauth::default()), message)),
+            Mechanism::Gssapi(kerberos) => {
+                let host = address.map_or("", |address| &address.host);
+                tickets
+                    .begin(kerberos, host, fresh.now_ms)
+                    .map(|(gssapi, message)| (Exchange::Gssapi(Box::new(gssapi)), message))
+            }
         };
         match made {
             Ok((exchange, first)) => Ok(Prepared { mechanism, exchange, first }),
-            Err(what) => Err(SecurityError::Credentials { mechanism: self.mechanism(), what }),
+            Err(what) => Err(self.unusable(what)),
         }
+    }
+
+    fn unusable(&self, what: String) -> SecurityError {
+        SecurityError::Credentials { mechanism: self.mechanism(), what }
     }
 }
 
@@ -302,6 +334,7 @@ impl Login {
             Exchange::Plain => plain::step(&answer.auth_bytes),
             Exchange::Scram(scram) => scram.step(&answer.auth_bytes),
             Exchange::Oauth(oauth) => oauth.step(&answer.auth_bytes),
+            Exchange::Gssapi(gssapi) => gssapi.step(&answer.auth_bytes),
         };
         match step {
             Ok(Step::Say(bytes)) => Ok(Next::Ask(self.say(bytes))),
@@ -459,6 +492,21 @@ mod tests {
         let credentials = Credentials::new(SaslOptions::new(mechanism));
         let prepared = credentials.prepare_here(None, fresh()).unwrap();
         assert!(credentials.login(prepared, &ApiVersions::default(), "me", 0).is_none());
+    }
+
+    #[cfg(not(feature = "gssapi"))]
+    #[test]
+    fn a_build_without_kerberos_says_how_to_make_one_that_has_it() {
+        let kerberos = crate::KerberosOptions {
+            service_name: "kafka".to_owned(),
+            principal: None,
+            ticket_cache: None,
+            keytab: None,
+        };
+        let credentials = Credentials::new(SaslOptions::new(Mechanism::Gssapi(kerberos)));
+        let error = credentials.check().unwrap_err().to_string();
+        let expected = "GSSAPI: this build has no Kerberos; build one that has it (cargo build --release --features gssapi)";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]
