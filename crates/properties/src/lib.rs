@@ -31,8 +31,8 @@ pub use reference::reference_markdown;
 pub use report::{Problem, Report, Severity};
 pub use run_options::RunOptions;
 pub use security::{
-    ClaimSettings, IdentitySettings, SaslSettings, SecuritySettings, StoreFormat, StoreSettings, TlsSettings,
-    TlsVersion, TokenSettings,
+    ClaimSettings, IdentitySettings, KerberosSettings, SaslSettings, SecuritySettings, StoreFormat,
+    StoreSettings, TicketCacheSettings, TlsSettings, TlsVersion, TokenSettings,
 };
 pub use settings::{
     AclSettings, ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OFFSET_FILE_DEFAULT,

@@ -46,11 +46,12 @@ impl SecuritySettings {
             StoreSettings::File { path, .. } => Some(path),
             StoreSettings::Inline { .. } => None,
         });
-        let token = match &self.sasl {
+        let login = match &self.sasl {
             Some(SaslSettings::OauthBearer { token: TokenSettings::File(path), .. }) => Some(path),
+            Some(SaslSettings::Gssapi(kerberos)) => kerberos.keytab.as_ref(),
             _ => None,
         };
-        store.into_iter().chain(token)
+        store.into_iter().chain(login)
     }
 }
 
@@ -148,6 +149,30 @@ pub enum SaslSettings {
         /// What is sent with them, by name.
         extensions: BTreeMap<String, String>,
     },
+    /// `GSSAPI`.
+    Gssapi(KerberosSettings),
+}
+
+/// Who logs in by Kerberos, and where the tickets come from: the cache first, where there are both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KerberosSettings {
+    /// What the brokers are called in Kerberos, without host and realm.
+    pub service_name: String,
+    /// `principal`; `None`, which goes with a ticket cache alone, for whoever that is for.
+    pub principal: Option<String>,
+    /// The cache, where `useTicketCache` is set.
+    pub ticket_cache: Option<TicketCacheSettings>,
+    /// `keyTab`, where `useKeyTab` is set.
+    pub keytab: Option<PathBuf>,
+}
+
+/// A cache of tickets that somebody else fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TicketCacheSettings {
+    /// Where `kinit` writes if it is not told.
+    Default,
+    /// `ticketCache`: a path, or a type and a name.
+    Named(String),
 }
 
 impl SaslSettings {
@@ -158,6 +183,7 @@ impl SaslSettings {
             SaslSettings::Scram { sha512: false, .. } => "SCRAM-SHA-256",
             SaslSettings::Scram { sha512: true, .. } => "SCRAM-SHA-512",
             SaslSettings::OauthBearer { .. } => "OAUTHBEARER",
+            SaslSettings::Gssapi(_) => "GSSAPI",
         }
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! The rules between the properties are those of Kafka's clients (`DefaultSslEngineFactory`, `JaasContext`).
 
+mod kerberos;
 mod sasl;
 mod tls;
 

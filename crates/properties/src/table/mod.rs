@@ -127,6 +127,8 @@ phrases! {
         Judged = "tokens are judged by the brokers",
         /// When a token is replaced.
         Login = "a token is made or read for each log-in",
+        /// When a ticket of Kerberos is replaced.
+        Tickets = "tickets are got with the keytab before they end, and a ticket cache is read for each log-in",
         /// What is for connectors out of Kafka.
         Sink = "it serves sink connectors only",
         /// What Connect and its connectors say to each other.
@@ -139,8 +141,6 @@ phrases! {
     Feature {
         /// Java's ways to change how connections are secured.
         JavaSecurity = "classes and providers of Java",
-        /// GSSAPI.
-        Kerberos = "Kerberos",
         /// Tokens by HTTPS.
         IdentityProvider = "tokens from an identity provider",
         /// Single message transforms.

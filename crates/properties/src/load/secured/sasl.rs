@@ -9,7 +9,7 @@ use crate::report::{Problem, Report};
 use crate::security::{ClaimSettings, SaslSettings, TokenSettings};
 use crate::value::Secret;
 
-const JAAS: &str = "sasl.jaas.config";
+pub(super) const JAAS: &str = "sasl.jaas.config";
 const HANDLER: &str = "sasl.login.callback.handler.class";
 const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
 
@@ -32,22 +32,23 @@ const TOKEN_HANDLERS: [&str; 2] = [
 impl Connection<'_> {
     /// The login; `None` where it cannot be made, which is told.
     pub(super) fn sasl(&self, mechanism: &str, report: &mut Report) -> Option<SaslSettings> {
-        const KNOWN: &str = "it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`";
+        const KNOWN: &str = "it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `GSSAPI`";
         match mechanism {
             "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => self.user(mechanism, report),
             "OAUTHBEARER" => self.bearer(report),
-            "GSSAPI" if self.text(MECHANISM).is_none() => {
+            "GSSAPI" if self.text(MECHANISM).is_none() && !self.is_for_kerberos() => {
                 let message = format!(
-                    "{} is missing, and Kafka's default `GSSAPI` (Kerberos) is not built yet",
-                    self.key(MECHANISM)
+                    "{} is missing, and {} is not for Kafka's default, `GSSAPI` (Kerberos)",
+                    self.key(MECHANISM),
+                    self.key(JAAS)
                 );
                 self.refuse(MECHANISM, &message, KNOWN, report);
                 None
             }
-            "GSSAPI" | "AWS_MSK_IAM" => {
-                let what = if mechanism == "GSSAPI" { "Kerberos" } else { "logging in by AWS IAM" };
+            "GSSAPI" => self.kerberos(report),
+            "AWS_MSK_IAM" => {
                 let message = format!(
-                    "{} is `{}`: {what} is not built yet, so the {} cannot be logged in to",
+                    "{} is `{}`: logging in by AWS IAM is not built yet, so the {} cannot be logged in to",
                     self.key(MECHANISM),
                     self.shown(MECHANISM),
                     self.side
@@ -65,7 +66,7 @@ impl Connection<'_> {
     }
 
     /// Reads the login; says what is wrong with it by its place alone.
-    fn login(&self, mechanism: &str, modules: &[&str], report: &mut Report) -> Option<Login> {
+    pub(super) fn login(&self, mechanism: &str, modules: &[&str], report: &mut Report) -> Option<Login> {
         let example = modules.last().copied().unwrap_or_default();
         let Some(text) = self.text(JAAS) else {
             let message =
@@ -101,9 +102,7 @@ impl Connection<'_> {
 
     /// `PLAIN` and `SCRAM-…`.
     fn user(&self, mechanism: &str, report: &mut Report) -> Option<SaslSettings> {
-        if self.text(HANDLER).is_some_and(|handler| handler != DEFAULT_HANDLER) {
-            self.refuse_handler(report);
-        }
+        self.refuse_other_handlers(report);
         let [plain, scram] = USER_MODULES;
         let is_plain = mechanism == "PLAIN";
         let login = self.login(mechanism, &if is_plain { [scram, plain] } else { [plain, scram] }, report)?;
@@ -124,6 +123,13 @@ impl Connection<'_> {
         let tokenauth = login.option("tokenauth").filter(|_| login.module.as_deref() == Some(scram));
         let is_token = tokenauth.is_some_and(|value| value.reveal().eq_ignore_ascii_case("true"));
         Some(SaslSettings::Scram { sha512: mechanism == "SCRAM-SHA-512", username, password, is_token })
+    }
+
+    /// Refuses what would get the login in another way than by keeping what it is told.
+    pub(super) fn refuse_other_handlers(&self, report: &mut Report) {
+        if self.text(HANDLER).is_some_and(|handler| handler != DEFAULT_HANDLER) {
+            self.refuse_handler(report);
+        }
     }
 
     fn refuse_handler(&self, report: &mut Report) {
@@ -274,7 +280,7 @@ impl Connection<'_> {
     }
 
     /// Tells of options that nobody reads, without their names: a misplaced quote makes one of a secret.
-    fn tell_options(&self, login: &Login, is_known: &dyn Fn(&str) -> bool, report: &mut Report) {
+    pub(super) fn tell_options(&self, login: &Login, is_known: &dyn Fn(&str) -> bool, report: &mut Report) {
         let idle = login.options().filter(|(name, ..)| !is_known(name));
         let at: Vec<String> = idle.map(|(_, _, at)| at.to_string()).collect();
         if !at.is_empty() {
