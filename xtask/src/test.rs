@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything, in one command, and at its end what was not run.
 
 use anyhow::Context;
-use real_kafka::Distribution;
+use real_kafka::{Distribution, Kdc};
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Command, ExitCode, Stdio},
@@ -11,9 +11,12 @@ use std::{
 /// The Kafka versions that we are held against.
 pub(crate) const VERSIONS: [&str; 4] = ["4.3.1", "3.9.2", "2.8.2", "1.1.1"];
 
-/// The features that turn on the tests that need it, and those with clients that others wrote: the same for both, so
-/// that the workspace is built once.
-const REAL_KAFKA_FEATURES: &str = "paralog/real-kafka,embedded-kafka/real-kafka,embedded-kafka/foreign";
+/// With it everything is built, so that most crates are built once.
+const FEATURES: &str = "paralog/gssapi";
+/// Those, and the features that turn on the tests that need it, and those with clients that others wrote: the same for
+/// both.
+const REAL_KAFKA_FEATURES: &str =
+    "paralog/gssapi,paralog/real-kafka,embedded-kafka/real-kafka,embedded-kafka/foreign";
 /// What the tests with foreign clients cannot bring themselves.
 const FOREIGN_PROGRAMS: [&str; 5] = ["kcat", "python3", "java", "javac", "mvn"];
 
@@ -46,15 +49,17 @@ pub(crate) fn run(tests: Tests) -> anyhow::Result<ExitCode> {
     let mut tally = Tally::default();
     tally.step("format", cargo(&["fmt", "--all", "--check"]))?;
     tally.step("tidy", own(&["tidy"])?)?;
-    tally.step("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    tally.step("build of the tests", cargo(&["test", "--workspace", "--no-run"]))?;
-    let mut all = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let clippy = ["clippy", "--workspace", "--all-targets", "--features", FEATURES, "--", "-D", "warnings"];
+    tally.step("clippy", cargo(&clippy))?;
+    tally.step("client without Kerberos", cargo(&["clippy", "-p", "client", "--", "-D", "warnings"]))?;
+    tally.step("build of the tests", cargo(&["test", "--workspace", "--features", FEATURES, "--no-run"]))?;
+    let mut all = cargo(&["test", "--workspace", "--features", FEATURES, "--no-fail-fast"]);
     // Those that take long wait for clocks rather than for processors: twice as many at a time as there are of these.
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     all.env("RUST_TEST_THREADS", (2 * processors).to_string());
     let took = tally.step("tests", all)?;
     tally.took_without_java(took);
-    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    let mut doc = cargo(&["doc", "--workspace", "--features", FEATURES, "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     tally.step("documentation", doc)?;
     match tests {
@@ -106,7 +111,12 @@ fn real_kafka(tally: &mut Tally) -> anyhow::Result<()> {
     let tests = ["--test", "real_kafka", "--test", "conformance"];
     // Two at a time: each has one or two clusters, and there may be two cores only.
     let threads = ["--", "--test-threads", "2"];
-    tally.step("tests with real Kafka", cargo(&[&arguments[..], &tests, &threads].concat()))?;
+    let mut command = cargo(&[&arguments[..], &tests, &threads].concat());
+    if let Some(missing) = Kdc::missing() {
+        tally.shortcomings.push(format!("NOT RUN: the tests with a real KDC: {missing}"));
+        command.args(["--skip", "kerberos::"]);
+    }
+    tally.step("tests with real Kafka", command)?;
     Ok(())
 }
 

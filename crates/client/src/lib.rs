@@ -52,6 +52,7 @@ pub use protocol::produce::{ProduceBatch, ProduceReply, Produced};
 pub use protocol::{ApiKey, ApiVersions, ErrorCode};
 pub use retry::{Class, classify};
 pub use security::{
-    Again, AwsIam, AwsRole, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security, StoreKind,
-    StoreSource, TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh, TokenSource, Trust, UnsecuredToken,
+    Again, AwsIam, AwsRole, Claim, Identity, KerberosOptions, Mechanism, SaslOptions, ScramHash, Secret,
+    Security, StoreKind, StoreSource, TicketCache, TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh,
+    TokenSource, Trust, UnsecuredToken,
 };

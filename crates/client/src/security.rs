@@ -171,6 +171,8 @@ pub enum Mechanism {
     },
     /// `AWS_MSK_IAM`
     AwsMskIam(Box<AwsIam>),
+    /// `GSSAPI`
+    Gssapi(KerberosOptions),
 }
 
 /// Where keys of AWS come from, as the options of `aws-msk-iam-auth` say it. The default is the SDK's default chain.
@@ -213,6 +215,28 @@ pub enum ScramHash {
     Sha256,
     /// `SCRAM-SHA-512`
     Sha512,
+}
+
+/// Who we are in Kerberos, and where tickets come from: of a cache if one is named and has one, else by the keytab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KerberosOptions {
+    /// What brokers are called there, without host and realm (`sasl.kerberos.service.name`).
+    pub service_name: String,
+    /// Who, as `name@REALM`; without a realm, in the default one of `krb5.conf`. `None`: whoever the ticket cache is for.
+    pub principal: Option<String>,
+    /// Tickets that somebody else gets (`kinit`); read for each login.
+    pub ticket_cache: Option<TicketCache>,
+    /// The principal's keys; read when a ticket is to be got.
+    pub keytab: Option<PathBuf>,
+}
+
+/// A cache of tickets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TicketCache {
+    /// `KRB5CCNAME`, or what `krb5.conf` says, or `/tmp/krb5cc_<uid>`.
+    Default,
+    /// By its name: a path, `FILE:…`, `DIR:…` or `KCM:…`.
+    Named(String),
 }
 
 /// Where an OAUTHBEARER token comes from.
@@ -406,7 +430,7 @@ impl Security {
 
 impl Security {
     /// The name under which a broker knows us by Kafka's own rules (`DefaultKafkaPrincipalBuilder`), without its `User:`,
-    /// where the settings tell it: not what brokers make of a certificate or a token.
+    /// where the settings tell it: not what brokers make of a certificate, a token or a principal.
     pub fn user(&self) -> Option<&str> {
         match (&self.sasl, &self.tls) {
             (Some(sasl), _) => match &sasl.mechanism {
@@ -415,7 +439,9 @@ impl Security {
                 }
                 Mechanism::Scram { token: true, .. }
                 | Mechanism::OauthBearer { .. }
-                | Mechanism::AwsMskIam(_) => None,
+                | Mechanism::AwsMskIam(_)
+                // Brokers have rules for what they call it (`sasl.kerberos.principal.to.local.rules`).
+                | Mechanism::Gssapi(_) => None,
             },
             (None, Some(TlsOptions { identity: Some(_), .. })) => None,
             (None, _) => Some("ANONYMOUS"),
@@ -440,6 +466,9 @@ impl Mechanism {
             ) => (&endpoint.url, &endpoint.client_id) == (&other.url, &other.client_id),
             (Mechanism::OauthBearer { .. }, Mechanism::OauthBearer { .. }) => true,
             (Mechanism::AwsMskIam(_), Mechanism::AwsMskIam(_)) => true,
+            (Mechanism::Gssapi(kerberos), Mechanism::Gssapi(other)) => {
+                (&kerberos.principal, &kerberos.service_name) == (&other.principal, &other.service_name)
+            }
             _ => false,
         }
     }
@@ -452,6 +481,7 @@ impl Mechanism {
             Mechanism::Scram { hash: ScramHash::Sha512, .. } => "SCRAM-SHA-512",
             Mechanism::OauthBearer { .. } => "OAUTHBEARER",
             Mechanism::AwsMskIam(_) => "AWS_MSK_IAM",
+            Mechanism::Gssapi(_) => "GSSAPI",
         }
     }
 }

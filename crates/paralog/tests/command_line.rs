@@ -143,6 +143,27 @@ fn what_only_the_topic_settings_can_judge_is_told_with_its_place() {
 }
 
 #[test]
+fn a_login_by_kerberos_that_cannot_be_is_told_before_anything_is_connected_to() {
+    let connector = format!(
+        "{CONNECTOR}src.kafka.security.protocol=SASL_PLAINTEXT\nsrc.kafka.sasl.kerberos.service.name=kafka\n\
+         src.kafka.sasl.jaas.config=com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true \
+         keyTab=\"none.keytab\" principal=\"ann@EXAMPLE.COM\";\n"
+    );
+    let expected = if cfg!(feature = "gssapi") {
+        "GSSAPI: the keytab none.keytab cannot be read"
+    } else {
+        "GSSAPI: this build has no Kerberos; build one that has it (cargo build --release --features gssapi)"
+    };
+    let folder = folder(WORKER, &connector);
+    for command in ["run", "plan", "check"] {
+        let ended = paralog(folder.path(), &[command, "w.properties", "c.properties"]);
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        let at = "error: c.properties:11: `src.kafka.sasl.jaas.config`: the source cannot be reached so: ";
+        assert!(ended.err.contains(&format!("{at}{expected}")), "{}", ended.err);
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let folder = folder(WORKER, CONNECTOR);
     for command in ["run", "check"] {

@@ -31,8 +31,9 @@ pub use reference::reference_markdown;
 pub use report::{Problem, Report, Severity};
 pub use run_options::RunOptions;
 pub use security::{
-    AwsIamSettings, AwsRoleSettings, ClaimSettings, EndpointSettings, IdentitySettings, SaslSettings,
-    SecuritySettings, StoreFormat, StoreSettings, TlsSettings, TlsVersion, TokenSettings,
+    AwsIamSettings, AwsRoleSettings, ClaimSettings, EndpointSettings, IdentitySettings, KerberosSettings,
+    SaslSettings, SecuritySettings, StoreFormat, StoreSettings, TicketCacheSettings, TlsSettings, TlsVersion,
+    TokenSettings,
 };
 pub use settings::{
     AclSettings, ClusterSettings, ConnectorSettings, LifeSettings, LimitSettings, OFFSET_FILE_DEFAULT,

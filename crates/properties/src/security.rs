@@ -42,11 +42,12 @@ impl SecuritySettings {
 
     /// The files behind it that hold secrets themselves.
     pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
-        let (token, provider) = match &self.sasl {
+        let (login, provider) = match &self.sasl {
             Some(SaslSettings::OauthBearer { token: TokenSettings::File(path), .. }) => (Some(path), None),
             Some(SaslSettings::OauthBearer { token: TokenSettings::Endpoint(endpoint), .. }) => {
                 (None, Some(&endpoint.tls))
             }
+            Some(SaslSettings::Gssapi(kerberos)) => (kerberos.keytab.as_ref(), None),
             _ => (None, None),
         };
         let identities = self.tls.iter().chain(provider).filter_map(|tls| tls.identity.as_ref());
@@ -54,7 +55,7 @@ impl SecuritySettings {
             StoreSettings::File { path, .. } => Some(path),
             StoreSettings::Inline { .. } => None,
         });
-        stores.chain(token)
+        stores.chain(login)
     }
 }
 
@@ -154,6 +155,8 @@ pub enum SaslSettings {
     },
     /// `AWS_MSK_IAM`.
     AwsMskIam(Box<AwsIamSettings>),
+    /// `GSSAPI`.
+    Gssapi(KerberosSettings),
 }
 
 /// Where keys of AWS come from.
@@ -188,6 +191,28 @@ pub struct AwsRoleSettings {
     pub sts_region: String,
 }
 
+/// Who logs in by Kerberos, and where the tickets come from: the cache first, where there are both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KerberosSettings {
+    /// What the brokers are called in Kerberos, without host and realm.
+    pub service_name: String,
+    /// `principal`; `None`, which goes with a ticket cache alone, for whoever that is for.
+    pub principal: Option<String>,
+    /// The cache, where `useTicketCache` is set.
+    pub ticket_cache: Option<TicketCacheSettings>,
+    /// `keyTab`, where `useKeyTab` is set.
+    pub keytab: Option<PathBuf>,
+}
+
+/// A cache of tickets that somebody else fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TicketCacheSettings {
+    /// Where `kinit` writes if it is not told.
+    Default,
+    /// `ticketCache`: a path, or a type and a name.
+    Named(String),
+}
+
 impl SaslSettings {
     /// As brokers call it.
     pub fn mechanism(&self) -> &'static str {
@@ -197,6 +222,7 @@ impl SaslSettings {
             SaslSettings::Scram { sha512: true, .. } => "SCRAM-SHA-512",
             SaslSettings::OauthBearer { .. } => "OAUTHBEARER",
             SaslSettings::AwsMskIam(_) => "AWS_MSK_IAM",
+            SaslSettings::Gssapi(_) => "GSSAPI",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A cluster of one to three brokers on this machine.
 
-use crate::{Distribution, Error, Listener, Process, Stores, ports, ready, secured, wait_until};
+use crate::secured::Secured;
+use crate::{Distribution, Error, Kdc, Listener, Process, Stores, ports, ready, secured, wait_until};
 use std::{
     collections::BTreeMap,
     fs,
@@ -21,7 +22,7 @@ pub struct Config {
     overrides: Vec<(String, String)>,
     heap_mb: u32,
     jvm_options: Vec<String>,
-    secured: Option<Stores>,
+    secured: Option<Secured>,
 }
 
 impl Config {
@@ -38,8 +39,19 @@ impl Config {
     /// seconds.
     #[must_use]
     pub fn secured(mut self, stores: &Stores) -> Config {
-        self.secured = Some(stores.clone());
+        self.secured = Some(Secured { stores: stores.clone(), keytab: None });
         self
+    }
+
+    /// The same, and the listeners by Kerberos, whose brokers are reached as `localhost` and are `kafka/localhost` in the
+    /// realm of `kdc`, which this adds.
+    ///
+    /// # Errors
+    /// As [`Kdc::add`].
+    pub fn kerberos(mut self, stores: &Stores, kdc: &Kdc) -> Result<Config, Error> {
+        let keytab = kdc.add(secured::SERVICE, Duration::from_secs(86_400))?;
+        self.secured = Some(Secured { stores: stores.clone(), keytab: Some(keytab) });
+        Ok(self.jvm_option(format!("-Djava.security.krb5.conf={}", kdc.config().display())))
     }
 
     /// Sets a broker property; in the value, `{id}` stands for the broker's id and `{default}` for what the property
@@ -80,7 +92,7 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Broker {
     port: u16,
-    /// Those of the listeners of a secured cluster, in the order of [`secured::MORE`].
+    /// Those of the listeners of a secured cluster, in the order of [`Secured::more`].
     more_ports: Vec<u16>,
     settings: PathBuf,
     process: Option<Process>,
@@ -130,11 +142,13 @@ impl Cluster {
     /// If there is no such listener.
     #[must_use]
     pub fn bootstrap_of(&self, listener: Listener) -> String {
-        let Some(place) = secured::MORE.iter().position(|(more, _)| *more == listener) else {
+        let more = self.config.secured.as_ref().map_or(&[][..], Secured::more);
+        let Some(place) = more.iter().position(|(more, _)| *more == listener) else {
+            assert_eq!(listener, Listener::Plaintext, "the cluster has no such listener");
             return self.bootstrap();
         };
-        let addresses: Vec<String> =
-            self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.more_ports[place])).collect();
+        let address = |broker: &Broker| format!("{}:{}", listener.host(), broker.more_ports[place]);
+        let addresses: Vec<String> = self.brokers.iter().map(address).collect();
         addresses.join(",")
     }
 
@@ -300,10 +314,8 @@ impl Cluster {
             }
             let settings = cluster.folder.join(format!("broker-{id}.properties"));
             let mut text = String::new();
-            let more_ports = match config.secured {
-                Some(_) => ports::free(secured::MORE.len()),
-                None => Vec::new(),
-            };
+            let more_ports =
+                config.secured.as_ref().map(|secured| ports::free(secured.more().len())).unwrap_or_default();
             for (key, value) in cluster.settings(id, port, extra_ports, &more_ports) {
                 text += &format!("{key}={value}\n");
             }
@@ -377,11 +389,11 @@ impl Cluster {
             set("share.coordinator.state.topic.min.isr", "1".to_owned());
             set("share.coordinator.state.topic.num.partitions", "4".to_owned());
         }
-        if let Some(stores) = &self.config.secured {
+        if let Some(secured) = &self.config.secured {
             let present = |key: &str| settings.get(key).cloned().unwrap_or_default();
             let (listeners, advertised) = (present("listeners"), present("advertised.listeners"));
             let map = present("listener.security.protocol.map");
-            settings.extend(secured::settings(stores, more_ports, &listeners, &advertised, &map));
+            settings.extend(secured::settings(secured, more_ports, &listeners, &advertised, &map));
         }
         for (key, value) in &self.config.overrides {
             let default = settings.get(key).cloned().unwrap_or_default();

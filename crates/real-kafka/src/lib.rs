@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A cluster may be secured ([`Config::secured`]): then it has listeners for each way to connect, with certificates that
-//! Java's keytool made ([`Stores`]).
+//! Java's keytool made ([`Stores`]), and those by Kerberos, in a realm of its own ([`Config::kerberos`], [`Kdc`]).
 //!
 //! A [`Distribution`] is the class path of one Kafka version, kept in a cache that all processes of a
 //! user share. A [`Cluster`] is one to three brokers (and ZooKeeper, where that version wants it) with
@@ -27,6 +27,7 @@ mod cluster;
 mod connect;
 mod distribution;
 mod error;
+mod kdc;
 mod ports;
 mod process;
 mod ready;
@@ -41,6 +42,7 @@ pub use cluster::{Cluster, Config};
 pub use connect::Connect;
 pub use distribution::{Distribution, Version};
 pub use error::Error;
+pub use kdc::Kdc;
 pub use process::Process;
 pub use secured::Listener;
 pub use session::{

@@ -1,6 +1,7 @@
 //! What secured brokers are told.
 
-use crate::Stores;
+use crate::{Kdc, Stores};
+use std::path::PathBuf;
 
 /// A way into a secured cluster, see [`crate::Config::secured`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +18,41 @@ pub enum Listener {
     TlsLogin,
     /// TLS with a certificate for another host.
     Elsewhere,
+    /// A login by Kerberos without encryption; of [`crate::Config::kerberos`].
+    Kerberos,
+    /// A login by Kerberos within TLS; of [`crate::Config::kerberos`].
+    TlsKerberos,
 }
 
-/// Those beside [`Listener::Plaintext`], with their protocol.
-pub(crate) const MORE: [(Listener, &str); 5] = [
+const MORE: [(Listener, &str); 7] = [
     (Listener::Tls, "SSL"),
     (Listener::MutualTls, "SSL"),
     (Listener::Login, "SASL_PLAINTEXT"),
     (Listener::TlsLogin, "SASL_SSL"),
     (Listener::Elsewhere, "SSL"),
+    (Listener::Kerberos, "SASL_PLAINTEXT"),
+    (Listener::TlsKerberos, "SASL_SSL"),
 ];
+/// How many of them are by Kerberos.
+const BY_KERBEROS: usize = 2;
+
+/// How the brokers of a cluster are secured.
+#[derive(Clone, Debug)]
+pub(crate) struct Secured {
+    pub(crate) stores: Stores,
+    /// The keytab of the brokers' principal, where they know Kerberos.
+    pub(crate) keytab: Option<PathBuf>,
+}
+
+impl Secured {
+    /// The listeners beside [`Listener::Plaintext`], with their protocol.
+    pub(crate) fn more(&self) -> &'static [(Listener, &'static str)] {
+        match self.keytab {
+            Some(_) => &MORE,
+            None => &MORE[..MORE.len() - BY_KERBEROS],
+        }
+    }
+}
 
 impl Listener {
     /// As the brokers call it.
@@ -38,6 +64,16 @@ impl Listener {
             Listener::Login => "LOGIN",
             Listener::TlsLogin => "TLSLOGIN",
             Listener::Elsewhere => "ELSEWHERE",
+            Listener::Kerberos => "KERBEROS",
+            Listener::TlsKerberos => "TLSKERBEROS",
+        }
+    }
+
+    /// By which name its brokers are reached: Kerberos knows them by their host's.
+    pub(crate) fn host(self) -> &'static str {
+        match self {
+            Listener::Kerberos | Listener::TlsKerberos => "localhost",
+            _ => "127.0.0.1",
         }
     }
 }
@@ -45,14 +81,18 @@ impl Listener {
 /// The user of PLAIN, of [`crate::Session::add_scram_user`] where that is asked so, and of the client's certificate.
 pub(crate) const USER: (&str, &str) = ("ann", "ann-secret");
 
+/// The brokers' principal, without the realm.
+pub(crate) const SERVICE: &str = "kafka/localhost";
+
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
+const KERBEROS: &str = "com.sun.security.auth.module.Krb5LoginModule";
 const BEARER: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
 
-/// Settings of a broker whose listeners beside the plaintext one are at these ports, in the order of [`MORE`]. What
+/// Settings of a broker whose listeners beside the plaintext one are at these ports, in the order of [`Secured::more`]. What
 /// stands in `listeners` and its kin already is kept.
 pub(crate) fn settings(
-    stores: &Stores,
+    secured: &Secured,
     ports: &[u16],
     listeners: &str,
     advertised: &str,
@@ -65,10 +105,10 @@ pub(crate) fn settings(
     if map.is_empty() {
         map.push_str("PLAINTEXT:PLAINTEXT");
     }
-    for ((listener, protocol), port) in MORE.iter().zip(ports) {
-        let address = format!(",{}://127.0.0.1:{port}", listener.name());
-        listeners += &address;
-        advertised += &address;
+    let stores = &secured.stores;
+    for ((listener, protocol), port) in secured.more().iter().zip(ports) {
+        listeners += &format!(",{}://127.0.0.1:{port}", listener.name());
+        advertised += &format!(",{}://{}:{port}", listener.name(), listener.host());
         map += &format!(",{}:{protocol}", listener.name());
     }
     set("listeners", listeners);
@@ -105,6 +145,18 @@ pub(crate) fn settings(
         for (mechanism, login) in logins {
             let mechanism = mechanism.to_lowercase();
             set(&format!("listener.name.{listener}.{mechanism}.sasl.jaas.config"), (*login).clone());
+        }
+    }
+    if let Some(keytab) = &secured.keytab {
+        let login = format!(
+            "{KERBEROS} required useKeyTab=true storeKey=true keyTab=\"{}\" principal=\"{SERVICE}@{}\";",
+            keytab.display(),
+            Kdc::REALM
+        );
+        set("sasl.kerberos.service.name", "kafka".to_owned());
+        for listener in ["kerberos", "tlskerberos"] {
+            set(&format!("listener.name.{listener}.sasl.enabled.mechanisms"), "GSSAPI".to_owned());
+            set(&format!("listener.name.{listener}.gssapi.sasl.jaas.config"), login.clone());
         }
     }
     settings

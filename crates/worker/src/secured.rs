@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{
-    Accounts, Again, AwsIam, AwsRole, Claim, Identity, Mechanism, SaslOptions, ScramHash, Secret, Security,
-    SecurityError, StoreKind, StoreSource, TlsOptions, TlsProtocol, TokenEndpoint, TokenRefresh, TokenSource,
-    Trust, UnsecuredToken,
+    Accounts, Again, AwsIam, AwsRole, Claim, Identity, KerberosOptions, Mechanism, SaslOptions, ScramHash,
+    Secret, Security, SecurityError, StoreKind, StoreSource, TicketCache, TlsOptions, TlsProtocol,
+    TokenEndpoint, TokenRefresh, TokenSource, Trust, UnsecuredToken,
 };
 use properties::value::Secret as Hidden;
 use properties::{
     AwsIamSettings, ClaimSettings, ClusterSettings, EndpointSettings, Place, Problem, SaslSettings,
-    SecuritySettings, Settings, StoreFormat, StoreSettings, TlsSettings, TlsVersion, TokenSettings,
+    SecuritySettings, Settings, StoreFormat, StoreSettings, TicketCacheSettings, TlsSettings, TlsVersion,
+    TokenSettings,
 };
 
 /// What all connections of a process have in common where they log in. Clones are the same.
@@ -146,6 +147,15 @@ fn mechanism(settings: &SaslSettings) -> Mechanism {
             token: token(source),
             extensions: extensions.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         },
+        SaslSettings::Gssapi(kerberos) => Mechanism::Gssapi(KerberosOptions {
+            service_name: kerberos.service_name.clone(),
+            principal: kerberos.principal.clone(),
+            ticket_cache: kerberos.ticket_cache.as_ref().map(|cache| match cache {
+                TicketCacheSettings::Default => TicketCache::Default,
+                TicketCacheSettings::Named(name) => TicketCache::Named(name.clone()),
+            }),
+            keytab: kerberos.keytab.clone(),
+        }),
     }
 }
 
@@ -370,6 +380,22 @@ mod tests {
             extensions: vec![("x".to_owned(), "y".to_owned())],
         };
         assert_eq!(secured.sasl.expect("it logs in").mechanism, expected);
+    }
+
+    #[test]
+    fn a_login_by_kerberos_reaches_the_client() {
+        let secured = security(
+            "security.protocol=SASL_PLAINTEXT\nsasl.kerberos.service.name=kafka\n\
+             sasl.jaas.config=com.sun.security.auth.module.Krb5LoginModule required useTicketCache=true \
+             ticketCache=\"/c\" useKeyTab=true keyTab=\"/k\" principal=\"a@R\";",
+        );
+        let expected = KerberosOptions {
+            service_name: "kafka".to_owned(),
+            principal: Some("a@R".to_owned()),
+            ticket_cache: Some(TicketCache::Named("/c".to_owned())),
+            keytab: Some("/k".into()),
+        };
+        assert_eq!(secured.sasl, Some(SaslOptions::new(Mechanism::Gssapi(expected))));
     }
 
     #[test]

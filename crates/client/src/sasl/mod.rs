@@ -9,6 +9,8 @@
 //! Source: Kafka's SaslClientAuthenticator; KIP-43, KIP-152, KIP-368.
 
 mod aws;
+#[cfg_attr(not(feature = "gssapi"), path = "gssapi/absent.rs")]
+mod gssapi;
 mod kept;
 mod oauth;
 mod plain;
@@ -29,6 +31,7 @@ use tracing::info;
 use crate::handshake::{fresh, now_ms, share};
 use crate::{Address, Again, Mechanism, SaslOptions, Secret, SecurityError, TokenSource};
 use aws::Iam;
+use gssapi::{Gssapi, Tickets};
 use oauth::{Oauth, Tokens};
 use scram::{Kept, Scram};
 
@@ -50,6 +53,8 @@ struct Held {
     tokens: Arc<OnceLock<Tokens>>,
     /// Where keys of AWS come from.
     iam: Arc<OnceLock<Iam>>,
+    /// Tickets of Kerberos.
+    tickets: Tickets,
 }
 
 impl Held {
@@ -59,6 +64,7 @@ impl Held {
             salted: Kept::default(),
             tokens: Arc::default(),
             iam: Arc::default(),
+            tickets: Tickets::default(),
         }
     }
 }
@@ -99,6 +105,7 @@ enum Exchange {
     Scram(Scram),
     Oauth(Oauth),
     Aws,
+    Gssapi(Box<Gssapi>),
 }
 
 /// A request of a login.
@@ -226,11 +233,16 @@ impl Credentials {
                  clock of this machine"
                     .to_owned()
             }
+            Mechanism::Gssapi(_) => {
+                "check that the broker's own key is the one in the KDC, and the clocks of both sides"
+                    .to_owned()
+            }
         };
         let secret = match &*mechanism {
             Mechanism::Plain { password, .. } | Mechanism::Scram { password, .. } => Some(password.clone()),
             Mechanism::OauthBearer { .. } => oauth::token_of(&first),
             Mechanism::AwsMskIam(_) => aws::token_of(&first),
+            Mechanism::Gssapi(_) => None,
         };
         Some(Login {
             mechanism: self.mechanism(),
@@ -248,7 +260,7 @@ impl Credentials {
 
     /// Whether there is all that a login needs, as far as that shows without a broker. Blocks.
     pub(crate) fn check(&self) -> Result<(), SecurityError> {
-        let Held { mechanism, tokens, .. } = self.held();
+        let Held { mechanism, tokens, tickets, .. } = self.held();
         match &*mechanism {
             // Nobody is asked before there is somebody to log in to.
             Mechanism::OauthBearer { token: TokenSource::Endpoint(endpoint), extensions } => {
@@ -256,17 +268,22 @@ impl Credentials {
                 oauth::check(extensions).and_then(|()| tokens.check()).map_err(|what| self.missing(what))
             }
             Mechanism::AwsMskIam(_) => Ok(()),
+            // A ticket is for a broker.
+            Mechanism::Gssapi(kerberos) => {
+                tickets.check(kerberos, fresh().now_ms).map_err(|what| self.missing(what))
+            }
             _ => self.prepare_here(None, fresh()).map(drop),
         }
     }
 
     /// That preparing takes longer than whoever waits for it has time.
     pub(crate) fn late(&self, after: Duration) -> SecurityError {
-        let Held { tokens, iam, .. } = self.held();
-        let what = match (tokens.get(), iam.get()) {
-            (Some(tokens), _) => format!("{} has given no token yet", tokens.called()),
-            (_, Some(_)) => "there are no keys of AWS yet".to_owned(),
-            (None, None) => "what a login needs is not there yet".to_owned(),
+        let Held { mechanism, tokens, .. } = self.held();
+        let what = match (&*mechanism, tokens.get()) {
+            (_, Some(tokens)) => format!("{} has given no token yet", tokens.called()),
+            (Mechanism::AwsMskIam(_), _) => "there are no keys of AWS yet".to_owned(),
+            (Mechanism::Gssapi(_), _) => "the KDC has given no ticket yet".to_owned(),
+            _ => "what a login needs is not there yet".to_owned(),
         };
         self.missing(format!("{what}, after {:.1} s", after.as_secs_f64()))
     }
@@ -277,7 +294,7 @@ impl Credentials {
 
     /// Blocks. `address` is the broker's, if there is one yet.
     fn prepare_here(&self, address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
-        let Held { mechanism, salted, tokens, iam } = self.held();
+        let Held { mechanism, salted, tokens, iam, tickets } = self.held();
         let made = match &*mechanism {
             Mechanism::Plain { username, password } => {
                 plain::message(username, password).map(|message| (Exchange::Plain, message))
@@ -295,6 +312,12 @@ impl Credentials {
                 let iam = iam.get_or_init(|| Iam::new((**options).clone()));
                 let host = address.map_or("", |address| address.host.as_str());
                 iam.begin(host, &now_ms, f64::from(share()) / 255.0).map(|message| (Exchange::Aws, message))
+            }
+            Mechanism::Gssapi(kerberos) => {
+                let host = address.map_or("", |address| &address.host);
+                tickets
+                    .begin(kerberos, host, fresh.now_ms)
+                    .map(|(gssapi, message)| (Exchange::Gssapi(Box::new(gssapi)), message))
             }
         };
         match made {
@@ -359,6 +382,7 @@ impl Login {
             Exchange::Scram(scram) => scram.step(&answer.auth_bytes),
             Exchange::Oauth(oauth) => oauth.step(&answer.auth_bytes),
             Exchange::Aws => aws::step(&answer.auth_bytes),
+            Exchange::Gssapi(gssapi) => gssapi.step(&answer.auth_bytes),
         };
         match step {
             Ok(Step::Say(bytes)) => Ok(Next::Ask(self.say(bytes))),
@@ -516,6 +540,21 @@ mod tests {
         let credentials = Credentials::new(SaslOptions::new(mechanism));
         let prepared = credentials.prepare_here(None, fresh()).unwrap();
         assert!(credentials.login(prepared, &ApiVersions::default(), "me", 0).is_none());
+    }
+
+    #[cfg(not(feature = "gssapi"))]
+    #[test]
+    fn a_build_without_kerberos_says_how_to_make_one_that_has_it() {
+        let kerberos = crate::KerberosOptions {
+            service_name: "kafka".to_owned(),
+            principal: None,
+            ticket_cache: None,
+            keytab: None,
+        };
+        let credentials = Credentials::new(SaslOptions::new(Mechanism::Gssapi(kerberos)));
+        let error = credentials.check().unwrap_err().to_string();
+        let expected = "GSSAPI: this build has no Kerberos; build one that has it (cargo build --release --features gssapi)";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -81,6 +81,7 @@ pub(crate) struct Desk {
     source: String,
     destination: String,
     runs: AtomicU32,
+    environment: Vec<(String, String)>,
 }
 
 /// How a run ended.
@@ -95,10 +96,20 @@ impl Desk {
         let folder = std::env::temp_dir().join(format!("paralog-test-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder); // of an earlier process with our id
         fs::create_dir_all(&folder).unwrap();
-        let desk =
-            Desk { folder, source: source.into(), destination: destination.into(), runs: AtomicU32::new(0) };
+        let desk = Desk {
+            folder,
+            source: source.into(),
+            destination: destination.into(),
+            runs: AtomicU32::new(0),
+            environment: Vec::new(),
+        };
         desk.write("worker.properties", WORKER);
         desk
+    }
+
+    /// From now on the program finds this in its environment.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// From now on the worker's file is that of a distributed worker, which keeps progress in this topic.
@@ -157,6 +168,7 @@ impl Desk {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new(env!("CARGO_BIN_EXE_paralog"));
         command.args(arguments).current_dir(&self.folder);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Process::start(format!("paralog, run {run}"), command, self.log(run)).unwrap()
     }
 

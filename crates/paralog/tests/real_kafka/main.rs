@@ -37,6 +37,7 @@ mod desk;
 mod faithful;
 mod faults;
 mod formats;
+mod kerberos;
 mod life;
 mod offset_file;
 mod offset_topic;

@@ -13,6 +13,7 @@
 
 mod aws;
 mod endpoint;
+mod kerberos;
 mod sasl;
 mod tls;
 

@@ -125,6 +125,8 @@ phrases! {
         Fixed = "it is fixed, as it is in Replicator",
         /// How whoever gets a token judges it.
         Judged = "tokens are judged by the brokers",
+        /// When a ticket of Kerberos is replaced.
+        Tickets = "tickets are got with the keytab before they end, and a ticket cache is read for each log-in",
         /// What is for connectors out of Kafka.
         Sink = "it serves sink connectors only",
         /// What Connect and its connectors say to each other.
@@ -137,8 +139,6 @@ phrases! {
     Feature {
         /// Java's ways to change how connections are secured.
         JavaSecurity = "classes and providers of Java",
-        /// GSSAPI.
-        Kerberos = "Kerberos",
         /// What shows an identity provider who we are, instead of a secret.
         Assertions = "assertions to an identity provider",
         /// Single message transforms.

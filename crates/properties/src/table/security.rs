@@ -17,8 +17,9 @@ const fn java(name: &'static str, kind: Kind, off: &'static [&'static str], says
     refused(name, kind, if off.is_empty() { "" } else { off[0] }, Feature::JavaSecurity, off, says)
 }
 
-const fn kerberos(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
-    later(name, kind, default, Feature::Kerberos, says)
+/// How Kafka's clients renew tickets.
+const fn renewed(name: &'static str, kind: Kind, default: &'static str, says: &'static str) -> Property {
+    void(name, kind, default, Why::Tickets, says)
 }
 
 /// What shows an identity provider who we are, instead of a secret. It is refused where one is asked.
@@ -43,7 +44,7 @@ const PROPERTIES: &[Property] = &[
         "sasl.mechanism",
         Kind::Text,
         "GSSAPI",
-        "how the client proves who it is: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`; `GSSAPI` is not built yet",
+        "how the client proves who it is: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, `AWS_MSK_IAM` or, in a build that has Kerberos, `GSSAPI`",
     ),
     used(
         "sasl.jaas.config",
@@ -78,16 +79,21 @@ const PROPERTIES: &[Property] = &[
         ],
         "class that logs in",
     ),
-    kerberos("sasl.kerberos.service.name", Kind::Text, "", "the service name of the brokers in Kerberos"),
-    kerberos("sasl.kerberos.kinit.cmd", Kind::Text, "/usr/bin/kinit", "the command that renews tickets"),
-    kerberos(
+    used(
+        "sasl.kerberos.service.name",
+        Kind::Text,
+        "",
+        "the service name of the brokers in Kerberos; `serviceName` in `sasl.jaas.config` says the same",
+    ),
+    renewed("sasl.kerberos.kinit.cmd", Kind::Text, "/usr/bin/kinit", "the command that renews tickets"),
+    renewed(
         "sasl.kerberos.ticket.renew.window.factor",
         Kind::Fraction,
         "0.8",
         "when in its life a ticket is renewed",
     ),
-    kerberos("sasl.kerberos.ticket.renew.jitter", Kind::Fraction, "0.05", "random part of that time"),
-    kerberos(
+    renewed("sasl.kerberos.ticket.renew.jitter", Kind::Fraction, "0.05", "random part of that time"),
+    renewed(
         "sasl.kerberos.min.time.before.relogin",
         Kind::long_millis(0),
         "60000",

@@ -9,7 +9,7 @@ use crate::report::{Problem, Report};
 use crate::security::{ClaimSettings, SaslSettings, TokenSettings};
 use crate::value::Secret;
 
-const JAAS: &str = "sasl.jaas.config";
+pub(super) const JAAS: &str = "sasl.jaas.config";
 const HANDLER: &str = "sasl.login.callback.handler.class";
 const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
 
@@ -33,30 +33,22 @@ impl Connection<'_> {
     /// The login; `None` where it cannot be made, which is told.
     pub(super) fn sasl(&self, mechanism: &str, report: &mut Report) -> Option<SaslSettings> {
         const KNOWN: &str =
-            "it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `AWS_MSK_IAM`";
+            "it takes `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, `GSSAPI` or `AWS_MSK_IAM`";
         self.refuse_iam_handler(mechanism, report);
         match mechanism {
             "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => self.user(mechanism, report),
             "OAUTHBEARER" => self.bearer(report),
-            "GSSAPI" if self.text(MECHANISM).is_none() => {
+            "GSSAPI" if self.text(MECHANISM).is_none() && !self.is_for_kerberos() => {
                 let message = format!(
-                    "{} is missing, and Kafka's default `GSSAPI` (Kerberos) is not built yet",
-                    self.key(MECHANISM)
-                );
-                self.refuse(MECHANISM, &message, KNOWN, report);
-                None
-            }
-            "AWS_MSK_IAM" => self.aws_iam(report),
-            "GSSAPI" => {
-                let message = format!(
-                    "{} is `{}`: Kerberos is not built yet, so the {} cannot be logged in to",
+                    "{} is missing, and {} is not for Kafka's default, `GSSAPI` (Kerberos)",
                     self.key(MECHANISM),
-                    self.shown(MECHANISM),
-                    self.side
+                    self.key(JAAS)
                 );
                 self.refuse(MECHANISM, &message, KNOWN, report);
                 None
             }
+            "GSSAPI" => self.kerberos(report),
+            "AWS_MSK_IAM" => self.aws_iam(report),
             _ => {
                 let message =
                     format!("{} is `{}`, which is not known", self.key(MECHANISM), self.shown(MECHANISM));
@@ -103,9 +95,7 @@ impl Connection<'_> {
 
     /// `PLAIN` and `SCRAM-…`.
     fn user(&self, mechanism: &str, report: &mut Report) -> Option<SaslSettings> {
-        if self.text(HANDLER).is_some_and(|handler| handler != DEFAULT_HANDLER) {
-            self.refuse_handler(report);
-        }
+        self.refuse_other_handlers(report);
         let [plain, scram] = USER_MODULES;
         let is_plain = mechanism == "PLAIN";
         let login = self.login(mechanism, &if is_plain { [scram, plain] } else { [plain, scram] }, report)?;
@@ -126,6 +116,13 @@ impl Connection<'_> {
         let tokenauth = login.option("tokenauth").filter(|_| login.module.as_deref() == Some(scram));
         let is_token = tokenauth.is_some_and(|value| value.reveal().eq_ignore_ascii_case("true"));
         Some(SaslSettings::Scram { sha512: mechanism == "SCRAM-SHA-512", username, password, is_token })
+    }
+
+    /// Refuses what would get the login in another way than by keeping what it is told.
+    pub(super) fn refuse_other_handlers(&self, report: &mut Report) {
+        if self.text(HANDLER).is_some_and(|handler| handler != DEFAULT_HANDLER) {
+            self.refuse_handler(report);
+        }
     }
 
     pub(super) fn refuse_handler(&self, report: &mut Report) {
