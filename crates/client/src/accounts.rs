@@ -4,6 +4,9 @@
 //! together, however many connectors there are; and what a login needs (a password's keys, a token) is made once.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
 
 use crate::refusals::Refusals;
 use crate::sasl::Credentials;
@@ -30,16 +33,38 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// What keeps from connecting to `address` now, if anything does. Where a login was refused lately, the secret may
-    /// be another one by now, and then that one was not.
-    pub(crate) async fn standing(&self, address: &Address) -> Result<(), CallError> {
-        if self.refusals.wants_another_secret()
-            && let Some(credentials) = &self.credentials
-            && Arc::clone(credentials).look_again(address.clone()).await
+    /// What keeps from connecting to `address` now, if anything does. Where a login was refused lately, another secret
+    /// may be written by now, and that one was not; `patience` is for looking.
+    pub(crate) async fn standing(&self, address: &Arc<Address>, patience: Duration) -> Result<(), CallError> {
+        if let Some(credentials) = &self.credentials
+            && self.refusals.wants_another_secret(credentials.number())
         {
-            self.refusals.forget_logins();
+            let looking = Arc::clone(credentials).look_again(Arc::clone(address));
+            // Who cannot look goes on with what there is.
+            let _ = timeout(patience, looking).await;
         }
-        self.refusals.standing(address)
+        self.refusals.standing(address, self.secret())
+    }
+
+    /// The number of the secret that logins are made with now.
+    pub(crate) fn secret(&self) -> u64 {
+        self.credentials.as_ref().map_or(0, |credentials| credentials.number())
+    }
+
+    /// A login with the secret `number`, begun at `began`, has passed.
+    pub(crate) fn passed(&self, began: Instant, number: u64) {
+        self.refusals.passed(began, number);
+        if let Some(credentials) = &self.credentials {
+            credentials.passed(number);
+        }
+    }
+
+    /// A login with the secret `number`, begun at `began`, was refused.
+    pub(crate) fn refused(&self, error: &CallError, began: Instant, number: u64) {
+        self.refusals.refused(error, began, number);
+        if let Some(credentials) = &self.credentials {
+            credentials.refused(number);
+        }
     }
 }
 
@@ -51,6 +76,9 @@ impl Accounts {
         known.retain(|known| known.account.strong_count() > 0);
         let same = known.iter().find(|known| known.bootstrap == *bootstrap && known.security == *security);
         if let Some(account) = same.and_then(|known| known.account.upgrade()) {
+            if let (Some(credentials), Some(sasl)) = (&account.credentials, &security.sasl) {
+                credentials.add(sasl);
+            }
             return account;
         }
         let credentials = security.sasl.clone().map(|sasl| Arc::new(Credentials::new(sasl)));

@@ -427,7 +427,7 @@ impl Cluster {
 
     async fn open(&self, address: &Arc<Address>) -> Result<Connection, CallError> {
         let Inner { options, opener, pool, account, .. } = &*self.0;
-        account.standing(address).await?;
+        account.standing(address, options.connect_timeout).await?;
         let began = Instant::now();
         let greeted = greet(opener.as_ref(), address, options, account).await;
         account.refusals.note(address, greeted.as_ref().err(), began);

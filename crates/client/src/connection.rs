@@ -248,6 +248,14 @@ struct Renewal {
     held: VecDeque<Request>,
 }
 
+/// What must come before a request is sent.
+enum Before {
+    Nothing,
+    Login,
+    /// A login that is refused, as this says.
+    Refused(String),
+}
+
 enum NextLogin {
     /// What it needs is being made ready.
     Preparing(Pin<Box<dyn Future<Output = Result<Prepared, SecurityError>> + Send>>),
@@ -306,10 +314,13 @@ impl Driver {
                 () = ended.asked.notified() => return CloseCause::Here,
                 request = requests.recv(), if open => match request {
                     Some(request) => {
-                        self.admit(request);
+                        let mut admitted = self.admit(request);
                         // Those that wait already go out in the same write.
-                        while let Ok(request) = requests.try_recv() {
-                            self.admit(request);
+                        while let (Ok(()), Ok(request)) = (&admitted, requests.try_recv()) {
+                            admitted = self.admit(request);
+                        }
+                        if let Err(cause) = admitted {
+                            return cause;
                         }
                     }
                     None => open = false,
@@ -329,7 +340,9 @@ impl Driver {
                         return cause;
                     }
                 }
-                prepared = prepared(&mut self.renewal) => self.begin_login(prepared),
+                prepared = prepared(&mut self.renewal) => if let Err(cause) = self.begin_login(prepared) {
+                    return cause;
+                },
                 () = &mut alarm, if !self.is_idle() => {
                     let now = Instant::now();
                     if let Some(late) = self.pending.iter().find(|pending| pending.deadline <= now) {
@@ -364,37 +377,55 @@ impl Driver {
     }
 
     /// Takes a request, unless a login must come first.
-    fn admit(&mut self, request: Request) {
-        if let Some(renewal) = &mut self.renewal
-            && renewal.keeps_back(Instant::now(), &self.address)
-        {
-            return renewal.held.push_back(request);
+    fn admit(&mut self, request: Request) -> Result<(), CloseCause> {
+        let Some(renewal) = &mut self.renewal else {
+            self.accept(request);
+            return Ok(());
+        };
+        match renewal.before_next(Instant::now(), &self.address) {
+            Before::Nothing => self.accept(request),
+            Before::Login => renewal.held.push_back(request),
+            Before::Refused(what) => {
+                renewal.held.push_back(request);
+                return Err(CloseCause::Login { mechanism: renewal.mechanism(), what });
+            }
         }
-        self.accept(request);
+        Ok(())
     }
 
     /// The next login has all that it needs, or cannot have it: the old one may still do for a while.
-    fn begin_login(&mut self, prepared: Result<Prepared, SecurityError>) {
+    fn begin_login(&mut self, prepared: Result<Prepared, SecurityError>) -> Result<(), CloseCause> {
         let renewal = self.renewal.as_mut().expect("it was being prepared");
-        let prepared = prepared.inspect_err(|error| {
-            warn!(%error, "a login cannot be made again, going on with the last");
-        });
-        // Who knew logins when the connection was made knows them now.
         let Renewal { account, versions, client_id, .. } = &**renewal;
-        let login = prepared.ok().zip(account.credentials.as_ref()).and_then(|(prepared, credentials)| {
-            credentials.login(prepared, versions, client_id, LOGIN_IDS_FROM)
-        });
-        match login {
-            Some(mut login) => {
+        let begun = match prepared {
+            // What was refused elsewhere meanwhile would be refused here.
+            Ok(prepared) => match account.refusals.login_pause(prepared.number()) {
+                Some(error) => Err(error.to_string()),
+                // Who knew logins when the connection was made knows them now.
+                None => Ok(account.credentials.as_ref().and_then(|credentials| {
+                    credentials.login(prepared, versions, client_id, LOGIN_IDS_FROM)
+                })),
+            },
+            Err(error) => {
+                warn!(%error, "a login cannot be made again, going on with the last");
+                Err(error.to_string())
+            }
+        };
+        match begun {
+            Ok(Some(mut login)) => {
                 let ask = login.begin();
                 renewal.next = Some(NextLogin::UnderWay(Box::new(login), Instant::now()));
                 self.ask(ask);
             }
-            None => {
+            Err(what) if renewal.has_ended(Instant::now()) => {
+                return Err(CloseCause::Login { mechanism: renewal.mechanism(), what });
+            }
+            Ok(None) | Err(_) => {
                 renewal.put_off();
                 self.accept_held();
             }
         }
+        Ok(())
     }
 
     fn accept_held(&mut self) {
@@ -421,18 +452,16 @@ impl Driver {
         match login.answered(frame) {
             Ok(Next::Ask(ask)) => self.ask(ask),
             Ok(Next::Done { lifetime }) => {
+                renewal.account.passed(began, login.number());
                 renewal.session = lifetime.map(|lifetime| Session::new(lifetime, share()));
                 renewal.next = None;
-                renewal.account.refusals.passed(began);
                 self.accept_held();
             }
             Err(what) => {
                 let mechanism = login.mechanism();
                 let address = Arc::clone(&self.address);
-                renewal
-                    .account
-                    .refusals
-                    .refused(&CallError::Login { address, mechanism, what: what.clone() }, began);
+                let error = CallError::Login { address, mechanism, what: what.clone() };
+                renewal.account.refused(&error, began, login.number());
                 return Err(CloseCause::Login { mechanism, what });
             }
         }
@@ -521,26 +550,38 @@ impl Driver {
 }
 
 impl Renewal {
-    /// Whether what is to be sent now must wait for a login; if it is time for one, it is prepared from now on.
-    fn keeps_back(&mut self, now: Instant, address: &Arc<Address>) -> bool {
-        let Some(session) = self.session else { return false };
+    /// What must come before what is to be sent now; if it is time for a login, it is prepared from now on.
+    fn before_next(&mut self, now: Instant, address: &Arc<Address>) -> Before {
+        let Some(session) = self.session else { return Before::Nothing };
+        let until_it_ends = if now < session.ends_at { Before::Nothing } else { Before::Login };
         match self.next {
-            Some(NextLogin::UnderWay(..)) => true,
-            Some(NextLogin::Preparing(_)) => now >= session.ends_at,
-            None if now < session.renew_at => false,
-            // What was refused elsewhere would be refused here.
-            None if self.account.refusals.login_is_paused() => {
-                self.put_off();
-                false
-            }
-            None => {
-                // Nobody has no sessions.
-                let Some(credentials) = self.account.credentials.clone() else { return false };
-                let preparing = credentials.prepare(Arc::clone(address));
-                self.next = Some(NextLogin::Preparing(Box::pin(preparing)));
-                now >= session.ends_at
-            }
+            Some(NextLogin::UnderWay(..)) => return Before::Login,
+            Some(NextLogin::Preparing(_)) => return until_it_ends,
+            None if now < session.renew_at => return Before::Nothing,
+            None => {}
         }
+        // What was refused elsewhere would be refused here.
+        if let Some(error) = self.account.refusals.login_pause(self.account.secret()) {
+            if self.has_ended(now) {
+                return Before::Refused(error.to_string());
+            }
+            self.put_off();
+            return Before::Nothing;
+        }
+        // Nobody has no sessions.
+        let Some(credentials) = self.account.credentials.clone() else { return Before::Nothing };
+        let preparing = credentials.prepare(Arc::clone(address));
+        self.next = Some(NextLogin::Preparing(Box::pin(preparing)));
+        until_it_ends
+    }
+
+    /// The broker takes nothing but a login any more.
+    fn has_ended(&self, now: Instant) -> bool {
+        self.session.is_some_and(|session| now >= session.ends_at)
+    }
+
+    fn mechanism(&self) -> &'static str {
+        self.account.credentials.as_ref().map_or("", |credentials| credentials.mechanism())
     }
 
     fn put_off(&mut self) {

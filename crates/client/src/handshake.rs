@@ -24,7 +24,7 @@ use crate::accounts::Account;
 use crate::buffers::BufferPool;
 use crate::error::CloseCause;
 use crate::inbound::Inbound;
-use crate::refusals::{Refusals, TURN_MAX};
+use crate::refusals::TURN_MAX;
 use crate::sasl::{Credentials, Fresh, Login, Next, renew_after};
 use crate::tls::TlsFailed;
 use crate::{Address, CallError, Opener, Options, OutOfFiles, SecurityError, Stream};
@@ -111,7 +111,7 @@ async fn attempt(
         match ask(stream, address, options, version).await {
             Ok(mut greeted) => {
                 if let Some(credentials) = &account.credentials {
-                    let who = (credentials, &account.refusals, options.client_id.as_str());
+                    let who = (account, credentials, options.client_id.as_str());
                     log_in(&mut greeted, address, who, reached).await?;
                 }
                 return Ok(greeted);
@@ -147,13 +147,21 @@ fn not_opened(address: &Arc<Address>, source: io::Error) -> CallError {
 async fn log_in(
     greeted: &mut Greeted,
     address: &Arc<Address>,
-    (credentials, refusals, client_id): (&Arc<Credentials>, &Refusals, &str),
+    (account, credentials, client_id): (&Account, &Arc<Credentials>, &str),
     reached: &mut Reached,
 ) -> Result<(), CallError> {
     *reached = Reached::Preparing;
-    let prepared = Arc::clone(credentials).prepare(Arc::clone(address)).await?;
+    let prepare = || Arc::clone(credentials).prepare(Arc::clone(address));
+    let mut prepared = prepare().await?;
     *reached = Reached::Asking(ApiKey::SaslHandshake);
-    let mut turn = refusals.turn().await?;
+    let mut turn = account.refusals.turn(prepared.number()).await?;
+    if prepared.number() != credentials.number() {
+        // While it waited for others, another secret has taken the place of this one.
+        *reached = Reached::Preparing;
+        prepared = prepare().await?;
+        *reached = Reached::Asking(ApiKey::SaslHandshake);
+    }
+    let number = prepared.number();
     let began = Instant::now();
     // ApiVersions had the first two numbers.
     let login = credentials.login(prepared, &greeted.versions, client_id, 2);
@@ -172,13 +180,13 @@ async fn log_in(
     };
     match passed {
         Ok(lifetime) => {
-            refusals.passed(began);
+            account.passed(began, number);
             greeted.session = lifetime.map(|lifetime| Session::new(lifetime, share()));
             Ok(())
         }
         Err(error) => {
             if matches!(error, CallError::Login { .. }) {
-                refusals.refused(&error, began);
+                account.refused(&error, began, number);
             }
             Err(error)
         }

@@ -46,6 +46,8 @@ struct State {
 #[derive(Debug)]
 struct Pause {
     error: CallError,
+    /// The number of the secret that was refused; one that is for an address has none.
+    secret: u64,
     since: Instant,
     length: Duration,
 }
@@ -56,36 +58,43 @@ impl Pause {
     }
 
     /// The pause after another failure of something begun at `began`.
-    fn after(last: Option<&Pause>, error: &CallError, began: Instant, max: Duration) -> Pause {
+    fn after(last: Option<&Pause>, error: &CallError, secret: u64, began: Instant, max: Duration) -> Pause {
         let length = match last {
             // It was begun before the last one was known: both are one.
             Some(last) if began < last.since => last.length,
             Some(last) => (last.length * 2).min(max),
             None => PAUSE_MIN,
         };
-        Pause { error: error.clone(), since: Instant::now(), length }
+        Pause { error: error.clone(), secret, since: Instant::now(), length }
+    }
+}
+
+impl State {
+    /// The pause that holds for this secret.
+    fn login_pause(&self, secret: u64) -> Option<&Pause> {
+        self.login.as_ref().filter(|pause| pause.secret == secret && pause.holds())
     }
 }
 
 impl Refusals {
     /// What keeps from connecting to `address` now, if anything does.
-    pub(crate) fn standing(&self, address: &Address) -> Result<(), CallError> {
+    pub(crate) fn standing(&self, address: &Address, secret: u64) -> Result<(), CallError> {
         let state = self.lock();
-        let pause = state.login.as_ref().filter(|pause| pause.holds());
+        let pause = state.login_pause(secret);
         let pause = pause.or_else(|| state.addresses.get(address).filter(|pause| pause.holds()));
         pause.map_or(Ok(()), |pause| Err(pause.error.clone()))
     }
 
-    /// A login was refused lately.
-    pub(crate) fn login_is_paused(&self) -> bool {
-        self.lock().login.as_ref().is_some_and(Pause::holds)
+    /// Why nobody logs in with this secret now: it was refused lately.
+    pub(crate) fn login_pause(&self, secret: u64) -> Option<CallError> {
+        self.lock().login_pause(secret).map(|pause| pause.error.clone())
     }
 
     /// A login was refused, nobody tries again yet, and it is time to look for another secret: true once a second.
-    pub(crate) fn wants_another_secret(&self) -> bool {
+    pub(crate) fn wants_another_secret(&self, secret: u64) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
-        let is_paused = state.login.as_ref().is_some_and(Pause::holds);
+        let is_paused = state.login_pause(secret).is_some();
         let wants = is_paused && state.looked_at.is_none_or(|at| now >= at + LOOK_EVERY);
         if wants {
             state.looked_at = Some(now);
@@ -93,14 +102,8 @@ impl Refusals {
         wants
     }
 
-    /// What was refused will not be said again.
-    pub(crate) fn forget_logins(&self) {
-        let mut state = self.lock();
-        (state.login, state.passed_at) = (None, None);
-    }
-
-    /// One's turn to log in, as long as what is returned is held, which is to be [`TURN_MAX`] at most.
-    pub(crate) async fn turn(&self) -> Result<Option<Turn<'_, ()>>, CallError> {
+    /// One's turn to log in with this secret, as long as what is returned is held, which is to be [`TURN_MAX`] at most.
+    pub(crate) async fn turn(&self, secret: u64) -> Result<Option<Turn<'_, ()>>, CallError> {
         let passed_at = self.lock().passed_at;
         let turn = match passed_at.is_some_and(|at| at.elapsed() < BELIEVED_FOR) {
             true => None,
@@ -108,25 +111,29 @@ impl Refusals {
         };
         // Whoever had it before may have failed.
         let state = self.lock();
-        let pause = state.login.as_ref().filter(|pause| pause.holds());
-        pause.map_or(Ok(turn), |pause| Err(pause.error.clone()))
+        state.login_pause(secret).map_or(Ok(turn), |pause| Err(pause.error.clone()))
     }
 
-    /// A login begun at `began` has passed.
-    pub(crate) fn passed(&self, began: Instant) {
+    /// A login with this secret, begun at `began`, has passed.
+    pub(crate) fn passed(&self, began: Instant, secret: u64) {
         let mut state = self.lock();
         // One that was under way when another was refused says nothing of the next.
-        if state.login.as_ref().is_none_or(|login| began > login.since) {
+        let is_over = |login: &Pause| (secret, began) > (login.secret, login.since);
+        if state.login.as_ref().is_none_or(is_over) {
             state.login = None;
             state.passed_at = Some(Instant::now());
         }
     }
 
-    /// A login begun at `began` was refused.
-    pub(crate) fn refused(&self, error: &CallError, began: Instant) {
+    /// A login with this secret, begun at `began`, was refused.
+    pub(crate) fn refused(&self, error: &CallError, began: Instant, secret: u64) {
         let mut state = self.lock();
         state.passed_at = None;
-        state.login = Some(Pause::after(state.login.as_ref(), error, began, LOGIN_PAUSE_MAX));
+        // What is heard late of an earlier secret says nothing of a later one.
+        if state.login.as_ref().is_none_or(|login| login.secret <= secret) {
+            let last = state.login.as_ref().filter(|login| login.secret == secret);
+            state.login = Some(Pause::after(last, error, secret, began, LOGIN_PAUSE_MAX));
+        }
     }
 
     /// What became of a connection to `address`, begun at `began`, but for logins that were refused.
@@ -139,7 +146,7 @@ impl Refusals {
                 | CallError::Closed { api: ApiKey::SaslAuthenticate, .. }
                 | CallError::TimedOut { api: ApiKey::SaslAuthenticate, .. }),
             ) => {
-                let pause = Pause::after(state.addresses.get(address), error, began, ADDRESS_PAUSE_MAX);
+                let pause = Pause::after(state.addresses.get(address), error, 0, began, ADDRESS_PAUSE_MAX);
                 state.addresses.insert(Arc::clone(address), pause);
             }
             Some(_) => {}
@@ -171,20 +178,34 @@ mod tests {
         let refusals = Refusals::default();
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            assert!(refusals.turn().await.is_ok());
-            refusals.refused(&login(), Instant::now());
+            assert!(refusals.turn(0).await.is_ok());
+            refusals.refused(&login(), Instant::now(), 0);
             let refused = Instant::now();
-            while refusals.standing(&address()).is_err() {
-                assert!(refusals.turn().await.is_err());
+            while refusals.standing(&address(), 0).is_err() {
+                assert!(refusals.turn(0).await.is_err());
                 tokio::time::advance(Duration::from_secs(1)).await;
             }
             pauses.push(refused.elapsed().as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        refusals.passed(Instant::now());
-        refusals.refused(&login(), Instant::now());
+        refusals.passed(Instant::now(), 0);
+        refusals.refused(&login(), Instant::now(), 0);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(refusals.standing(&address()).is_ok());
+        assert!(refusals.standing(&address(), 0).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_secret_does_not_wait_for_the_one_that_was_refused() {
+        let refusals = Refusals::default();
+        refusals.refused(&login(), Instant::now(), 3);
+        assert!(refusals.standing(&address(), 3).is_err() && refusals.turn(3).await.is_err());
+        assert!(refusals.standing(&address(), 4).is_ok() && refusals.turn(4).await.is_ok());
+        refusals.refused(&login(), Instant::now(), 4);
+        refusals.refused(&login(), Instant::now(), 3);
+        refusals.passed(Instant::now() + PAUSE_MIN, 3);
+        assert!(refusals.login_pause(4).is_some(), "the earlier one says nothing of it");
+        tokio::time::advance(PAUSE_MIN).await;
+        assert!(refusals.login_pause(4).is_none(), "its pauses are its own");
     }
 
     #[tokio::test(start_paused = true)]
@@ -193,33 +214,33 @@ mod tests {
         let began = Instant::now();
         tokio::time::advance(Duration::from_millis(10)).await;
         for _ in 0..5 {
-            refusals.refused(&login(), began);
+            refusals.refused(&login(), began, 0);
         }
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(refusals.standing(&address()).is_ok());
+        assert!(refusals.standing(&address(), 0).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn until_a_login_has_passed_they_are_made_one_at_a_time() {
         let refusals = Refusals::default();
-        let first = refusals.turn().await.unwrap();
+        let first = refusals.turn(0).await.unwrap();
         assert!(first.is_some());
-        let second = timeout(Duration::from_millis(500), refusals.turn()).await;
+        let second = timeout(Duration::from_millis(500), refusals.turn(0)).await;
         assert!(second.is_err(), "it waits for the first");
-        refusals.refused(&login(), Instant::now());
+        refusals.refused(&login(), Instant::now(), 0);
         drop(first);
-        assert!(refusals.turn().await.is_err(), "it does not fail once more");
+        assert!(refusals.turn(0).await.is_err(), "it does not fail once more");
         let earlier = Instant::now();
         tokio::time::advance(Duration::from_secs(2)).await;
-        refusals.refused(&login(), Instant::now());
-        refusals.passed(earlier);
-        assert!(refusals.turn().await.is_err(), "what began before says nothing of what comes");
+        refusals.refused(&login(), Instant::now(), 0);
+        refusals.passed(earlier, 0);
+        assert!(refusals.turn(0).await.is_err(), "what began before says nothing of what comes");
         tokio::time::advance(Duration::from_secs(2)).await;
-        refusals.passed(Instant::now());
-        let all = [refusals.turn().await.unwrap(), refusals.turn().await.unwrap()];
+        refusals.passed(Instant::now(), 0);
+        let all = [refusals.turn(0).await.unwrap(), refusals.turn(0).await.unwrap()];
         assert!(all.iter().all(Option::is_none), "nobody waits any more");
         tokio::time::advance(BELIEVED_FOR).await;
-        assert!(refusals.turn().await.unwrap().is_some(), "the password may be another one by now");
+        assert!(refusals.turn(0).await.unwrap().is_some(), "the password may be another one by now");
     }
 
     #[tokio::test(start_paused = true)]
@@ -228,9 +249,9 @@ mod tests {
         let other = Address { port: 9093, ..(*address()).clone() };
         let error = CallError::Tls { address: address(), what: "no".to_owned() };
         refusals.note(&address(), Some(&error), Instant::now());
-        assert!(refusals.standing(&address()).is_err() && refusals.standing(&other).is_ok());
+        assert!(refusals.standing(&address(), 0).is_err() && refusals.standing(&other, 0).is_ok());
         refusals.note(&address(), None, Instant::now());
-        assert!(refusals.standing(&address()).is_ok());
+        assert!(refusals.standing(&address(), 0).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -243,12 +264,12 @@ mod tests {
             source: crate::CloseCause::ByPeer,
         };
         refusals.note(&address(), Some(&closed(ApiKey::ApiVersions)), Instant::now());
-        assert!(refusals.standing(&address()).is_ok());
+        assert!(refusals.standing(&address(), 0).is_ok());
         let mut pauses = Vec::new();
         for _ in 0..6 {
             refusals.note(&address(), Some(&closed(ApiKey::SaslAuthenticate)), Instant::now());
             let began = Instant::now();
-            while refusals.standing(&address()).is_err() {
+            while refusals.standing(&address(), 0).is_err() {
                 tokio::time::advance(Duration::from_secs(1)).await;
             }
             pauses.push(began.elapsed().as_secs());

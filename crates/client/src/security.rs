@@ -106,19 +106,24 @@ pub struct SaslOptions {
 
 /// Reads how we log in once more, from wherever it is written: secrets change while we run.
 ///
-/// `None` where it cannot be read now. It may block. Of what it gives only the secret counts: where the mechanism or the
-/// user is another one, nothing changes. Any two are equal, so that they keep nobody from sharing an account.
+/// It says why where that cannot be done now, and may block. Of what it gives only the secret counts: where the mechanism
+/// or the user is another one, nothing changes. Any two are equal, so that they keep nobody from sharing an account.
 #[derive(Clone)]
-pub struct Again(Arc<dyn Fn() -> Option<Mechanism> + Send + Sync>);
+pub struct Again(Arc<dyn Fn() -> Result<Mechanism, String> + Send + Sync>);
 
 impl Again {
     /// One that reads as `read` does.
-    pub fn new(read: impl Fn() -> Option<Mechanism> + Send + Sync + 'static) -> Again {
+    pub fn new(read: impl Fn() -> Result<Mechanism, String> + Send + Sync + 'static) -> Again {
         Again(Arc::new(read))
     }
 
-    pub(crate) fn read(&self) -> Option<Mechanism> {
+    pub(crate) fn read(&self) -> Result<Mechanism, String> {
         (self.0)()
+    }
+
+    /// Whether it is a clone.
+    pub(crate) fn is_same(&self, other: &Again) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -461,15 +466,25 @@ impl Mechanism {
                 Mechanism::Scram { hash: other_hash, username: other, token: other_token, .. },
             ) => (hash, username, token) == (other_hash, other, other_token),
             (
-                Mechanism::OauthBearer { token: TokenSource::Endpoint(endpoint), .. },
-                Mechanism::OauthBearer { token: TokenSource::Endpoint(other), .. },
-            ) => (&endpoint.url, &endpoint.client_id) == (&other.url, &other.client_id),
-            (Mechanism::OauthBearer { .. }, Mechanism::OauthBearer { .. }) => true,
-            (Mechanism::AwsMskIam(_), Mechanism::AwsMskIam(_)) => true,
-            (Mechanism::Gssapi(kerberos), Mechanism::Gssapi(other)) => {
-                (&kerberos.principal, &kerberos.service_name) == (&other.principal, &other.service_name)
+                Mechanism::OauthBearer { token: TokenSource::Static(_), extensions },
+                Mechanism::OauthBearer { token: TokenSource::Static(_), extensions: other },
+            ) => extensions == other,
+            (
+                Mechanism::OauthBearer { token: TokenSource::Endpoint(endpoint), extensions },
+                Mechanism::OauthBearer { token: TokenSource::Endpoint(other), extensions: others },
+            ) => {
+                let client_secret = other.client_secret.clone();
+                TokenEndpoint { client_secret, ..(**endpoint).clone() } == **other && extensions == others
             }
-            _ => false,
+            (Mechanism::AwsMskIam(iam), Mechanism::AwsMskIam(other)) => {
+                let with_keys_of =
+                    |role: &AwsRole, other: &AwsRole| AwsRole { keys: other.keys.clone(), ..role.clone() };
+                let role =
+                    iam.role.as_ref().zip(other.role.as_ref()).map(|(role, other)| with_keys_of(role, other));
+                AwsIam { role: role.or(iam.role.clone()), ..(**iam).clone() } == **other
+            }
+            // Files with tokens, keytabs and ticket caches are read for each login anyway.
+            (one, other) => one == other,
         }
     }
 

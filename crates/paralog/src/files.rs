@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use properties::table::FileKind;
-use properties::{Entry, Place, Problem, Provided, Report, Settings, kind_of, load, parse_bytes, resolve};
+use properties::{
+    Entry, Place, Problem, Provided, Report, Settings, Severity, kind_of, load, parse_bytes, resolve,
+};
 use worker::{Logins, Prepared, ThisMachine};
 
 use crate::secrets;
@@ -17,10 +19,23 @@ pub(crate) struct Judged {
     pub(crate) settings: Option<Settings>,
     pub(crate) report: Report,
     provided: Provided,
+    /// What there was to say about config providers.
+    given_by_providers: Vec<String>,
     logins: Logins,
 }
 
 impl Judged {
+    /// The settings, where they were read another time: not if config providers have less to give than before.
+    fn again(self, given_by_providers: &[String]) -> Result<Settings, String> {
+        let is_new = |problem: &&String| !given_by_providers.contains(problem);
+        if let Some(problem) = self.given_by_providers.iter().find(is_new) {
+            return Err(problem.trim_end().replace('\n', " "));
+        }
+        let error = self.report.problems().into_iter().find(|problem| problem.severity == Severity::Error);
+        let error = error.map(|problem| problem.to_string().trim_end().replace('\n', " "));
+        self.settings.ok_or_else(|| error.unwrap_or_default())
+    }
+
     /// `text` with references in the place of what config providers gave.
     pub(crate) fn hidden(&self, text: &str) -> String {
         self.provided.hidden(text)
@@ -47,8 +62,16 @@ impl Judged {
 /// looks like it, and there may be none.
 pub(crate) fn read(files: &[PathBuf], by_content: bool) -> Judged {
     let again = files.to_vec();
-    let logins = Logins::new(move || read_now(&again, by_content).settings);
-    Judged { logins, ..read_now(files, by_content) }
+    let judged = read_now(files, by_content);
+    let given = judged.given_by_providers.clone();
+    let logins = Logins::new(move || {
+        // A pipe gives its contents once, and whoever opens it again waits.
+        match again.iter().find(|file| !file.is_file()) {
+            Some(file) => Err(format!("{} is no file that can be read again", file.display())),
+            None => read_now(&again, by_content).again(&given),
+        }
+    });
+    Judged { logins, ..judged }
 }
 
 fn read_now(files: &[PathBuf], by_content: bool) -> Judged {
@@ -65,10 +88,11 @@ fn read_now(files: &[PathBuf], by_content: bool) -> Judged {
         }
     }
     // With a file missing, what the others lack would be told wrongly.
-    if problems.iter().any(|problem: &Problem| problem.severity == properties::Severity::Error) {
+    if problems.iter().any(|problem: &Problem| problem.severity == Severity::Error) {
         let mut report = Report::new();
         report.extend(problems);
-        return Judged { settings: None, report, provided: Provided::default(), logins: Logins::default() };
+        let (provided, logins) = (Provided::default(), Logins::default());
+        return Judged { settings: None, report, provided, given_by_providers: Vec::new(), logins };
     }
     judge_now(worker.unwrap_or_default(), connectors, problems)
 }
@@ -76,8 +100,10 @@ fn read_now(files: &[PathBuf], by_content: bool) -> Judged {
 /// What these entries come to. `problems` are said of them already.
 pub(crate) fn judge(worker: Vec<Entry>, connectors: Vec<Vec<Entry>>, problems: Vec<Problem>) -> Judged {
     let again = (worker.clone(), connectors.clone());
-    let logins = Logins::new(move || judge_now(again.0.clone(), again.1.clone(), Vec::new()).settings);
-    Judged { logins, ..judge_now(worker, connectors, problems) }
+    let judged = judge_now(worker, connectors, problems);
+    let given = judged.given_by_providers.clone();
+    let logins = Logins::new(move || judge_now(again.0.clone(), again.1.clone(), Vec::new()).again(&given));
+    Judged { logins, ..judged }
 }
 
 fn judge_now(worker: Vec<Entry>, connectors: Vec<Vec<Entry>>, problems: Vec<Problem>) -> Judged {
@@ -87,7 +113,8 @@ fn judge_now(worker: Vec<Entry>, connectors: Vec<Vec<Entry>>, problems: Vec<Prob
     report.extend(resolved.problems.iter().cloned());
     let settings = settings.ok().filter(|_| !report.has_errors());
     report.extend(secrets::exposed(&resolved, settings.as_ref()));
-    Judged { settings, report, provided: resolved.provided(), logins: Logins::default() }
+    let given_by_providers = resolved.problems.iter().map(ToString::to_string).collect();
+    Judged { settings, report, provided: resolved.provided(), given_by_providers, logins: Logins::default() }
 }
 
 fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Entry>> {

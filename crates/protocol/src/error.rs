@@ -62,6 +62,13 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// What the generated decoder says of a message, on one line.
+    pub(crate) fn body(api: ApiKey, version: i16, said: &dyn std::fmt::Display) -> DecodeError {
+        DecodeError::Body { api, version, reason: said.to_string().trim().replace(['\n', '\r'], " ") }
+    }
+}
+
 /// A message that cannot be written in the version asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {

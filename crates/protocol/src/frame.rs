@@ -42,8 +42,7 @@ pub fn encode_request(
 /// # Errors
 /// [`DecodeError`] if it is not a response of that kind and version.
 pub fn decode_response<T: Decodable>(api: ApiKey, version: i16, mut frame: Bytes) -> Result<T, DecodeError> {
-    let refused =
-        |error: &dyn std::fmt::Display| DecodeError::Body { api, version, reason: error.to_string() };
+    let refused = |error: &dyn std::fmt::Display| DecodeError::body(api, version, error);
     kafka_protocol::messages::ResponseHeader::decode(&mut frame, api.response_header_version(version))
         .map_err(|error| refused(&error))?;
     crate::shape::check(api, version, frame.clone())?;

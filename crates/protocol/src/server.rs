@@ -42,7 +42,7 @@ macro_rules! requests {
             }
             match api {
                 $(ApiKey::$name => messages::$message::decode(body, version).map(RequestKind::$name)
-                    .map_err(|error| DecodeError::Body { api, version, reason: error.to_string() }),)*
+                    .map_err(|error| DecodeError::body(api, version, &error)),)*
                 _ => Err(DecodeError::Api { key: api as i16 }),
             }
         }
@@ -102,7 +102,7 @@ pub fn decode_request(mut frame: Bytes) -> Result<Request, DecodeError> {
     };
     let api = ApiKey::try_from(key).map_err(|()| DecodeError::Api { key })?;
     let header = RequestHeader::decode(&mut frame, api.request_header_version(version))
-        .map_err(|error| DecodeError::Body { api, version, reason: error.to_string() })?;
+        .map_err(|error| DecodeError::body(api, version, &error))?;
     // As brokers do, and librdkafka 2.16 needs it: bytes left over at the end are ignored.
     let body = decode_body(api, version, &mut frame)?;
     Ok(Request { header, api, version, body })

@@ -1,8 +1,8 @@
 //! Settings of a cluster as the client's options, its security included.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use client::{
     Accounts, Again, AwsIam, AwsRole, Claim, Identity, KerberosOptions, Mechanism, SaslOptions, ScramHash,
@@ -23,12 +23,28 @@ pub struct Logins {
     again: Option<Arc<ReadAgain>>,
 }
 
-type ReadAgain = dyn Fn() -> Option<Settings> + Send + Sync;
+type ReadAgain = dyn Fn() -> Result<Settings, String> + Send + Sync;
+
+/// So long the settings that were read once are taken for all logins.
+const SERVES_FOR: Duration = Duration::from_millis(500);
 
 impl Logins {
-    /// Logins whose secrets may change: `again` reads all settings once more, from wherever they are written, and gives
-    /// `None` where that cannot be done now. It may block.
-    pub fn new(again: impl Fn() -> Option<Settings> + Send + Sync + 'static) -> Logins {
+    /// Logins whose secrets may change: `again` reads all settings once more, from wherever they are written, and says why
+    /// where that cannot be done now. It may block; one call is made at a time, and what it gave serves for half a second.
+    pub fn new(again: impl Fn() -> Result<Settings, String> + Send + Sync + 'static) -> Logins {
+        let last: Mutex<Option<(Instant, Result<Settings, String>)>> = Mutex::default();
+        let again = move || {
+            // Where reading hangs, one thread does.
+            let mut last = last.try_lock().map_err(|_| String::from("the settings are just being read"))?;
+            match &*last {
+                Some((when, given)) if when.elapsed() < SERVES_FOR => given.clone(),
+                _ => {
+                    let given = again();
+                    *last = Some((Instant::now(), given.clone()));
+                    given
+                }
+            }
+        };
         Logins { accounts: Accounts::default(), again: Some(Arc::new(again)) }
     }
 }
@@ -54,12 +70,26 @@ pub(crate) fn client_options(
     options.accounts = logins.accounts.clone();
     if let (Some(sasl), Some(again)) = (&mut options.security.sasl, &logins.again) {
         let again = Arc::clone(again);
+        let present = cluster.clone();
         sasl.again = Some(Again::new(move || {
             let settings = again()?;
-            Some(mechanism(find(&settings)?.security.sasl.as_ref()?))
+            let written = find(&settings).ok_or("the connector is in none of the files any more")?;
+            login_of(&present, written)
         }));
     }
     options
+}
+
+/// How `written` logs in, which was `present`: a secret is for its own cluster, and may be meant for TLS.
+fn login_of(present: &ClusterSettings, written: &ClusterSettings) -> Result<Mechanism, String> {
+    let where_and_how = |cluster: &ClusterSettings| (cluster.bootstrap.clone(), cluster.security.tls.clone());
+    if where_and_how(present) != where_and_how(written) {
+        return Err(
+            "another address, or another way to encrypt, is written, which takes a new start".to_owned()
+        );
+    }
+    let sasl = written.security.sasl.as_ref();
+    sasl.map(mechanism).ok_or_else(|| "no login is written any more, which takes a new start".to_owned())
 }
 
 /// What stands in the way of securing connections to `cluster` as `options` say, such as a store that does not open.
@@ -396,6 +426,25 @@ mod tests {
             keytab: Some("/k".into()),
         };
         assert_eq!(secured.sasl, Some(SaslOptions::new(Mechanism::Gssapi(expected))));
+    }
+
+    #[test]
+    fn a_secret_is_taken_for_the_same_cluster_reached_the_same_way_alone() {
+        let login = "sasl.mechanism=PLAIN\nsasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+                     required username=a password=NEW;";
+        let cluster = |protocol: &str, login: &str| source(&format!("security.protocol={protocol}\n{login}"));
+        let present = cluster("SASL_PLAINTEXT", &login.replace("NEW", "old"));
+        let changed = cluster("SASL_PLAINTEXT", login);
+        let password = |given| match given {
+            Ok(Mechanism::Plain { password, .. }) => password.expose().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(password(login_of(&present, &changed)), "NEW");
+        let moved = ClusterSettings { bootstrap: vec!["elsewhere:1".to_owned()], ..changed };
+        for other in [moved, cluster("SASL_SSL", login), cluster("PLAINTEXT", "")] {
+            let told = login_of(&present, &other).unwrap_err();
+            assert!(told.ends_with("takes a new start"), "{told}");
+        }
     }
 
     #[test]

@@ -9,72 +9,29 @@
 //! Source: Kafka's SaslClientAuthenticator; KIP-43, KIP-152, KIP-368.
 
 mod aws;
+mod credentials;
 #[cfg_attr(not(feature = "gssapi"), path = "gssapi/absent.rs")]
 mod gssapi;
 mod kept;
 mod oauth;
 mod plain;
 mod scram;
+mod secrets;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
-use protocol::{ApiKey, ApiVersions, ErrorCode, StrBytes};
-use tokio::task::spawn_blocking;
-use tracing::info;
+use protocol::{ApiKey, ErrorCode, StrBytes};
 
-use crate::handshake::{fresh, now_ms, share};
-use crate::{Address, Again, Mechanism, SaslOptions, Secret, SecurityError, TokenSource};
-use aws::Iam;
-use gssapi::{Gssapi, Tickets};
-use oauth::{Oauth, Tokens};
-use scram::{Kept, Scram};
-
-/// Who we are on one cluster, for all its connections.
-#[derive(Debug)]
-pub(crate) struct Credentials {
-    name: &'static str,
-    again: Option<Again>,
-    held: Mutex<Held>,
-}
-
-/// What is known of a login at present.
-#[derive(Clone, Debug)]
-struct Held {
-    mechanism: Arc<Mechanism>,
-    /// What a SCRAM password was made into.
-    salted: Kept,
-    /// Where the tokens of an identity provider come from.
-    tokens: Arc<OnceLock<Tokens>>,
-    /// Where keys of AWS come from.
-    iam: Arc<OnceLock<Iam>>,
-    /// Tickets of Kerberos.
-    tickets: Tickets,
-}
-
-impl Held {
-    fn new(mechanism: Mechanism) -> Held {
-        Held {
-            mechanism: Arc::new(mechanism),
-            salted: Kept::default(),
-            tokens: Arc::default(),
-            iam: Arc::default(),
-            tickets: Tickets::default(),
-        }
-    }
-}
-
-/// All that a login needs before the broker has said anything. It holds secrets, so that it does not print.
-pub(crate) struct Prepared {
-    mechanism: Arc<Mechanism>,
-    exchange: Exchange,
-    first: Vec<u8>,
-}
+use crate::Secret;
+pub(crate) use credentials::{Credentials, Prepared};
+use gssapi::Gssapi;
+use oauth::Oauth;
+use scram::Scram;
 
 /// What no login has in common with another.
 #[derive(Debug)]
@@ -88,6 +45,8 @@ pub(crate) struct Fresh {
 /// The client's side of one login. It holds secrets, so that it does not print.
 pub(crate) struct Login {
     mechanism: &'static str,
+    /// The number of the secret that it is made with.
+    number: u64,
     whose: String,
     /// Not to be shown, whoever says it.
     secret: Option<Secret>,
@@ -164,172 +123,14 @@ impl Fault {
     }
 }
 
-impl Credentials {
-    pub(crate) fn new(SaslOptions { mechanism, again }: SaslOptions) -> Credentials {
-        let name = mechanism.name();
-        Credentials { name, again, held: Mutex::new(Held::new(mechanism)) }
-    }
-
-    /// As brokers call it.
-    pub(crate) fn mechanism(&self) -> &'static str {
-        self.name
-    }
-
-    /// Looks whether the secret is another one by now, and takes that; whether it did. On a thread of its own.
-    /// `address` is where they are used next.
-    pub(crate) async fn look_again(self: Arc<Self>, address: Address) -> bool {
-        on_its_own_thread(move || self.look_again_here(&address)).await
-    }
-
-    /// Blocks.
-    fn look_again_here(&self, address: &Address) -> bool {
-        let Some(read) = self.again.as_ref().and_then(Again::read) else { return false };
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = read != *held.mechanism && read.is_same_user(&held.mechanism);
-        if is_new {
-            info!(mechanism = self.name, %address, "the secret of the login has changed, and is used from now on");
-            *held = Held::new(read);
-        }
-        is_new
-    }
-
-    fn held(&self) -> Held {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What a login at the broker of `address` begins with: reads files, and asks whoever gives out tokens, on a thread
-    /// of its own. Dropping the future does not end that, which has its own bounds.
-    pub(crate) async fn prepare(self: Arc<Self>, address: Arc<Address>) -> Result<Prepared, SecurityError> {
-        on_its_own_thread(move || {
-            self.look_again_here(&address);
-            self.prepare_here(Some(&address), fresh())
-        })
-        .await
-    }
-
-    /// A login with a broker that speaks these `versions`, whose requests are by `client_id` and numbered from
-    /// `correlation_id` on; `None` if it knows no logins.
-    pub(crate) fn login(
-        &self,
-        Prepared { mechanism, exchange, first }: Prepared,
-        versions: &ApiVersions,
-        client_id: &str,
-        correlation_id: i32,
-    ) -> Option<Login> {
-        let handshake = versions.negotiate(ApiKey::SaslHandshake);
-        let (handshake_version, version) = handshake.zip(versions.negotiate(ApiKey::SaslAuthenticate))?;
-        let whose = match &*mechanism {
-            Mechanism::Plain { username, .. } | Mechanism::Scram { username, token: false, .. } => {
-                format!("check the user `{username}` and its password")
-            }
-            Mechanism::Scram { username, .. } => {
-                format!("check the delegation token `{username}`: has it expired?")
-            }
-            Mechanism::OauthBearer { .. } => {
-                "check who issued the token, whether it has expired, and the clocks of both sides".to_owned()
-            }
-            Mechanism::AwsMskIam(_) => {
-                "check whose keys are used (`awsDebugCreds=true` tells), whether they may `kafka-cluster:Connect`, and the \
-                 clock of this machine"
-                    .to_owned()
-            }
-            Mechanism::Gssapi(_) => {
-                "check that the broker's own key is the one in the KDC, and the clocks of both sides"
-                    .to_owned()
-            }
-        };
-        let secret = match &*mechanism {
-            Mechanism::Plain { password, .. } | Mechanism::Scram { password, .. } => Some(password.clone()),
-            Mechanism::OauthBearer { .. } => oauth::token_of(&first),
-            Mechanism::AwsMskIam(_) => aws::token_of(&first),
-            Mechanism::Gssapi(_) => None,
-        };
-        Some(Login {
-            mechanism: self.mechanism(),
-            whose,
-            secret,
-            client_id: client_id.to_owned(),
-            handshake_version,
-            version,
-            exchange,
-            first,
-            correlation_id,
-            awaited: ApiKey::SaslHandshake,
-        })
-    }
-
-    /// Whether there is all that a login needs, as far as that shows without a broker. Blocks.
-    pub(crate) fn check(&self) -> Result<(), SecurityError> {
-        let Held { mechanism, tokens, tickets, .. } = self.held();
-        match &*mechanism {
-            // Nobody is asked before there is somebody to log in to.
-            Mechanism::OauthBearer { token: TokenSource::Endpoint(endpoint), extensions } => {
-                let tokens = tokens.get_or_init(|| Tokens::new((**endpoint).clone()));
-                oauth::check(extensions).and_then(|()| tokens.check()).map_err(|what| self.missing(what))
-            }
-            Mechanism::AwsMskIam(_) => Ok(()),
-            // A ticket is for a broker.
-            Mechanism::Gssapi(kerberos) => {
-                tickets.check(kerberos, fresh().now_ms).map_err(|what| self.missing(what))
-            }
-            _ => self.prepare_here(None, fresh()).map(drop),
-        }
-    }
-
-    /// That preparing takes longer than whoever waits for it has time.
-    pub(crate) fn late(&self, after: Duration) -> SecurityError {
-        let Held { mechanism, tokens, .. } = self.held();
-        let what = match (&*mechanism, tokens.get()) {
-            (_, Some(tokens)) => format!("{} has given no token yet", tokens.called()),
-            (Mechanism::AwsMskIam(_), _) => "there are no keys of AWS yet".to_owned(),
-            (Mechanism::Gssapi(_), _) => "the KDC has given no ticket yet".to_owned(),
-            _ => "what a login needs is not there yet".to_owned(),
-        };
-        self.missing(format!("{what}, after {:.1} s", after.as_secs_f64()))
-    }
-
-    fn missing(&self, what: String) -> SecurityError {
-        SecurityError::Credentials { mechanism: self.mechanism(), what }
-    }
-
-    /// Blocks. `address` is the broker's, if there is one yet.
-    fn prepare_here(&self, address: Option<&Address>, fresh: Fresh) -> Result<Prepared, SecurityError> {
-        let Held { mechanism, salted, tokens, iam, tickets } = self.held();
-        let made = match &*mechanism {
-            Mechanism::Plain { username, password } => {
-                plain::message(username, password).map(|message| (Exchange::Plain, message))
-            }
-            Mechanism::Scram { hash, username, password, token } => {
-                Scram::new(*hash, username, password, *token, fresh.nonce, salted)
-                    .map(|scram| (scram.first(), scram))
-                    .map(|(message, scram)| (Exchange::Scram(scram), message))
-            }
-            Mechanism::OauthBearer { token, extensions } => {
-                oauth::begin(token, &tokens, extensions, fresh.now_ms)
-                    .map(|(oauth, message)| (Exchange::Oauth(oauth), message))
-            }
-            Mechanism::AwsMskIam(options) => {
-                let iam = iam.get_or_init(|| Iam::new((**options).clone()));
-                let host = address.map_or("", |address| address.host.as_str());
-                iam.begin(host, &now_ms, f64::from(share()) / 255.0).map(|message| (Exchange::Aws, message))
-            }
-            Mechanism::Gssapi(kerberos) => {
-                let host = address.map_or("", |address| &address.host);
-                tickets
-                    .begin(kerberos, host, fresh.now_ms)
-                    .map(|(gssapi, message)| (Exchange::Gssapi(Box::new(gssapi)), message))
-            }
-        };
-        match made {
-            Ok((exchange, first)) => Ok(Prepared { mechanism, exchange, first }),
-            Err(what) => Err(self.missing(what)),
-        }
-    }
-}
-
 impl Login {
     pub(crate) fn mechanism(&self) -> &'static str {
         self.mechanism
+    }
+
+    /// Which secret it is made with.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// What is to be sent first.
@@ -427,14 +228,6 @@ impl Login {
     }
 }
 
-/// What `work` gives, which may block.
-async fn on_its_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
 /// What the other side says, short and without what terminals take for commands.
 pub(crate) fn printable(text: &str) -> String {
     let turns =
@@ -452,10 +245,12 @@ pub(crate) fn renew_after(lifetime: Duration, share: u8) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use protocol::ApiVersions;
     use protocol::server::encode_response;
 
     use super::*;
-    use crate::ScramHash;
+    use crate::handshake::fresh;
+    use crate::{Mechanism, SaslOptions, ScramHash};
 
     fn versions() -> ApiVersions {
         ApiVersions::new([(ApiKey::SaslHandshake, 0, 1), (ApiKey::SaslAuthenticate, 0, 2)])
@@ -464,7 +259,7 @@ mod tests {
     fn login(mechanism: Mechanism) -> Login {
         let credentials = Credentials::new(SaslOptions::new(mechanism));
         let fresh = Fresh { nonce: "N".to_owned(), now_ms: 0 };
-        let prepared = credentials.prepare_here(None, fresh).unwrap();
+        let prepared = credentials.prepare_here(&credentials.made(), None, fresh).unwrap();
         credentials.login(prepared, &versions(), "me", 5).unwrap()
     }
 
@@ -538,7 +333,7 @@ mod tests {
         assert!(error.starts_with("SCRAM-SHA-256: "), "{error}");
         let mechanism = Mechanism::Plain { username: "ann".to_owned(), password: Secret::new("hush") };
         let credentials = Credentials::new(SaslOptions::new(mechanism));
-        let prepared = credentials.prepare_here(None, fresh()).unwrap();
+        let prepared = credentials.prepare_here(&credentials.made(), None, fresh()).unwrap();
         assert!(credentials.login(prepared, &ApiVersions::default(), "me", 0).is_none());
     }
 

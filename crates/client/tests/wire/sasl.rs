@@ -1,6 +1,8 @@
 //! Logins at clusters in this process: every mechanism, refusals, and logins that are made again.
 
 use std::io::{Read as _, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use crate::embedded::{NOW_MS, offer, read, with};
 use crate::not_kafka::chain;
 
 /// Of `ann`, where it is not said otherwise.
-pub(crate) const PASSWORD: &str = "right";
+pub(crate) const PASSWORD: &str = "s3cret-of-ann";
 const PROFILES: [Profile; 4] = [Profile::V1_1, Profile::V2_8, Profile::V3_9, Profile::V4_3];
 
 /// SCRAM as a broker does it, for one user.
@@ -58,13 +60,20 @@ impl embedded_kafka::Mechanism for ScramServer {
 
 impl Exchange for ScramExchange {
     fn step(&mut self, said: &[u8]) -> Step {
-        let said = std::str::from_utf8(said).unwrap();
+        // Somebody may have meddled with it.
+        self.stepped(said).unwrap_or_else(|| Step::Failed("what is said is no SCRAM".to_owned()))
+    }
+}
+
+impl ScramExchange {
+    fn stepped(&mut self, said: &[u8]) -> Option<Step> {
+        let said = std::str::from_utf8(said).ok()?;
         let Some((client_first, server_first)) = self.first.take() else {
-            let bare = said.strip_prefix("n,,").unwrap();
-            let nonce = bare.split(',').find_map(|part| part.strip_prefix("r=")).unwrap();
+            let bare = said.strip_prefix("n,,")?;
+            let nonce = bare.split(',').find_map(|part| part.strip_prefix("r="))?;
             let first = format!("r={nonce}theirs,s={},i=4096", STANDARD.encode("some salt"));
             self.first = Some((bare.to_owned(), first.clone()));
-            return Step::Challenge(first.into_bytes());
+            return Some(Step::Challenge(first.into_bytes()));
         };
         let (function, mac, hash) = match self.hash {
             ScramHash::Sha256 => (pbkdf2::PBKDF2_HMAC_SHA256, hmac::HMAC_SHA256, &digest::SHA256),
@@ -76,17 +85,19 @@ impl Exchange for ScramExchange {
         let salted = hmac::Key::new(mac, &salted);
         let client_key = hmac::sign(&salted, b"Client Key");
         let stored_key = digest::digest(hash, client_key.as_ref());
-        let (without_proof, proof) = said.split_once(",p=").unwrap();
-        assert!(without_proof.starts_with("c=biws,r="));
+        let (without_proof, proof) = said.split_once(",p=")?;
+        if !without_proof.starts_with("c=biws,r=") {
+            return None;
+        }
         let all = format!("{client_first},{server_first},{without_proof}");
         let signature = hmac::sign(&hmac::Key::new(mac, stored_key.as_ref()), all.as_bytes());
-        let proof = STANDARD.decode(proof).unwrap();
+        let proof = STANDARD.decode(proof).ok()?;
         let key: Vec<u8> = proof.iter().zip(signature.as_ref()).map(|(byte, mask)| byte ^ mask).collect();
         let named = client_first.split(',').next().unwrap() == format!("n={}", self.user);
         if !named || digest::digest(hash, &key).as_ref() != stored_key.as_ref() {
-            return Step::Failed(
+            return Some(Step::Failed(
                 "Authentication failed during authentication due to invalid credentials".to_owned(),
-            );
+            ));
         }
         let server_key = if self.impostor {
             b"guess".to_vec()
@@ -95,7 +106,7 @@ impl Exchange for ScramExchange {
         };
         let signature = hmac::sign(&hmac::Key::new(mac, &server_key), all.as_bytes());
         let said = format!("v={}", STANDARD.encode(signature.as_ref())).into_bytes();
-        Step::Done { user: self.user.to_owned(), said }
+        Some(Step::Done { user: self.user.to_owned(), said })
     }
 }
 
@@ -151,9 +162,14 @@ fn oauth(user: &str) -> Mechanism {
 }
 
 pub(crate) fn every_mechanism() -> Sasl {
-    let mut sasl = Sasl::plain(&[("ann", "right")]);
+    let mut sasl = Sasl::plain(&[("ann", PASSWORD)]);
     for hash in [ScramHash::Sha256, ScramHash::Sha512] {
-        sasl.mechanisms.push(Arc::new(ScramServer { hash, user: "ann", password: "right", impostor: false }));
+        sasl.mechanisms.push(Arc::new(ScramServer {
+            hash,
+            user: "ann",
+            password: PASSWORD,
+            impostor: false,
+        }));
     }
     sasl.mechanisms.push(Arc::new(OauthServer));
     sasl
@@ -185,9 +201,9 @@ async fn refused(client: &Cluster) -> String {
 async fn records_go_there_and_back_by_every_mechanism_and_version() {
     for profile in PROFILES {
         let mechanisms = [
-            plain("right"),
-            scram(ScramHash::Sha256, "right"),
-            scram(ScramHash::Sha512, "right"),
+            plain(PASSWORD),
+            scram(ScramHash::Sha256, PASSWORD),
+            scram(ScramHash::Sha512, PASSWORD),
             oauth("ann"),
         ];
         for mechanism in mechanisms {
@@ -220,24 +236,24 @@ async fn a_refusal_says_what_to_do() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mechanism_that_is_not_offered_is_told_with_those_that_are() {
-    let kafka = kafka(Profile::V4_3, Sasl::plain(&[("ann", "right")])).await;
-    let told = refused(&client(&kafka, scram(ScramHash::Sha256, "right"))).await;
+    let kafka = kafka(Profile::V4_3, Sasl::plain(&[("ann", PASSWORD)])).await;
+    let told = refused(&client(&kafka, scram(ScramHash::Sha256, PASSWORD))).await;
     assert!(told.ends_with("refuses the login by SCRAM-SHA-256: the broker offers PLAIN"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_does_not_know_the_password_is_not_believed() {
-    let impostor = ScramServer { hash: ScramHash::Sha256, user: "ann", password: "right", impostor: true };
+    let impostor = ScramServer { hash: ScramHash::Sha256, user: "ann", password: PASSWORD, impostor: true };
     let sasl = Sasl { mechanisms: vec![Arc::new(impostor)], session_lifetime: None };
     let kafka = kafka(Profile::V4_3, sasl).await;
-    let told = refused(&client(&kafka, scram(ScramHash::Sha256, "right"))).await;
+    let told = refused(&client(&kafka, scram(ScramHash::Sha256, PASSWORD))).await;
     assert!(told.contains("whoever answers there is not the broker"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_listener_without_logins_is_told_as_such() {
     let kafka = crate::embedded::kafka(1, Profile::V4_3).await;
-    let told = refused(&client(&kafka, plain("right"))).await;
+    let told = refused(&client(&kafka, plain(PASSWORD))).await;
     assert!(told.contains("asks for no login: set a security protocol without SASL"), "{told}");
 }
 
@@ -291,7 +307,7 @@ async fn a_login_that_hangs_ends_with_the_time_out_of_connecting() {
     kafka.on(ApiKey::SaslAuthenticate).always().hang();
     let mut options = Options::new("test", kafka.bootstrap());
     options.connect_timeout = Duration::from_secs(3);
-    options.security.sasl = Some(SaslOptions::new(plain("right")));
+    options.security.sasl = Some(SaslOptions::new(plain(PASSWORD)));
     let started = Instant::now();
     let error = with(options, &kafka).connect(BrokerId(0)).await.unwrap_err();
     assert!(chain(&error).contains("no answer to SaslAuthenticate"), "{error}");
@@ -344,7 +360,7 @@ async fn another_secret_of_a_client_is_used_as_soon_as_it_is_written() {
     let written = Arc::new(Mutex::new(of_provider(&url, "old")));
     let mut options = options(&kafka, of_provider(&url, "old"));
     let read = Arc::clone(&written);
-    let again = Again::new(move || Some(read.lock().unwrap().clone()));
+    let again = Again::new(move || Ok(read.lock().unwrap().clone()));
     options.security.sasl = Some(SaslOptions { mechanism: of_provider(&url, "old"), again: Some(again) });
     let client = with(options, &kafka);
     let told = chain(&client.metadata(Wanted::All).await.unwrap_err());
@@ -372,7 +388,7 @@ async fn a_login_that_hangs_keeps_others_out_for_a_second() {
     let kafka = kafka(Profile::V4_3, every_mechanism()).await;
     kafka.on(ApiKey::SaslAuthenticate).hang();
     let accounts = Accounts::default();
-    let client = || with(Options { accounts: accounts.clone(), ..options(&kafka, plain("right")) }, &kafka);
+    let client = || with(Options { accounts: accounts.clone(), ..options(&kafka, plain(PASSWORD)) }, &kafka);
     let first = client();
     let first = tokio::spawn(async move { first.metadata(Wanted::All).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -406,6 +422,122 @@ impl Exchange for Changing {
     }
 }
 
+/// Settings that are read for as long as a test likes.
+struct Slow {
+    again: Again,
+    /// How often somebody began to read them.
+    begun: Arc<AtomicUsize>,
+    /// Lets one who reads them go on.
+    go_on: SyncSender<()>,
+}
+
+impl Slow {
+    fn new(mechanism: Mechanism) -> Slow {
+        let (go_on, wait) = sync_channel(0);
+        let (wait, begun) = (Mutex::new(wait), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&begun);
+        let again = Again::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            // Who is gone keeps nobody waiting.
+            let _ = wait.lock().unwrap().recv();
+            Ok(mechanism.clone())
+        });
+        Slow { again, begun, go_on }
+    }
+}
+
+/// Time is not paused here: a thread that blocks would stop it.
+#[tokio::test]
+async fn while_a_login_is_made_ready_the_old_one_does_until_its_end() {
+    let lifetime = Duration::from_secs(6);
+    let sasl = Sasl { session_lifetime: Some(lifetime), ..every_mechanism() };
+    let kafka = kafka(Profile::V4_3, sasl).await;
+    kafka.create_topic("t", 1, &[]);
+    let Slow { again, begun, go_on } = Slow::new(plain(PASSWORD));
+    let mut options = options(&kafka, plain(PASSWORD));
+    options.security.sasl = Some(SaslOptions { mechanism: plain(PASSWORD), again: Some(again) });
+    let client = with(options, &kafka);
+    let leader = BrokerId(kafka.leader("t", 0).unwrap());
+    let connecting = tokio::spawn(async move { client.connect(leader).await });
+    // The first logins, of whichever connections, are not to wait.
+    while !connecting.is_finished() {
+        let _ = go_on.try_send(());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let connection = connecting.await.unwrap().unwrap();
+    let (at, made_ready) = (Instant::now(), begun.load(Ordering::Relaxed));
+    let logins = kafka.requests(ApiKey::SaslHandshake);
+    let mut sequence = 0;
+    let mut produce = || {
+        sequence += 1;
+        (connection.produce(vec![batch(sequence - 1)], Duration::from_secs(20)), i64::from(sequence - 1))
+    };
+
+    while begun.load(Ordering::Relaxed) == made_ready {
+        let (reply, expected) = produce();
+        assert_eq!(reply.await.unwrap().partitions[0].base_offset.unwrap().0, expected);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // It is being made ready, after 85 to 95 % of the life: requests go their way, if that is not over by now.
+    if at.elapsed() < lifetime.mul_f64(0.93) {
+        let (reply, expected) = produce();
+        assert_eq!(reply.await.unwrap().partitions[0].base_offset.unwrap().0, expected);
+    }
+    tokio::time::sleep_until(at + lifetime).await;
+    // From the end on they wait, in their order.
+    let (first, expected) = produce();
+    let (second, next) = produce();
+    let mut first = std::pin::pin!(first);
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut first).await;
+    assert!(waited.is_err(), "{waited:?}");
+    assert_eq!(kafka.requests(ApiKey::SaslHandshake), logins);
+    go_on.send(()).unwrap();
+    assert_eq!(first.await.unwrap().partitions[0].base_offset.unwrap().0, expected);
+    assert_eq!(second.await.unwrap().partitions[0].base_offset.unwrap().0, next);
+    assert_eq!(kafka.requests(ApiKey::SaslHandshake), logins + 1);
+}
+
+/// What waits for a login that never gets ready fails in its time, unsent.
+#[tokio::test]
+async fn a_login_that_is_never_ready_keeps_nobody_longer_than_he_has_time() {
+    let sasl = Sasl { session_lifetime: Some(Duration::from_millis(1200)), ..every_mechanism() };
+    let kafka = kafka(Profile::V4_3, sasl).await;
+    kafka.create_topic("t", 1, &[]);
+    let Slow { again, go_on, .. } = Slow::new(plain(PASSWORD));
+    let mut options = options(&kafka, plain(PASSWORD));
+    options.security.sasl = Some(SaslOptions { mechanism: plain(PASSWORD), again: Some(again) });
+    let client = with(options, &kafka);
+    let leader = BrokerId(kafka.leader("t", 0).unwrap());
+    let connecting = tokio::spawn(async move { client.connect(leader).await });
+    while !connecting.is_finished() {
+        let _ = go_on.try_send(());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let connection = connecting.await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    let error = connection.produce(vec![batch(0)], Duration::from_millis(200)).await.unwrap_err();
+    assert!(!error.maybe_written(), "{error}");
+    drop(go_on);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_not_sent_over_a_login_that_has_ended_and_cannot_be_made_again() {
+    let sasl = Sasl { session_lifetime: Some(Duration::from_secs(10)), ..every_mechanism() };
+    let kafka = kafka(Profile::V4_3, sasl).await;
+    kafka.create_topic("t", 1, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "e30.eyJzdWIiOiJhbm4ifQ.").unwrap();
+    let token = Mechanism::OauthBearer { token: TokenSource::File(file.clone()), extensions: Vec::new() };
+    let client = client(&kafka, token);
+    let connection = client.connect(BrokerId(kafka.leader("t", 0).unwrap())).await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let error = connection.produce(vec![batch(0)], Duration::from_secs(5)).await.unwrap_err();
+    assert!(!error.maybe_written(), "{error}");
+    assert!(chain(&error).contains("cannot be renewed") && chain(&error).contains("token"), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_secret_is_tried_as_soon_as_it_is_written_and_another_user_is_not() {
     let at_broker = Changing(Arc::new(Mutex::new("old")));
@@ -415,7 +547,7 @@ async fn another_secret_is_tried_as_soon_as_it_is_written_and_another_user_is_no
     let written = Arc::new(Mutex::new(Some(plain("old"))));
     let mut options = options(&kafka, plain("old"));
     let read = Arc::clone(&written);
-    let again = Again::new(move || read.lock().unwrap().clone());
+    let again = Again::new(move || read.lock().unwrap().clone().ok_or_else(|| "gone".to_owned()));
     options.security.sasl = Some(SaslOptions { mechanism: plain("old"), again: Some(again) });
     let client = with(options, &kafka);
     client.metadata(Wanted::All).await.unwrap();
@@ -448,11 +580,24 @@ async fn another_secret_is_tried_as_soon_as_it_is_written_and_another_user_is_no
     }
     assert!(was_written.elapsed() < Duration::from_secs(2), "{:?}", was_written.elapsed());
     assert!(lost.elapsed() > Duration::from_secs(200));
+
+    // It is written long before the brokers know it: the former one does until then.
+    *written.lock().unwrap() = Some(plain("next"));
+    for second in 0..120 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if second == 60 {
+            *at_broker.0.lock().unwrap() = "next";
+        }
+        // One that is refused is asked again by whoever needs an answer.
+        if client.metadata(Wanted::All).await.is_err() {
+            client.metadata(Wanted::All).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn logins_are_made_again_in_time_and_nothing_is_lost_by_it() {
-    for mechanism in [plain("right"), scram(ScramHash::Sha256, "right"), oauth("ann")] {
+    for mechanism in [plain(PASSWORD), scram(ScramHash::Sha256, PASSWORD), oauth("ann")] {
         let sasl = Sasl { session_lifetime: Some(Duration::from_secs(10)), ..every_mechanism() };
         let kafka = kafka(Profile::V4_3, sasl).await;
         kafka.create_topic("t", 1, &[]);
@@ -490,7 +635,7 @@ async fn a_connection_that_idled_through_its_login_makes_a_new_one_first() {
     let sasl = Sasl { session_lifetime: Some(Duration::from_secs(10)), ..every_mechanism() };
     let kafka = kafka(Profile::V2_8, sasl).await;
     kafka.create_topic("t", 1, &[]);
-    let client = client(&kafka, plain("right"));
+    let client = client(&kafka, plain(PASSWORD));
     let connection = client.connect(BrokerId(kafka.leader("t", 0).unwrap())).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     let replies: Vec<_> =
@@ -506,7 +651,7 @@ async fn a_login_that_cannot_be_made_again_ends_the_connection_before_the_reques
     let sasl = Sasl { session_lifetime: Some(Duration::from_secs(10)), ..every_mechanism() };
     let kafka = kafka(Profile::V4_3, sasl).await;
     kafka.create_topic("t", 1, &[]);
-    let client = client(&kafka, plain("right"));
+    let client = client(&kafka, plain(PASSWORD));
     let connection = client.connect(BrokerId(kafka.leader("t", 0).unwrap())).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     kafka.on(ApiKey::SaslAuthenticate).fail(ErrorCode::SASL_AUTHENTICATION_FAILED);
