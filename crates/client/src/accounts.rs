@@ -59,10 +59,10 @@ impl Account {
         }
     }
 
-    /// A login with the secret `number`, begun at `began`, was refused.
-    pub(crate) fn refused(&self, error: &CallError, began: Instant, number: u64) {
+    /// A login with the secret `number`, begun at `began`, has not passed; `is_refusal`: for the sake of that secret.
+    pub(crate) fn refused(&self, error: &CallError, began: Instant, number: u64, is_refusal: bool) {
         self.refusals.refused(error, began, number);
-        if let Some(credentials) = &self.credentials {
+        if let Some(credentials) = self.credentials.as_ref().filter(|_| is_refusal) {
             credentials.refused(number);
         }
     }

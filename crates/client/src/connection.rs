@@ -36,7 +36,7 @@ use crate::buffers::BufferPool;
 use crate::error::CloseCause;
 use crate::handshake::{Greeted, Session, share};
 use crate::inbound::Inbound;
-use crate::sasl::{Ask, Login, Next, Prepared};
+use crate::sasl::{Ask, Login, Next, NotIn, Prepared};
 use crate::{Address, CallError, Options, SecurityError};
 
 /// The most slices that one write hands to the kernel, which takes 1024 at most.
@@ -457,11 +457,11 @@ impl Driver {
                 renewal.next = None;
                 self.accept_held();
             }
-            Err(what) => {
+            Err(NotIn { what, is_refusal }) => {
                 let mechanism = login.mechanism();
                 let address = Arc::clone(&self.address);
                 let error = CallError::Login { address, mechanism, what: what.clone() };
-                renewal.account.refused(&error, began, login.number());
+                renewal.account.refused(&error, began, login.number(), is_refusal);
                 return Err(CloseCause::Login { mechanism, what });
             }
         }

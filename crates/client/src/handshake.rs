@@ -25,7 +25,7 @@ use crate::buffers::BufferPool;
 use crate::error::CloseCause;
 use crate::inbound::Inbound;
 use crate::refusals::TURN_MAX;
-use crate::sasl::{Credentials, Fresh, Login, Next, renew_after};
+use crate::sasl::{Credentials, Fresh, Login, Next, NotIn, renew_after};
 use crate::tls::TlsFailed;
 use crate::{Address, CallError, Opener, Options, OutOfFiles, SecurityError, Stream};
 
@@ -184,13 +184,19 @@ async fn log_in(
             greeted.session = lifetime.map(|lifetime| Session::new(lifetime, share()));
             Ok(())
         }
-        Err(error) => {
-            if matches!(error, CallError::Login { .. }) {
-                account.refused(&error, began, number);
-            }
+        Err(Outside::Refused(error, is_refusal)) => {
+            account.refused(&error, began, number, is_refusal);
             Err(error)
         }
+        Err(Outside::Other(error)) => Err(error),
     }
+}
+
+/// Why a login has not passed.
+enum Outside {
+    /// The broker has said something to it: also whether that is for the sake of the secret.
+    Refused(CallError, bool),
+    Other(CallError),
 }
 
 /// The requests of a login and their answers: how long it lasts, if not for as long as the connection.
@@ -199,12 +205,12 @@ async fn go_through(
     stream: &mut Stream,
     address: &Arc<Address>,
     reached: &mut Reached,
-) -> Result<Option<Duration>, CallError> {
+) -> Result<Option<Duration>, Outside> {
     let mut inbound = Inbound::new(BufferPool::default(), ANSWER_BYTES_MAX);
     let mut ask = login.begin();
     loop {
         *reached = Reached::Asking(ask.api);
-        let closed = |source| closed(address, ask.api, source);
+        let closed = |source| Outside::Other(closed(address, ask.api, source));
         let written = async {
             stream.writer.write_all(&ask.frame).await?;
             stream.writer.flush().await
@@ -214,14 +220,15 @@ async fn go_through(
         let answered = if protocol::correlation_id(&frame) == Some(ask.correlation_id) {
             login.answered(frame)
         } else {
-            Err("its answer has another request's number".to_owned())
+            Err(NotIn::other("its answer has another request's number".to_owned()))
         };
         match answered {
             Ok(Next::Ask(next)) => ask = next,
             Ok(Next::Done { lifetime }) => return Ok(lifetime),
-            Err(what) => {
+            Err(NotIn { what, is_refusal }) => {
                 let mechanism = login.mechanism();
-                return Err(CallError::Login { address: Arc::clone(address), mechanism, what });
+                let error = CallError::Login { address: Arc::clone(address), mechanism, what };
+                return Err(Outside::Refused(error, is_refusal));
             }
         }
     }

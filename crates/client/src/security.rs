@@ -259,7 +259,7 @@ pub enum TokenSource {
 
 /// An identity provider's token endpoint, and who we are there. The default has Kafka's times and names, and neither a
 /// URL nor a client.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct TokenEndpoint {
     /// `sasl.oauthbearer.token.endpoint.url`, `https:` or `http:`.
     pub url: String,
@@ -287,6 +287,17 @@ pub struct TokenEndpoint {
     pub retry_backoff_max: Duration,
     /// When a token is replaced.
     pub refresh: TokenRefresh,
+}
+
+impl fmt::Debug for TokenEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What stands behind a `?` may be a secret.
+        let url = self.url.split('?').next().unwrap_or_default();
+        f.debug_struct("TokenEndpoint")
+            .field("url", &url)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// When a token is replaced, `sasl.login.refresh.…`.

@@ -75,8 +75,8 @@ impl Connector {
     }
 }
 
-/// Writing the offsets file must not wait for the transcoding of a large batch.
-const OTHER_BLOCKING_THREADS: usize = 2;
+/// Writing the offsets file must not wait for the transcoding of a large batch, nor for those who give out tokens.
+const OTHER_BLOCKING_THREADS: usize = 4;
 
 /// How many threads a run wants for work that blocks: transcoding, files and the look-up of names.
 pub fn blocking_threads_max() -> usize {

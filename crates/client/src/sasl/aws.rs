@@ -83,12 +83,20 @@ impl Iam {
     }
 
     /// What is said first to the broker at `host`, which is all that there is to say. Blocks while others are asked for
-    /// keys. `now_ms` is the wall clock, and `share` random, from 0 to 1.
+    /// keys; where `is_asked` says that somebody does that, keys that are still valid do. `now_ms` is the wall clock, and
+    /// `share` random, from 0 to 1.
     ///
     /// # Errors
     /// What was tried, and why it came to nothing.
-    pub(super) fn begin(&self, host: &str, now_ms: &dyn Fn() -> u64, share: f64) -> Result<Vec<u8>, String> {
-        let keys = self.0.kept.get(now_ms, || self.0.find(now_ms, share))?;
+    pub(super) fn begin(
+        &self,
+        host: &str,
+        now_ms: &dyn Fn() -> u64,
+        share: f64,
+        is_asked: bool,
+    ) -> Result<Vec<u8>, String> {
+        let known = self.0.kept.at_hand(now_ms(), is_asked);
+        let keys = known.unwrap_or_else(|| self.0.kept.get(now_ms, || self.0.find(now_ms, share)))?;
         let region = region::of_host(host).or_else(|| self.0.asker(now_ms()).region()).ok_or_else(|| {
             format!(
                 "the region of {host} is not known: its name has none, and neither AWS_REGION, AWS_DEFAULT_REGION nor the \
@@ -96,6 +104,18 @@ impl Iam {
             )
         })?;
         Ok(payload(&keys, host, &region, now_ms()))
+    }
+}
+
+impl Iam {
+    /// Whether nobody has to be asked for keys now; `is_asked`: somebody is asked already.
+    pub(super) fn is_at_hand(&self, now_ms: u64, is_asked: bool) -> bool {
+        self.0.kept.at_hand(now_ms, is_asked).is_some()
+    }
+
+    /// A broker has refused the keys: the next login looks for others.
+    pub(super) fn forget(&self) {
+        self.0.kept.forget();
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Credentials {
     /// hang: nobody waits for it.
     sources: Mutex<Vec<Source>>,
     held: Mutex<Held>,
+    /// Held while others than the broker are asked for what a login needs: one at a time, and who waits has no thread.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One place where the secret is written.
@@ -71,6 +73,42 @@ impl Made {
     }
 }
 
+impl Made {
+    /// What is made of the secret that is used after that of `before`: the token of a client stays its own.
+    fn after(before: &Made, secrets: &Secrets) -> Made {
+        let made = Made::of(secrets);
+        if let (Some(tokens), Mechanism::OauthBearer { token: TokenSource::Endpoint(endpoint), .. }) =
+            (before.tokens.get(), &*made.mechanism)
+        {
+            let _ = made.tokens.set(tokens.with_secret_of((**endpoint).clone()));
+        }
+        made
+    }
+
+    /// A broker has refused what was made: nothing of that is used again.
+    fn forget(&self) {
+        if let Some(tokens) = self.tokens.get() {
+            tokens.forget();
+        }
+        if let Some(iam) = self.iam.get() {
+            iam.forget();
+        }
+        self.tickets.forget();
+    }
+
+    /// Whether a login can be made ready without asking others than this machine; `is_asked`: somebody asks already.
+    fn is_at_hand(&self, is_asked: bool) -> bool {
+        match &*self.mechanism {
+            Mechanism::OauthBearer { token: TokenSource::Endpoint(_), .. } => {
+                self.tokens.get().is_some_and(|tokens| tokens.is_at_hand(now_ms(), is_asked))
+            }
+            Mechanism::AwsMskIam(_) => self.iam.get().is_some_and(|iam| iam.is_at_hand(now_ms(), is_asked)),
+            Mechanism::Gssapi(_) => false,
+            _ => true,
+        }
+    }
+}
+
 /// All that a login needs before the broker has said anything. It holds secrets, so that it does not print.
 pub(crate) struct Prepared {
     number: u64,
@@ -96,6 +134,7 @@ impl Credentials {
             name,
             sources: Mutex::new(source.into_iter().collect()),
             held: Mutex::new(Held { secrets, made }),
+            asking: Arc::default(),
         }
     }
 
@@ -129,6 +168,9 @@ impl Credentials {
     /// A login with the secret `number` was refused.
     pub(crate) fn refused(&self, number: u64) {
         let mut held = self.lock();
+        if held.made.number == number {
+            held.made.forget();
+        }
         if held.secrets.refused(number) && held.secrets.number() != number {
             info!(mechanism = self.name, "the secret of the login is refused, the other one is tried");
         }
@@ -188,7 +230,7 @@ impl Credentials {
     pub(super) fn made(&self) -> Made {
         let mut held = self.lock();
         if held.made.number != held.secrets.number() {
-            held.made = Made::of(&held.secrets);
+            held.made = Made::after(&held.made, &held.secrets);
         }
         held.made.clone()
     }
@@ -196,9 +238,17 @@ impl Credentials {
     /// What a login at the broker of `address` begins with: reads files, and asks whoever gives out tokens, on another
     /// thread. Dropping the future does not end that.
     pub(crate) async fn prepare(self: Arc<Self>, address: Arc<Address>) -> Result<Prepared, SecurityError> {
+        let is_asked = || self.asking.try_lock().is_err();
+        // Moved to where it is asked: who gives up does not end that.
+        let turn = match self.made().is_at_hand(is_asked()) {
+            true => None,
+            false => Some(Arc::clone(&self.asking).lock_owned().await),
+        };
         on_another_thread(move || {
             self.look_again_here(&address);
-            self.prepare_here(&self.made(), Some(&address), fresh())
+            let prepared = self.prepare_here(&self.made(), Some(&address), turn.is_none(), fresh());
+            drop(turn);
+            prepared
         })
         .await
     }
@@ -270,7 +320,7 @@ impl Credentials {
             Mechanism::Gssapi(kerberos) => {
                 tickets.check(kerberos, fresh().now_ms).map_err(|what| self.missing(what))
             }
-            _ => self.prepare_here(&made, None, fresh()).map(drop),
+            _ => self.prepare_here(&made, None, false, fresh()).map(drop),
         }
     }
 
@@ -290,11 +340,12 @@ impl Credentials {
         SecurityError::Credentials { mechanism: self.mechanism(), what }
     }
 
-    /// Blocks. `address` is the broker's, if there is one yet.
+    /// Blocks. `address` is the broker's, if there is one yet; `is_asked`: for what is not at hand another is asked already.
     pub(super) fn prepare_here(
         &self,
         made: &Made,
         address: Option<&Address>,
+        is_asked: bool,
         fresh: Fresh,
     ) -> Result<Prepared, SecurityError> {
         let Made { number, mechanism, salted, tokens, iam, tickets } = made;
@@ -308,13 +359,14 @@ impl Credentials {
                     .map(|(message, scram)| (Exchange::Scram(scram), message))
             }
             Mechanism::OauthBearer { token, extensions } => {
-                oauth::begin(token, tokens, extensions, fresh.now_ms)
+                oauth::begin(token, tokens, extensions, fresh.now_ms, is_asked)
                     .map(|(oauth, message)| (Exchange::Oauth(oauth), message))
             }
             Mechanism::AwsMskIam(options) => {
                 let iam = iam.get_or_init(|| Iam::new((**options).clone()));
                 let host = address.map_or("", |address| address.host.as_str());
-                iam.begin(host, &now_ms, f64::from(share()) / 255.0).map(|message| (Exchange::Aws, message))
+                iam.begin(host, &now_ms, f64::from(share()) / 255.0, is_asked)
+                    .map(|message| (Exchange::Aws, message))
             }
             Mechanism::Gssapi(kerberos) => {
                 let host = address.map_or("", |address| &address.host);
@@ -327,7 +379,13 @@ impl Credentials {
             Ok((exchange, first)) => {
                 Ok(Prepared { number: *number, mechanism: Arc::clone(mechanism), exchange, first })
             }
-            Err(what) => Err(self.missing(what)),
+            Err(what) => {
+                // A provider knows a client's secret, as a broker does a password.
+                if tokens.get().is_some_and(Tokens::is_refused) {
+                    self.refused(*number);
+                }
+                Err(self.missing(what))
+            }
         }
     }
 }

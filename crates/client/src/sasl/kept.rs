@@ -6,9 +6,9 @@
 //!   │             ▲                     └─ fails ─▶ the old one while it is valid, with a warning
 //!   └─ fails ─▶ nobody asks for a second, then two … a minute
 //! ```
-//! Whoever needs it while another asks waits for what that one gets.
+//! Whoever needs it while another asks waits for what that one gets, unless there is one that is still valid.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::warn;
@@ -21,8 +21,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Kept<T> {
     /// What it is called in messages.
     noun: &'static str,
-    /// Locked while somebody asks, which must have its bounds.
+    /// Never locked while somebody is asked.
     state: Mutex<State<T>>,
+    /// Locked while somebody asks, which must have its bounds.
+    asking: Mutex<()>,
 }
 
 struct State<T> {
@@ -54,7 +56,11 @@ enum Choice<T> {
 
 impl<T> Kept<T> {
     pub(super) fn new(noun: &'static str) -> Kept<T> {
-        Kept { noun, state: Mutex::new(State { held: None, failure: None }) }
+        Kept { noun, state: Mutex::new(State { held: None, failure: None }), asking: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,20 +74,22 @@ impl<T: Clone> Kept<T> {
         now_ms: &dyn Fn() -> u64,
         ask: impl FnOnce() -> Result<Held<T>, String>,
     ) -> Result<T, String> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.choose(now_ms()) {
-            Choice::Use(value) => return Ok(value),
-            Choice::Fail(what) => return Err(what),
-            Choice::Ask => {}
+        if let Some(known) = self.at_hand(now_ms(), false) {
+            return known;
+        }
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another may have asked until now.
+        if let Some(known) = self.at_hand(now_ms(), false) {
+            return known;
         }
         match ask() {
             Ok(held) => {
                 let value = held.value.clone();
-                *state = State { held: Some(held), failure: None };
+                *self.lock() = State { held: Some(held), failure: None };
                 Ok(value)
             }
             Err(what) => {
-                let valid = state.failed(what.clone(), now_ms());
+                let valid = self.lock().failed(what.clone(), now_ms());
                 if valid.is_some() {
                     warn!(error = what, "no new {}, going on with the last, which is still valid", self.noun);
                 }
@@ -90,10 +98,27 @@ impl<T: Clone> Kept<T> {
         }
     }
 
-    /// The next login gets another, if this is the one.
-    pub(super) fn forget(&self, is_this: impl FnOnce(&T) -> bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.held.take_if(|held| is_this(&held.value));
+    /// What there is without asking anybody: a valid one, or why there is none just now. `None` where somebody has to be
+    /// asked; where `is_asked` says that this is done already, one that is still valid does.
+    pub(super) fn at_hand(&self, now_ms: u64, is_asked: bool) -> Option<Result<T, String>> {
+        let state = self.lock();
+        match state.choose(now_ms) {
+            Choice::Use(value) => Some(Ok(value)),
+            Choice::Fail(what) => Some(Err(what)),
+            Choice::Ask if is_asked => state.valid(now_ms).map(Ok),
+            Choice::Ask => None,
+        }
+    }
+
+    /// The next login gets another.
+    pub(super) fn forget(&self) {
+        self.lock().held = None;
+    }
+
+    /// The same, for another asker with the same claim to what is kept.
+    pub(super) fn handed_on(&self) -> Kept<T> {
+        let held = self.lock().held.clone();
+        Kept { state: Mutex::new(State { held, failure: None }), ..Kept::new(self.noun) }
     }
 }
 

@@ -84,6 +84,25 @@ pub(crate) enum Next {
     },
 }
 
+/// Why we are not in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotIn {
+    pub(crate) what: String,
+    /// What we are is refused, rather than that something else is amiss.
+    pub(crate) is_refusal: bool,
+}
+
+impl NotIn {
+    fn refused(what: String) -> NotIn {
+        NotIn { what, is_refusal: true }
+    }
+
+    /// Something else.
+    pub(crate) fn other(what: String) -> NotIn {
+        NotIn { what, is_refusal: false }
+    }
+}
+
 /// What comes of a mechanism's step.
 enum Step {
     Say(Vec<u8>),
@@ -141,9 +160,9 @@ impl Login {
     }
 
     /// What an answer, correlation id included, leads to, or why we are not in.
-    pub(crate) fn answered(&mut self, frame: Bytes) -> Result<Next, String> {
+    pub(crate) fn answered(&mut self, frame: Bytes) -> Result<Next, NotIn> {
         match self.awaited {
-            ApiKey::SaslHandshake => self.chosen(frame),
+            ApiKey::SaslHandshake => self.chosen(frame).map_err(NotIn::other),
             _ => self.stepped(frame),
         }
     }
@@ -168,15 +187,16 @@ impl Login {
         }
     }
 
-    fn stepped(&mut self, frame: Bytes) -> Result<Next, String> {
+    fn stepped(&mut self, frame: Bytes) -> Result<Next, NotIn> {
         let answer: SaslAuthenticateResponse =
-            protocol::decode_response(ApiKey::SaslAuthenticate, self.version, frame)
-                .map_err(|error| format!("its answer to SaslAuthenticate cannot be read: {error}"))?;
+            protocol::decode_response(ApiKey::SaslAuthenticate, self.version, frame).map_err(|error| {
+                NotIn::other(format!("its answer to SaslAuthenticate cannot be read: {error}"))
+            })?;
         let code = ErrorCode(answer.error_code);
         if !code.is_ok() {
             let message =
                 answer.error_message.as_deref().map(|said| self.told(said)).filter(|told| !told.is_empty());
-            return Err(self.refused(&message.unwrap_or_else(|| code.to_string())));
+            return Err(NotIn::refused(self.refused(&message.unwrap_or_else(|| code.to_string()))));
         }
         let step = match &mut self.exchange {
             Exchange::Plain => plain::step(&answer.auth_bytes),
@@ -191,8 +211,8 @@ impl Login {
                 let lifetime_ms = u64::try_from(answer.session_lifetime_ms).unwrap_or(0);
                 Ok(Next::Done { lifetime: (lifetime_ms > 0).then(|| Duration::from_millis(lifetime_ms)) })
             }
-            Err(Fault::Refused(why)) => Err(self.refused(&why)),
-            Err(Fault::Untrusted(why)) => Err(why),
+            Err(Fault::Refused(why)) => Err(NotIn::refused(self.refused(&why))),
+            Err(Fault::Untrusted(why)) => Err(NotIn::other(why)),
         }
     }
 
@@ -259,7 +279,7 @@ mod tests {
     fn login(mechanism: Mechanism) -> Login {
         let credentials = Credentials::new(SaslOptions::new(mechanism));
         let fresh = Fresh { nonce: "N".to_owned(), now_ms: 0 };
-        let prepared = credentials.prepare_here(&credentials.made(), None, fresh).unwrap();
+        let prepared = credentials.prepare_here(&credentials.made(), None, false, fresh).unwrap();
         credentials.login(prepared, &versions(), "me", 5).unwrap()
     }
 
@@ -299,7 +319,7 @@ mod tests {
     #[test]
     fn refusals_say_what_to_do() {
         let check =
-            |answer: Bytes, expected: &str| assert_eq!(plain().answered(answer).unwrap_err(), expected);
+            |answer: Bytes, expected: &str| assert_eq!(plain().answered(answer).unwrap_err().what, expected);
         check(chosen(ErrorCode::UNSUPPORTED_SASL_MECHANISM), "the broker offers PLAIN, SCRAM-SHA-512");
         check(
             chosen(ErrorCode::ILLEGAL_SASL_STATE),
@@ -312,12 +332,15 @@ mod tests {
             "Invalid username or password.",
             0,
         ));
-        assert_eq!(why.unwrap_err(), "Invalid username or password; check the user `ann` and its password");
+        assert_eq!(
+            why.unwrap_err().what,
+            "Invalid username or password; check the user `ann` and its password"
+        );
         let mut login = plain();
         login.answered(chosen(ErrorCode::NONE)).unwrap();
         let why =
             login.answered(stepped(ErrorCode::SASL_AUTHENTICATION_FAILED, "no \u{1b}user has `hush`", 0));
-        assert_eq!(why.unwrap_err(), "no user has `[hidden]`; check the user `ann` and its password");
+        assert_eq!(why.unwrap_err().what, "no user has `[hidden]`; check the user `ann` and its password");
         assert!(plain().answered(Bytes::from_static(b"\0\0\0\x05nonsense")).is_err());
     }
 
@@ -333,7 +356,7 @@ mod tests {
         assert!(error.starts_with("SCRAM-SHA-256: "), "{error}");
         let mechanism = Mechanism::Plain { username: "ann".to_owned(), password: Secret::new("hush") };
         let credentials = Credentials::new(SaslOptions::new(mechanism));
-        let prepared = credentials.prepare_here(&credentials.made(), None, fresh()).unwrap();
+        let prepared = credentials.prepare_here(&credentials.made(), None, false, fresh()).unwrap();
         assert!(credentials.login(prepared, &ApiVersions::default(), "me", 0).is_none());
     }
 

@@ -35,8 +35,6 @@ const SEPARATOR: char = '\u{1}';
 pub(super) struct Oauth {
     /// What the broker said of the token.
     refusal: Option<String>,
-    /// The token, and who keeps it for other logins, too.
-    kept: Option<(Tokens, Secret)>,
 }
 
 impl Oauth {
@@ -51,9 +49,6 @@ impl Oauth {
         let status = serde_json::from_str::<Value>(&text).ok();
         let status = status.as_ref().and_then(|said| said.get("status")).and_then(Value::as_str);
         self.refusal = Some(printable(status.unwrap_or(&text)));
-        if let Some((tokens, token)) = &self.kept {
-            tokens.forget(token);
-        }
         Ok(Step::Say(vec![1]))
     }
 
@@ -63,8 +58,8 @@ impl Oauth {
     }
 }
 
-/// A login, and what is said first, which is all that there is to say. Blocks while an endpoint is asked; `tokens` are
-/// its, for all logins to the cluster.
+/// A login, and what is said first, which is all that there is to say. `tokens` are the endpoint's, for all logins to the
+/// cluster. Blocks while it is asked; where `is_asked` says that somebody does that, a token that is still valid does.
 ///
 /// # Errors
 /// What is missing or wrong, and what to do about it.
@@ -73,6 +68,7 @@ pub(super) fn begin(
     tokens: &OnceLock<Tokens>,
     extensions: &[(String, String)],
     now: u64,
+    is_asked: bool,
 ) -> Result<(Oauth, Vec<u8>), String> {
     check(extensions)?;
     let token = match source {
@@ -81,9 +77,8 @@ pub(super) fn begin(
         TokenSource::File(path) => given(&read(path)?, &format!("the token in {}", path.display()), now)?,
         TokenSource::Endpoint(endpoint) => {
             let tokens = tokens.get_or_init(|| Tokens::new((**endpoint).clone())).clone();
-            let token = tokens.token(&now_ms, f64::from(share()) / 255.0)?;
-            let message = message(&token, extensions);
-            return Ok((Oauth { refusal: None, kept: Some((tokens, token)) }, message));
+            let known = tokens.at_hand(now_ms(), is_asked);
+            known.unwrap_or_else(|| tokens.token(&now_ms, f64::from(share()) / 255.0))?
         }
     };
     Ok((Oauth::default(), message(&token, extensions)))
@@ -191,7 +186,7 @@ mod tests {
     const NOW_MS: u64 = 1_790_000_000_123;
 
     fn message(token: &TokenSource, extensions: &[(String, String)], now: u64) -> Result<Vec<u8>, String> {
-        begin(token, &OnceLock::new(), extensions, now).map(|(_, message)| message)
+        begin(token, &OnceLock::new(), extensions, now, false).map(|(_, message)| message)
     }
 
     fn decoded(part: &str) -> Value {

@@ -20,12 +20,24 @@ pub(super) struct Miss {
     pub(super) what: String,
     /// It may be another time.
     pub(super) may_pass: bool,
+    /// Whose keys are meant is said, and these are not to be had here: another source's would be somebody else's.
+    pub(super) ends: bool,
 }
 
 impl Miss {
     /// It stays so until somebody changes something.
     pub(super) fn stays(what: impl Into<String>) -> Miss {
-        Miss { what: what.into(), may_pass: false }
+        Miss { what: what.into(), may_pass: false, ends: false }
+    }
+
+    /// It may be otherwise another time.
+    pub(super) fn now(what: impl Into<String>, may_pass: bool) -> Miss {
+        Miss { may_pass, ..Miss::stays(what) }
+    }
+
+    /// It is said whose keys are meant, and they are not to be had here.
+    pub(super) fn ends(what: impl Into<String>) -> Miss {
+        Miss { ends: true, ..Miss::stays(what) }
     }
 }
 

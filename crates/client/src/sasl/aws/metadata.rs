@@ -90,10 +90,10 @@ fn get(
     headers: Vec<(&'static str, String)>,
 ) -> Result<String, Miss> {
     let answer = asker.nearby.ask(Request { method, url, headers, body: None });
-    let answer = answer.map_err(|error| Miss { what: format!("{url} {error}"), may_pass: error.may_pass })?;
+    let answer = answer.map_err(|error| Miss::now(format!("{url} {error}"), error.may_pass))?;
     if !answer.status.is_success() {
         let may_pass = answer.status.is_server_error();
-        return Err(Miss { what: format!("{url} answers {}", answer.status.as_u16()), may_pass });
+        return Err(Miss::now(format!("{url} answers {}", answer.status.as_u16()), may_pass));
     }
     String::from_utf8(answer.body).map_err(|_| Miss::stays(format!("{url} gives an answer that is no text")))
 }

@@ -9,8 +9,8 @@ use super::keys::{Keys, Miss};
 /// What one profile says, by lower-case name.
 type Profile = BTreeMap<String, String>;
 
-/// All profiles by name.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// All profiles by name. They hold secrets, so that they do not print.
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct Profiles(BTreeMap<String, Profile>);
 
 /// How a profile comes to keys.
@@ -92,7 +92,7 @@ impl Profiles {
             ("sso_start_url", "single sign-on is not built yet"),
         ] {
             if given(key).is_some() {
-                return Err(Miss::stays(format!("profile `{name}` has `{key}`: {what}")));
+                return Err(Miss::ends(format!("profile `{name}` has `{key}`: {what}")));
             }
         }
         let Some(arn) = given("role_arn") else { return own_keys(name, profile) };

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tracing::warn;
+
 use super::Asker;
 use super::keys::{Keys, Miss};
 use super::metadata::{container, instance};
@@ -49,15 +51,28 @@ pub(super) fn find(sources: &[Source], asker: &Asker<'_>) -> Result<(Keys, Strin
         match source.keys(asker) {
             Ok(keys) => return Ok((keys, called)),
             Err(miss) => {
+                // What was named, and is not to be had, is told where another's keys are used.
+                if source.is_named() && !miss.ends {
+                    warn!("{called} gives no keys of AWS, others are looked for: {}", miss.what);
+                }
                 may_pass |= miss.may_pass;
                 tried.push(format!("{called}: {}", miss.what));
+                if miss.ends {
+                    let what = format!("no keys of AWS: {}", tried.join("; "));
+                    return Err(Miss::ends(what));
+                }
             }
         }
     }
-    Err(Miss { what: format!("no keys of AWS, tried in order: {}", tried.join("; ")), may_pass })
+    Err(Miss::now(format!("no keys of AWS, tried in order: {}", tried.join("; ")), may_pass))
 }
 
 impl Source {
+    /// The options of the login name it.
+    fn is_named(&self) -> bool {
+        matches!(self, Source::Profile(Some(_)) | Source::Role(_))
+    }
+
     fn called(&self, asker: &Asker<'_>) -> String {
         match self {
             Source::Profile(name) => format!("profile `{}`", name.clone().unwrap_or_else(|| asker.profile())),

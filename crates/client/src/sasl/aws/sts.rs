@@ -61,10 +61,8 @@ fn ask(
     }
     let request = Request { method: Method::POST, url: &url, headers, body: Some(body) };
     let called = format!("the token service {url}");
-    let answer = asker
-        .http
-        .ask(request)
-        .map_err(|error| Miss { what: format!("{called} {error}"), may_pass: error.may_pass })?;
+    let answer =
+        asker.http.ask(request).map_err(|error| Miss::now(format!("{called} {error}"), error.may_pass))?;
     let text = String::from_utf8_lossy(&answer.body);
     if answer.status.is_success() {
         return read(&text)
@@ -80,7 +78,7 @@ fn ask(
     let what =
         format!("{called} does not give the role {arn}: it answers {}{code}{why}", answer.status.as_u16());
     let may_pass = answer.status.is_server_error() || answer.status.as_u16() == 429;
-    Err(Miss { what, may_pass })
+    Err(Miss::now(what, may_pass))
 }
 
 fn body(role: &Role, action: &str, token: Option<&str>) -> String {

@@ -70,7 +70,7 @@ fn iam(given: Given) -> Iam {
 }
 
 fn said(iam: &Iam, now_ms: u64) -> Result<Value, String> {
-    iam.begin(HOST, &|| now_ms, 0.0).map(|said| json(&said))
+    iam.begin(HOST, &|| now_ms, 0.0, false).map(|said| json(&said))
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn lasting_keys_are_looked_for_each_time() {
 fn the_region_is_that_of_the_host_or_of_the_surroundings() {
     let vars = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "hush")];
     let region = |given: Given| {
-        let said = iam(given).begin("kafka.example", &|| NOW_MS, 0.0)?;
+        let said = iam(given).begin("kafka.example", &|| NOW_MS, 0.0, false)?;
         Ok(json(&said)["x-amz-credential"].as_str().unwrap().split('/').nth(2).unwrap().to_owned())
     };
     let with = |name, value: &str| {

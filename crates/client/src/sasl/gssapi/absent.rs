@@ -14,6 +14,8 @@ pub(super) struct Tickets {}
 pub(super) enum Gssapi {}
 
 impl Tickets {
+    pub(super) fn forget(&self) {}
+
     pub(super) fn check(&self, _: &KerberosOptions, _: u64) -> Result<(), String> {
         Err(ABSENT.to_owned())
     }

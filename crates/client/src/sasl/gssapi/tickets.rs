@@ -20,6 +20,8 @@ use std::time::Duration;
 use krb5::ccache::same_principal;
 use krb5::{CCache, CacheName, ClientError, ConfigError, Credentials, KdcClient, Krb5Conf, Principal};
 
+use tracing::warn;
+
 use super::keytab;
 use crate::sasl::printable;
 use crate::{KerberosOptions, TicketCache};
@@ -33,8 +35,10 @@ const CACHE_BYTES_MAX: u64 = 16 << 20;
 /// After so many hundredths of its life a ticket is replaced (`sasl.kerberos.ticket.renew.window.factor` by default).
 const OLD_AFTER_PERCENT: i64 = 80;
 
-/// A KDC that refused a principal is not asked again for so long: principals get locked.
+/// A KDC that refused a principal is not asked again for so long, then for twice as long, up to a minute: principals get
+/// locked.
 const REFUSED_FOR_S: i64 = 5;
+const REFUSED_FOR_S_MAX: i64 = 60;
 
 /// The tickets of one cluster's logins. Clones are the same.
 #[derive(Clone, Default)]
@@ -45,8 +49,8 @@ struct Kept {
     granting: Option<Credentials>,
     /// Got with it, by service.
     services: HashMap<Principal, Credentials>,
-    /// When the keytab got no ticket last, and why.
-    refused: Option<(i64, String)>,
+    /// When the keytab got no ticket last, for how long the KDC is left alone, and why.
+    refused: Option<(i64, i64, String)>,
 }
 
 impl fmt::Debug for Tickets {
@@ -76,26 +80,45 @@ impl Tickets {
         now_s: i64,
     ) -> Result<Credentials, String> {
         let plan = Plan::new(options, now_s)?;
-        let granting = self.granting(&plan)?;
         let service = Principal::host_service(&options.service_name, host, &plan.conf);
+        self.anew(&plan, &service).or_else(|why| {
+            // Which is valid for some time yet, and needs no KDC.
+            let kept = self.lock().services.get(&service).filter(|ticket| now_s < ticket.endtime).cloned();
+            if kept.is_some() {
+                warn!(
+                    error = why,
+                    "no new ticket for {service}, going on with the last, which is still valid"
+                );
+            }
+            kept.ok_or(why)
+        })
+    }
+
+    /// A ticket for the service: one that is kept and young, or another.
+    fn anew(&self, plan: &Plan<'_>, service: &Principal) -> Result<Credentials, String> {
+        let now_s = plan.now_s;
+        let granting = self.granting(plan)?;
         {
             let kept = self.lock();
-            let same = kept.granting.as_ref().is_some_and(|kept| kept.ticket == granting.ticket);
-            let ticket = kept.services.get(&service).filter(|ticket| same && is_young(ticket, now_s));
+            let is_ours = |ticket: &&Credentials| same_principal(&ticket.client, &granting.client);
+            let ticket = kept.services.get(service).filter(is_ours).filter(|ticket| is_young(ticket, now_s));
             if let Some(ticket) = ticket {
                 return Ok(ticket.clone());
             }
         }
         let ticket = plan
             .kdc(&granting.client.realm)?
-            .service_ticket(&granting, &service)
-            .map_err(|error| plan.refused(&error, &granting.client, &service))?;
+            .service_ticket(&granting, service)
+            .map_err(|error| plan.refused(&error, &granting.client, service))?;
         let mut kept = self.lock();
-        if kept.granting.as_ref().is_none_or(|kept| kept.ticket != granting.ticket) {
-            *kept = Kept { granting: Some(granting), ..Kept::default() };
-        }
-        kept.services.insert(service, ticket.clone());
+        kept.granting = Some(granting);
+        kept.services.insert(service.clone(), ticket.clone());
         Ok(ticket)
+    }
+
+    /// A broker has refused a ticket: the next login gets another for it.
+    pub(in crate::sasl) fn forget(&self) {
+        self.lock().services.clear();
     }
 
     /// Whether there is all that a ticket can be got with, as far as files say it: no KDC is asked.
@@ -129,8 +152,8 @@ impl Tickets {
 
     /// A ticket by the keytab, unless that was refused just now.
     fn log_in(&self, plan: &Plan<'_>) -> Result<Credentials, String> {
-        if let Some((since_s, why)) = &self.lock().refused
-            && (0..REFUSED_FOR_S).contains(&plan.now_s.saturating_sub(*since_s))
+        if let Some((since_s, length_s, why)) = &self.lock().refused
+            && (0..*length_s).contains(&plan.now_s.saturating_sub(*since_s))
         {
             return Err(why.clone());
         }
@@ -138,8 +161,15 @@ impl Tickets {
         let mut kept = self.lock();
         match &got {
             // Kept from here on, whether a ticket for the broker comes of it or not.
-            Ok(ticket) => *kept = Kept { granting: Some(ticket.clone()), ..Kept::default() },
-            Err(why) => kept.refused = Some((plan.now_s, why.clone())),
+            Ok(ticket) => {
+                kept.granting = Some(ticket.clone());
+                kept.refused = None;
+            }
+            Err(why) => {
+                let last = kept.refused.take().map(|(_, length_s, _)| length_s.saturating_mul(2));
+                let length_s = last.unwrap_or(REFUSED_FOR_S).min(REFUSED_FOR_S_MAX);
+                kept.refused = Some((plan.now_s, length_s, why.clone()));
+            }
         }
         got
     }
@@ -454,10 +484,10 @@ mod tests {
                 Plan { principal: Some(named("ann@R")), conf: Krb5Conf::empty(), options: &options, now_s };
             tickets.granting(&plan).map(|_| ()).unwrap_err()
         };
-        tickets.lock().refused = Some((100, "no".to_owned()));
+        tickets.lock().refused = Some((100, REFUSED_FOR_S, "no".to_owned()));
         assert_eq!((asked_at(100), asked_at(104)), ("no".to_owned(), "no".to_owned()));
         for now_s in [105, 99] {
-            tickets.lock().refused = Some((100, "no".to_owned()));
+            tickets.lock().refused = Some((100, REFUSED_FOR_S, "no".to_owned()));
             assert!(
                 asked_at(now_s).contains("cannot be read"),
                 "it is tried again, also where the clock went back"

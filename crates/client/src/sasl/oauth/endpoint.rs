@@ -29,9 +29,11 @@ pub(super) struct Endpoint {
 
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Failed {
-    what: String,
+pub(super) struct Failed {
+    pub(super) what: String,
     may_pass: bool,
+    /// The client's secret, or the client, is refused.
+    pub(super) is_refusal: bool,
 }
 
 impl Endpoint {
@@ -76,20 +78,21 @@ impl Endpoint {
     /// # Errors
     /// What went wrong, and what to do about it. No secret shows.
     #[expect(clippy::disallowed_methods, reason = "it runs on a thread that may block")]
-    pub(super) fn fetch(&self) -> Result<Secret, String> {
-        let url = self.url.as_ref().map_err(Clone::clone)?;
+    pub(super) fn fetch(&self) -> Result<Secret, Failed> {
+        let url = self.url.as_ref().map_err(|why| stays(why))?;
         let began = Instant::now();
         let mut tries = 0;
         loop {
             tries += 1;
-            let Failed { what, may_pass } = match self.try_once(url) {
+            let Failed { what, may_pass, is_refusal } = match self.try_once(url) {
                 Ok(token) => return Ok(token),
                 Err(failed) => failed,
             };
             let pause = pause_after(tries, began.elapsed(), &self.options).filter(|_| may_pass);
             let Some(pause) = pause else {
                 let tried = if tries > 1 { format!(" (tried {tries} times)") } else { String::new() };
-                return Err(format!("{} {what}{tried}", self.called()));
+                let what = format!("{} {what}{tried}", self.called());
+                return Err(Failed { what, may_pass, is_refusal });
             };
             std::thread::sleep(pause);
         }
@@ -111,6 +114,7 @@ impl Endpoint {
                 false => error.what,
             },
             may_pass: error.may_pass,
+            is_refusal: false,
         })?;
         answered(status, &body, &self.options.client_id, &|said| printable(&self.hidden(said)))
     }
@@ -134,7 +138,7 @@ impl Endpoint {
 /// What is sent: who asks, and for what.
 ///
 /// A scope is encoded as forms are, which Kafka 4.1 and newer do only where `sasl.oauthbearer.header.urlencode` is set;
-/// older ones do so always. Of a scope without blanks and reserved characters both make the same.
+/// older ones do so always. One that is written in the encoded form already stays as it is where that is not set.
 fn asked(options: &TokenEndpoint) -> (String, String) {
     let (id, secret) = (options.client_id.trim(), options.client_secret.expose().trim());
     let who = match options.urlencode {
@@ -143,9 +147,21 @@ fn asked(options: &TokenEndpoint) -> (String, String) {
     };
     let mut body = "grant_type=client_credentials".to_owned();
     if let Some(scope) = options.scope.as_deref().map(str::trim).filter(|scope| !scope.is_empty()) {
-        body += &format!("&scope={}", form_encoded(scope));
+        let is_encoded = !options.urlencode && is_form_encoded(scope);
+        body += &format!("&scope={}", if is_encoded { scope.to_owned() } else { form_encoded(scope) });
     }
     (format!("Basic {}", STANDARD.encode(who)), body)
+}
+
+/// Whether `text` could be what [`form_encoded`] has made of another.
+fn is_form_encoded(text: &str) -> bool {
+    let is_hex =
+        |part: &str| part.get(..2).is_some_and(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'*' | b'_' | b'+');
+    let mut parts = text.split('%');
+    let plain = parts.next().is_some_and(|part| part.bytes().all(is_plain));
+    plain && parts.all(|part| is_hex(part) && part[2..].bytes().all(is_plain))
 }
 
 /// As `java.net.URLEncoder` does it.
@@ -197,17 +213,18 @@ fn answered(
     };
     let answers = format!("answers {}{reason}", status.as_u16());
     match (status.as_u16(), error.as_deref()) {
-        (_, Some("invalid_client" | "unauthorized_client")) | (401, _) => Err(stays(&format!(
-            "refuses the client `{}`: it {answers}; check its id and its secret",
-            printable(client_id)
-        ))),
+        (_, Some("invalid_client" | "unauthorized_client")) | (401, _) => {
+            let client = printable(client_id);
+            let what = format!("refuses the client `{client}`: it {answers}; check its id and its secret");
+            Err(Failed { is_refusal: true, ..stays(&what) })
+        }
         (_, Some("invalid_scope")) => Err(stays(&format!("{answers}; check `sasl.oauthbearer.scope`"))),
         (300..=399, _) => {
             Err(stays(&format!("{answers}: it sends us elsewhere; set the URL that it leads to")))
         }
         (404 | 405, _) => Err(stays(&format!("{answers}; is it the address of a token endpoint?"))),
         (status, _) if is_final(status) => Err(stays(&answers)),
-        _ => Err(Failed { what: answers, may_pass: true }),
+        _ => Err(Failed { what: answers, may_pass: true, is_refusal: false }),
     }
 }
 
@@ -217,7 +234,7 @@ fn is_final(status: u16) -> bool {
 }
 
 fn stays(what: &str) -> Failed {
-    Failed { what: what.to_owned(), may_pass: false }
+    Failed { what: what.to_owned(), may_pass: false, is_refusal: false }
 }
 
 /// How long to wait before the next try; `None` if there is to be none.
@@ -245,6 +262,13 @@ mod tests {
             asked(&TokenEndpoint { urlencode: true, scope: Some(" a b/ü ".to_owned()), ..options });
         assert_eq!(who, format!("Basic {}", STANDARD.encode("a%3Ab:p%25q+r")));
         assert_eq!(body, "grant_type=client_credentials&scope=a+b%2F%C3%BC");
+        for (scope, sent) in
+            [("api%3A%2F%2Fx", "api%3A%2F%2Fx"), ("a b", "a+b"), ("a%zz", "a%25zz"), ("a/b%2F", "a%2Fb%252F")]
+        {
+            let options = TokenEndpoint { scope: Some(scope.to_owned()), ..TokenEndpoint::default() };
+            let (_, body) = asked(&options);
+            assert_eq!(body, format!("grant_type=client_credentials&scope={sent}"), "{scope}");
+        }
     }
 
     fn read(status: u16, body: &str) -> Result<String, Failed> {
@@ -258,7 +282,8 @@ mod tests {
         assert_eq!(read(200, r#"{"access_token":" a.b.c ","expires_in":5}"#), Ok("a.b.c".to_owned()));
         assert_eq!(read(201, r#"{"access_token":"","id_token":"d.e.f"}"#), Ok("d.e.f".to_owned()));
         let check = |status, body, what: &str, may_pass| {
-            assert_eq!(read(status, body), Err(Failed { what: what.to_owned(), may_pass }));
+            let is_refusal = what.starts_with("refuses the client");
+            assert_eq!(read(status, body), Err(Failed { what: what.to_owned(), may_pass, is_refusal }));
         };
         check(
             200,

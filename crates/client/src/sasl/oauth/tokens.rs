@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::debug;
@@ -21,6 +22,8 @@ pub(crate) struct Tokens(Arc<Inner>);
 struct Inner {
     endpoint: Endpoint,
     kept: Kept<Secret>,
+    /// The endpoint has refused the client's secret when it was asked last.
+    is_refused: AtomicBool,
 }
 
 impl fmt::Debug for Tokens {
@@ -31,7 +34,31 @@ impl fmt::Debug for Tokens {
 
 impl Tokens {
     pub(crate) fn new(options: TokenEndpoint) -> Tokens {
-        Tokens(Arc::new(Inner { endpoint: Endpoint::new(options), kept: Kept::new("token") }))
+        Tokens::with(options, Kept::new("token"))
+    }
+
+    /// Those of the same client with another secret: the token that it has stays its own.
+    pub(crate) fn with_secret_of(&self, options: TokenEndpoint) -> Tokens {
+        Tokens::with(options, self.0.kept.handed_on())
+    }
+
+    fn with(options: TokenEndpoint, kept: Kept<Secret>) -> Tokens {
+        Tokens(Arc::new(Inner { endpoint: Endpoint::new(options), kept, is_refused: AtomicBool::new(false) }))
+    }
+
+    /// Whether the endpoint has refused the client's secret when it was asked last.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.0.is_refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody has to be asked for a token now; `is_asked`: somebody is asked already.
+    pub(crate) fn is_at_hand(&self, now_ms: u64, is_asked: bool) -> bool {
+        self.0.kept.at_hand(now_ms, is_asked).is_some()
+    }
+
+    /// The token that is at hand, or why there is none just now.
+    pub(crate) fn at_hand(&self, now_ms: u64, is_asked: bool) -> Option<Result<Secret, String>> {
+        self.0.kept.at_hand(now_ms, is_asked)
     }
 
     /// Whether the endpoint can be asked, without doing so.
@@ -50,9 +77,11 @@ impl Tokens {
     /// # Errors
     /// What went wrong, and what to do about it.
     pub(crate) fn token(&self, now_ms: &dyn Fn() -> u64, share: f64) -> Result<Secret, String> {
-        let Inner { endpoint, kept } = &*self.0;
+        let Inner { endpoint, kept, is_refused } = &*self.0;
         kept.get(now_ms, || {
-            let token = endpoint.fetch()?;
+            let fetched = endpoint.fetch();
+            is_refused.store(fetched.as_ref().is_err_and(|failed| failed.is_refusal), Ordering::Relaxed);
+            let token = fetched.map_err(|failed| failed.what)?;
             let now_ms = now_ms();
             let times = jwt::check(token.expose(), endpoint.options());
             let times = times.and_then(|times| in_time(times, now_ms));
@@ -64,9 +93,9 @@ impl Tokens {
         })
     }
 
-    /// A broker has refused `token`: the next login gets another.
-    pub(crate) fn forget(&self, token: &Secret) {
-        self.0.kept.forget(|kept| kept == token);
+    /// A broker has refused the token: the next login gets another.
+    pub(crate) fn forget(&self) {
+        self.0.kept.forget();
     }
 }
 

@@ -178,10 +178,47 @@ fn an_endpoint_that_says_nothing_is_not_waited_for() {
 fn a_token_that_a_broker_has_refused_is_not_used_again() {
     let bench = Bench::new(|asked| gives(&format!("t{asked}"), NOW_MS + 10_000));
     let first = bench.token().unwrap();
-    bench.tokens.forget(&Secret::new("another"));
-    assert_eq!(bench.token(), Ok(first.clone()));
-    bench.tokens.forget(&Secret::new(first));
+    assert_eq!(bench.token(), Ok(first));
+    bench.tokens.forget();
     assert_eq!((bench.token(), bench.asked()), (Ok(jwt("t1", NOW_MS + 10_000)), 2));
+}
+
+#[test]
+fn while_another_is_asked_for_a_valid_token_does_and_nobody_waits_to_forget_it() {
+    let bench = Bench::new(|asked| gives(&format!("t{asked}"), NOW_MS + 10_000));
+    let first = bench.token().unwrap();
+    let at_hand = |after_ms: u64, is_asked: bool| bench.tokens.at_hand(NOW_MS + after_ms, is_asked);
+    let given = Some(Ok(Secret::new(&*first)));
+    assert_eq!((at_hand(7000, false), at_hand(7000, true)), (given.clone(), given.clone()));
+    // Four fifths of its life are over.
+    assert_eq!((at_hand(9000, false), at_hand(9000, true)), (None, given));
+    assert_eq!(at_hand(10_000, true), None);
+    let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| {
+            let asked = || {
+                std::thread::sleep(Duration::from_millis(500));
+                Err(String::from("no"))
+            };
+            bench.tokens.0.kept.get(&|| NOW_MS + 9000, asked)
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        bench.tokens.forget();
+        assert!(began.elapsed() < Duration::from_millis(400), "it does not wait for whoever asks");
+        assert_eq!(asks.join().unwrap(), Err(String::from("no")));
+    });
+}
+
+#[test]
+fn another_secret_of_the_client_leaves_it_its_token() {
+    let bench = Bench::new(|asked| gives(&format!("t{asked}"), NOW_MS + 10_000));
+    let first = bench.token().unwrap();
+    let client_secret = Secret::new("another");
+    let other = bench
+        .tokens
+        .with_secret_of(TokenEndpoint { client_secret, ..bench.tokens.0.endpoint.options().clone() });
+    assert_eq!(other.token(&|| NOW_MS, 0.0), Ok(Secret::new(first)));
+    assert_eq!(bench.asked(), 1);
 }
 
 #[test]
