@@ -54,9 +54,9 @@ pub(crate) fn run(tests: Tests) -> anyhow::Result<ExitCode> {
     tally.step("client without Kerberos", cargo(&["clippy", "-p", "client", "--", "-D", "warnings"]))?;
     tally.step("build of the tests", cargo(&["test", "--workspace", "--features", FEATURES, "--no-run"]))?;
     let mut all = cargo(&["test", "--workspace", "--features", FEATURES, "--no-fail-fast"]);
-    // Those that take long wait for clocks rather than for processors: twice as many at a time as there are of these.
+    // Those that take long wait for clocks rather than for processors: three times as many at a time as there are of these.
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    all.env("RUST_TEST_THREADS", (2 * processors).to_string());
+    all.env("RUST_TEST_THREADS", (3 * processors).to_string());
     let took = tally.step("tests", all)?;
     tally.took_without_java(took);
     let mut doc = cargo(&["doc", "--workspace", "--features", FEATURES, "--no-deps", "--quiet"]);

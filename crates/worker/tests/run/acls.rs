@@ -346,7 +346,7 @@ async fn the_listed_rights_are_enough_and_one_that_is_missing_stops_the_copy_of_
             &[
                 "cannot read the ACLs at the source: ",
                 "CLUSTER_AUTHORIZATION_FAILED (31)",
-                "give the source's user DESCRIBE on the cluster"
+                "give the source's user `ANONYMOUS` DESCRIBE on the cluster"
             ]
         ),
         without(
@@ -355,7 +355,7 @@ async fn the_listed_rights_are_enough_and_one_that_is_missing_stops_the_copy_of_
             &[
                 "cannot read the ACLs at the destination: ",
                 "CLUSTER_AUTHORIZATION_FAILED (31)",
-                "give the destination's user ALTER on the cluster"
+                "give the destination's user `ANONYMOUS` ALTER on the cluster"
             ]
         ),
         without(
@@ -363,7 +363,7 @@ async fn the_listed_rights_are_enough_and_one_that_is_missing_stops_the_copy_of_
             Some("DESCRIBE"),
             &[
                 "refused to change the ACL User:ann READ on topic `copy.orders`: CLUSTER_AUTHORIZATION_FAILED (31)",
-                "give the destination's user ALTER on the cluster"
+                "give the destination's user `ANONYMOUS` ALTER on the cluster"
             ]
         ),
     );
