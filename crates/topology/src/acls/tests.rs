@@ -406,7 +406,10 @@ not copied: 2 ACLs, copies would be changed by others; sync.topic.acls.write=tru
     assert_eq!(json["not_copied"][1]["reason"], "changes_copies");
     assert!(plan.is_pending());
     let what = "it says no".to_owned();
-    let plan = AclPlan { trouble: Some(crate::AclTrouble { what, hint: "ask" }), ..AclPlan::default() };
+    let plan = AclPlan {
+        trouble: Some(crate::AclTrouble { what, hint: "ask", is_partial: false }),
+        ..AclPlan::default()
+    };
     assert!(plan.is_pending());
     assert_eq!(plan.to_string(), "ACLs are not copied: it says no\n    hint: ask\n");
 }
