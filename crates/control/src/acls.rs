@@ -8,19 +8,22 @@
 //!
 //! What is created is stored before it is, and what is deleted is taken out after it is: whatever is killed in between,
 //! no ACL of ours is left that nobody follows. It may be created or deleted once more then, which does no harm.
+//!
+//! A DENY is created before the ALLOWs around it, and deleted after them, so that nobody is let in between; where it was
+//! not created they are not either. Before anything is changed the store proves that the flow is still this process's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::{CallError, Class, Cluster, ErrorCode, Refusal, classify};
-use model::{Acl, Acls, ResourceType, TopicName};
+use model::{Acl, AclPermission, Acls, ResourcePattern, ResourceType, TopicName};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use topology::{AclPlan, AclRules, AclSight, AclTrouble, Grant, Naming, plan_acls};
 use tracing::{debug, info, warn};
 
-use crate::observe::{blocking, chain};
+use crate::observe::{blocking, chain, on_its_own_thread};
 use crate::options::INTERVAL_MIN;
 
 /// What passes by itself, such as a broker that restarts, is tried again after this.
@@ -35,26 +38,52 @@ pub struct AclOptions {
     pub interval: Duration,
 }
 
+/// Why what a flow has created could not be read or remembered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// What failed, where and why: it may be done another time.
+    #[error("{0}")]
+    Failed(String),
+    /// Another process has taken the flow over: this one changes nothing any more.
+    #[error("{0}")]
+    Taken(String),
+    /// There is no room for that many entries of these patterns. Nothing was changed.
+    #[error("too many ACLs of {} patterns", .0.len())]
+    TooLarge(Vec<ResourcePattern>),
+}
+
 /// Where a flow remembers which ACLs it has created. The calls may block: they are made off the runtime, one at a time.
 pub trait GrantStore: Send {
     /// What this flow has created at the destination, or was about to.
     ///
     /// # Errors
     /// What could not be read, where and why.
-    fn load(&mut self) -> Result<Acls, String>;
+    fn load(&mut self) -> Result<Acls, GrantError>;
 
     /// Remembers of each pattern in `changes` these entries, and no others; an empty set is none. Durable when it returns.
     ///
     /// # Errors
     /// What could not be written, where and why; the old or the new is stored then.
-    fn save(&mut self, changes: &Acls) -> Result<(), String>;
+    fn save(&mut self, changes: &Acls) -> Result<(), GrantError>;
+
+    /// Makes sure that no other process has taken the flow over.
+    ///
+    /// # Errors
+    /// [`GrantError::Taken`] if one has, or why that is not known.
+    fn prove(&mut self) -> Result<(), GrantError>;
 
     /// What flows have created at this flow's source, or were about to, as of now: this one too, where source and
     /// destination are one cluster.
     ///
     /// # Errors
     /// What could not be read, where and why.
-    fn copies_at_source(&mut self) -> Result<Acls, String>;
+    fn copies_at_source(&mut self) -> Result<Acls, GrantError>;
+
+    /// Whether its calls wait for others, such as a cluster that may not answer: each has a thread of its own then, and
+    /// takes none from what computes.
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 /// What is remembered of both clusters' ACLs, for a plan.
@@ -100,6 +129,10 @@ struct Done {
     revoked: usize,
     /// What the destination did not do, in its words: the first, and how many there are.
     refused: Option<(String, ErrorCode, usize)>,
+    /// What there is no room for to remember.
+    too_large: Vec<ResourcePattern>,
+    /// ALLOWs that were not created because a DENY was not.
+    waiting: usize,
 }
 
 /// Why a round came to nothing.
@@ -113,7 +146,7 @@ enum RoundError {
         source: CallError,
     },
     #[error("cannot remember which were created: {0}")]
-    Store(String),
+    Store(GrantError),
 }
 
 impl AclJob {
@@ -129,18 +162,23 @@ impl AclJob {
             };
             let start = Instant::now();
             let outcome = self.round(copied).await;
+            let is_taken = matches!(outcome, Err(RoundError::Store(GrantError::Taken(_))));
+            let is_through = outcome.is_ok();
             let (trouble, passes) = match outcome {
                 Ok(done) => (done.trouble(), done.passes()),
                 Err(error) => (Some(error.trouble()), error.passes()),
             };
             let interval = self.options.interval;
-            let next = start + if passes { AGAIN_AFTER.min(interval) } else { interval }.max(INTERVAL_MIN);
-            let is_well = trouble.is_none();
+            let next = start + if passes { AGAIN_AFTER.min(interval) } else { interval };
+            let next = next.max(Instant::now() + INTERVAL_MIN);
             self.note(trouble);
-            // What is refused or switched off is not asked for again because of a topic.
+            if is_taken {
+                return;
+            }
+            // Who could not be asked is not asked again because of a topic.
             tokio::select! {
                 () = sleep_until(next) => {}
-                Ok(()) = self.copied.changed(), if is_well => {}
+                Ok(()) = self.copied.changed(), if is_through => {}
             }
         }
     }
@@ -180,68 +218,152 @@ impl AclJob {
 
     async fn carry_out(&mut self, plan: &AclPlan) -> Result<Done, RoundError> {
         let mut done = Done::default();
-        let call = |doing, source| RoundError::Call { side: "destination", doing, source };
-
-        let wanted: Vec<Acl> = plan.grants.iter().map(|grant| grant.acl.clone()).collect();
+        if plan.grants.is_empty() && plan.revokes.is_empty() && plan.gone.is_empty() {
+            return Ok(done);
+        }
+        self.with_store(|store| store.prove()).await?;
         let known = self.granted.clone().unwrap_or_default();
-        self.remember(&wanted, &[]).await?;
-        let answers =
-            self.destination.create_acls(&wanted).await.map_err(|error| call("create ACLs", error))?;
+        let wanted: Vec<Acl> = plan.grants.iter().map(|grant| grant.acl.clone()).collect();
+        done.too_large = self.remember(&wanted, &[]).await?;
+
+        // What went wrong first; what does not depend on it is done all the same.
+        let mut failed = None;
+        let mut is_whole = |outcome: Result<bool, RoundError>| {
+            outcome.unwrap_or_else(|error| {
+                failed.get_or_insert(error);
+                false
+            })
+        };
         let mut not_there = Vec::new();
-        for (Grant { acl, origin }, answer) in plan.grants.iter().zip(answers) {
+        let is_deny = |acl: &Acl| acl.entry.permission == AclPermission::Deny;
+        let (denies, allows): (Vec<&Grant>, Vec<&Grant>) =
+            plan.grants.iter().partition(|grant| is_deny(&grant.acl));
+        let room = |grant: &&Grant| !done.too_large.contains(&grant.acl.resource);
+        let is_room_for_denies = denies.iter().all(room);
+        let denies: Vec<&Grant> = denies.into_iter().filter(room).collect();
+        let allows: Vec<&Grant> = allows.into_iter().filter(room).collect();
+        let are_denied = is_whole(self.create(&denies, &known, &mut done, &mut not_there).await);
+        let are_denied = are_denied && is_room_for_denies;
+        if are_denied {
+            is_whole(self.create(&allows, &known, &mut done, &mut not_there).await);
+        } else {
+            done.waiting = allows.len();
+            let allows = allows.into_iter().map(|grant| &grant.acl);
+            not_there.extend(allows.filter(|acl| !holds(&known, acl)).cloned());
+        }
+        let unwanted = plan.revokes.iter().map(|acl| (acl, true));
+        let unwanted = unwanted.chain(plan.gone.iter().map(|acl| (acl, false)));
+        let (denies, allows): (Vec<_>, Vec<_>) = unwanted.partition(|(acl, _)| is_deny(acl));
+        let are_gone = is_whole(self.delete(&allows, &mut done, &mut not_there).await);
+        if are_denied && are_gone {
+            is_whole(self.delete(&denies, &mut done, &mut not_there).await);
+        }
+        let forgotten = self.remember(&[], &not_there).await;
+        match failed {
+            Some(error) => Err(error),
+            None => forgotten.map(|_| done),
+        }
+    }
+
+    /// Creates them, and notes which are not there for certain, unless they are `known` from before. Whether all are made.
+    async fn create(
+        &mut self,
+        grants: &[&Grant],
+        known: &Acls,
+        done: &mut Done,
+        not_there: &mut Vec<Acl>,
+    ) -> Result<bool, RoundError> {
+        if grants.is_empty() {
+            return Ok(true);
+        }
+        let wanted: Vec<Acl> = grants.iter().map(|grant| grant.acl.clone()).collect();
+        let call = |source| RoundError::Call { side: "destination", doing: "create ACLs", source };
+        let answers = self.destination.create_acls(&wanted).await.map_err(call)?;
+        let mut are_made = true;
+        for (Grant { acl, origin }, answer) in grants.iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     done.granted += 1;
                     debug!(%acl, %origin, "ACL created");
                 }
                 Err(refusal) => {
-                    if is_not_done(&refusal) && !holds(&known, acl) {
+                    are_made = false;
+                    if is_not_done(&refusal) && !holds(known, acl) {
                         not_there.push(acl.clone());
                     }
                     done.note_refused(acl, &refusal);
                 }
             }
         }
-
-        let unwanted: Vec<Acl> = plan.revokes.iter().chain(&plan.gone).cloned().collect();
-        let answers =
-            self.destination.delete_acls(&unwanted).await.map_err(|error| call("delete ACLs", error))?;
-        for (index, (acl, answer)) in unwanted.iter().zip(answers).enumerate() {
-            match answer {
-                Ok(()) => {
-                    done.revoked += usize::from(index < plan.revokes.len());
-                    not_there.push(acl.clone());
-                    debug!(%acl, "ACL deleted");
-                }
-                Err(refusal) => done.note_refused(acl, &refusal),
-            }
-        }
-        self.remember(&[], &not_there).await?;
-        Ok(done)
+        Ok(are_made)
     }
 
-    /// Stores that `added` are ours, and `removed` are not.
-    async fn remember(&mut self, added: &[Acl], removed: &[Acl]) -> Result<(), RoundError> {
-        let mut granted = self.granted.clone().unwrap_or_default();
-        let changes = changes(&granted, added, removed);
-        if changes.is_empty() {
-            return Ok(());
+    /// Deletes them, each with whether it was seen, and notes those that were. Whether all were.
+    async fn delete(
+        &mut self,
+        unwanted: &[(&Acl, bool)],
+        done: &mut Done,
+        not_there: &mut Vec<Acl>,
+    ) -> Result<bool, RoundError> {
+        if unwanted.is_empty() {
+            return Ok(true);
         }
-        granted.extend(changes.clone());
+        let acls: Vec<Acl> = unwanted.iter().map(|(acl, _)| (*acl).clone()).collect();
+        let call = |source| RoundError::Call { side: "destination", doing: "delete ACLs", source };
+        let answers = self.destination.delete_acls(&acls).await.map_err(call)?;
+        let mut are_gone = true;
+        for ((acl, is_seen), answer) in unwanted.iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    done.revoked += usize::from(*is_seen);
+                    not_there.push((*acl).clone());
+                    debug!(%acl, "ACL deleted");
+                }
+                Err(refusal) => {
+                    are_gone = false;
+                    done.note_refused(acl, &refusal);
+                }
+            }
+        }
+        Ok(are_gone)
+    }
+
+    /// Stores that `added` are ours, and `removed` are not. Gives the patterns that there is no room for: of them what was
+    /// stored stays.
+    async fn remember(&mut self, added: &[Acl], removed: &[Acl]) -> Result<Vec<ResourcePattern>, RoundError> {
+        let mut granted = self.granted.clone().unwrap_or_default();
+        let mut changes = changes(&granted, added, removed);
+        let mut too_large = Vec::new();
+        while !changes.is_empty() {
+            let saved = changes.clone();
+            match self.with_store(move |store| store.save(&saved)).await {
+                Ok(()) => break,
+                Err(RoundError::Store(GrantError::TooLarge(patterns)))
+                    if patterns.iter().any(|pattern| changes.contains_key(pattern)) =>
+                {
+                    changes.retain(|pattern, _| !patterns.contains(pattern));
+                    too_large.extend(patterns);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        granted.extend(changes);
         granted.retain(|_, entries| !entries.is_empty());
-        self.with_store(move |store| store.save(&changes)).await?;
         self.granted = Some(granted);
-        Ok(())
+        Ok(too_large)
     }
 
     async fn with_store<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut dyn GrantStore) -> Result<T, String> + Send + 'static,
+        work: impl FnOnce(&mut dyn GrantStore) -> Result<T, GrantError> + Send + 'static,
     ) -> Result<T, RoundError> {
         let Some(mut store) = self.store.take() else {
-            return Err(RoundError::Store(String::from("an earlier call did not come to an end")));
+            let what = String::from("an earlier call did not come to an end");
+            return Err(RoundError::Store(GrantError::Failed(what)));
         };
-        let (result, store) = blocking(move || (work(&mut *store), store)).await;
+        let waits = store.waits();
+        let work = move || (work(&mut *store), store);
+        let (result, store) = if waits { on_its_own_thread(work).await } else { blocking(work).await };
         self.store = Some(store);
         result.map_err(RoundError::Store)
     }
@@ -251,8 +373,8 @@ impl AclJob {
     fn note(&self, trouble: Option<AclTrouble>) {
         let before = self.status.borrow().trouble.clone();
         match &trouble {
-            Some(AclTrouble { what, hint }) if before.as_ref().is_none_or(|before| before.hint != *hint) => {
-                warn!(reason = what, hint, "ACLs are not copied");
+            Some(trouble) if before.as_ref().is_none_or(|before| before.hint != trouble.hint) => {
+                warn!(reason = trouble.what, hint = trouble.hint, "{}", trouble.headline());
             }
             None if before.is_some() => info!("ACLs are copied again"),
             _ => {}
@@ -335,7 +457,7 @@ fn merge(acls: &mut Acls, more: Acls) {
 }
 
 fn flat(acls: &Acls) -> BTreeSet<Acl> {
-    let of = |(resource, entries): (&model::ResourcePattern, &BTreeSet<model::AccessControlEntry>)| {
+    let of = |(resource, entries): (&ResourcePattern, &BTreeSet<model::AccessControlEntry>)| {
         let resource = resource.clone();
         entries.clone().into_iter().map(move |entry| Acl { resource: resource.clone(), entry })
     };
@@ -360,12 +482,27 @@ impl Done {
         refused.is_some_and(|(_, error, _)| matches!(classify(*error), Class::Retry | Class::RefreshAndRetry))
     }
 
-    /// What is to be told of what was refused.
+    /// What is to be told of what was not done.
     fn trouble(&self) -> Option<AclTrouble> {
-        let (first, error, count) = self.refused.as_ref()?;
-        let more = if *count > 1 { format!(", and {} more", count - 1) } else { String::new() };
-        let what = format!("the destination refused to change the ACL {first}{more}");
-        Some(AclTrouble { what, hint: hint("destination", Some(*error)) })
+        let more = |more: usize| if more > 0 { format!(", and {more} more") } else { String::new() };
+        let (what, hint) = match (&self.refused, &self.too_large[..]) {
+            (Some((first, error, count)), _) => {
+                let more = more(count - 1);
+                let what = format!("the destination refused to change the ACL {first}{more}");
+                (what, hint("destination", Some(*error)))
+            }
+            (None, [first, others @ ..]) => {
+                let more = more(others.len());
+                let what = format!("there are too many ACLs of {first} to remember which were created{more}");
+                (what, "let fewer name it, such as one for all users in the place of many")
+            }
+            (None, []) => return None,
+        };
+        let waiting = match self.waiting {
+            0 => String::new(),
+            waiting => format!("; ALLOWs that wait for a DENY: {waiting}"),
+        };
+        Some(AclTrouble { what: format!("{what}{waiting}"), hint, is_partial: true })
     }
 }
 
@@ -376,6 +513,7 @@ impl RoundError {
             RoundError::Call { source: CallError::Unsupported { .. }, .. } => false,
             // A whole request that was refused is about rights; anything else is the network's.
             RoundError::Call { source, .. } => source.error_code().is_none(),
+            RoundError::Store(GrantError::Taken(_)) => false,
             RoundError::Store(_) => true,
         }
     }
@@ -383,9 +521,12 @@ impl RoundError {
     fn trouble(&self) -> AclTrouble {
         let (side, code) = match self {
             RoundError::Call { side, source, .. } => (*side, source.error_code()),
-            RoundError::Store(_) => {
-                let hint = "mend the place of progress, or restart the worker; it is tried again by itself";
-                return AclTrouble { what: chain(self), hint };
+            RoundError::Store(error) => {
+                let hint = match error {
+                    GrantError::Taken(_) => "stop one of the two; the other one copies ACLs now",
+                    _ => "mend the place of progress, or restart the worker; it is tried again by itself",
+                };
+                return AclTrouble { what: chain(self), hint, is_partial: false };
             }
         };
         let hint = match self {
@@ -394,7 +535,7 @@ impl RoundError {
             }
             _ => hint(side, code),
         };
-        AclTrouble { what: chain(self), hint }
+        AclTrouble { what: chain(self), hint, is_partial: false }
     }
 }
 
@@ -453,7 +594,7 @@ mod tests {
         let refusal = Refusal { error: ErrorCode::CLUSTER_AUTHORIZATION_FAILED, message: None };
         done.note_refused(&acl("a", "ann"), &refusal);
         done.note_refused(&acl("b", "ann"), &refusal);
-        let AclTrouble { what, hint } = done.trouble().expect("some were refused");
+        let AclTrouble { what, hint, .. } = done.trouble().expect("some were refused");
         assert_eq!(
             what,
             "the destination refused to change the ACL User:ann READ on topic `a`: CLUSTER_AUTHORIZATION_FAILED (31), and 1 more"

@@ -24,7 +24,7 @@ mod rivals;
 mod status;
 mod trial;
 
-pub use acls::{AclOptions, AclStatus, GrantStore, Granted};
+pub use acls::{AclOptions, AclStatus, GrantError, GrantStore, Granted};
 pub use job::{Control, plan_once};
 pub use observe::{ObserveError, Unobserved};
 pub use options::{Options, OtherFlow};

@@ -334,6 +334,28 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
+/// As [`blocking`], for what waits for others; where there is no thread for it alone, one of those that compute.
+pub(crate) async fn on_its_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (give, given) = std::sync::mpsc::channel();
+    let (sender, result) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("acls".to_owned()).spawn(move || {
+        let Ok(work) = given.recv() else { return };
+        let work: Box<dyn FnOnce() -> T + Send> = work;
+        // Nobody waits any more where the runtime has ended.
+        drop(sender.send(work()));
+    });
+    let Ok(thread) = thread else { return blocking(work).await };
+    // It waits for it.
+    let _ = give.send(Box::new(work));
+    match result.await {
+        Ok(done) => done,
+        Err(_) => match thread.join() {
+            Ok(()) => std::future::pending().await,
+            Err(panicked) => std::panic::resume_unwind(panicked),
+        },
+    }
+}
+
 async fn metadata(cluster: &Cluster, wanted: Wanted<'_>) -> Result<Metadata, Unobserved> {
     let metadata = cluster.metadata(wanted).await?;
     match metadata.brokers.is_empty() {

@@ -50,6 +50,11 @@ pub(crate) fn write(entries: &BTreeSet<AccessControlEntry>) -> Value {
     json!({ "paralog": VERSION, "entries": entries.to_string() })
 }
 
+/// How many bytes these entries of one pattern take where they are written down.
+pub fn acls_bytes(entries: &BTreeSet<AccessControlEntry>) -> usize {
+    write(entries).to_string().len()
+}
+
 /// What [`write`] has written.
 pub(crate) fn read(value: &[u8]) -> Result<BTreeSet<AccessControlEntry>, String> {
     let members: Map<String, Value> = serde_json::from_slice(value).map_err(|error| error.to_string())?;

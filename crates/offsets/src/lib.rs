@@ -11,5 +11,6 @@ pub mod json;
 mod segments;
 pub mod writers;
 
+pub use acls::acls_bytes;
 pub use checkpoint::{Checkpoint, Fingerprint, Producer, SelectionId, Spread, Stored, StoredLane};
 pub use segments::{SEGMENTS_MAX, Segment, Segments, SegmentsError, StepBack};

@@ -60,13 +60,22 @@ pub enum WithheldReason {
     CopyAtSource,
 }
 
-/// Why ACLs cannot be copied.
+/// Why ACLs cannot be copied, or not all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AclTrouble {
     /// What failed, where, and why.
     pub what: String,
     /// What to do about it.
     pub hint: &'static str,
+    /// Whether it is about some of them, and the others are copied.
+    pub is_partial: bool,
+}
+
+impl AclTrouble {
+    /// What it comes to, in a few words.
+    pub fn headline(&self) -> &'static str {
+        if self.is_partial { "not all ACLs are copied" } else { "ACLs are not copied" }
+    }
 }
 
 impl fmt::Display for AclTrouble {
@@ -102,7 +111,7 @@ impl AclPlan {
             members["why"] = why.to_string().into();
             members
         };
-        let trouble = |AclTrouble { what, hint }: &AclTrouble| json!({ "why": what, "hint": hint });
+        let trouble = |AclTrouble { what, hint, .. }: &AclTrouble| json!({ "why": what, "hint": hint });
         json!({
             "grants": self.grants.iter().map(grant).collect::<Vec<_>>(),
             "revokes": self.revokes.iter().map(acl_json).collect::<Vec<_>>(),
@@ -189,9 +198,9 @@ fn short(resource: &ResourcePattern) -> String {
 /// The section of a review.
 impl fmt::Display for AclPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(AclTrouble { what, hint }) = &self.trouble {
-            writeln!(f, "ACLs are not copied: {what}")?;
-            writeln!(f, "    hint: {hint}")?;
+        if let Some(trouble) = &self.trouble {
+            writeln!(f, "{}: {trouble}", trouble.headline())?;
+            writeln!(f, "    hint: {}", trouble.hint)?;
         }
         for grant in &self.grants {
             writeln!(f, "{grant}")?;

@@ -6,10 +6,14 @@
 //!        └─▶ not copied, and why
 //! ```
 //!
-//! A reader of a topic may read its copy; nobody is let in who was kept out at the source. Three rules keep it so.
+//! A reader of a topic may read its copy; nobody is let in who was kept out at the source. Four rules keep it so.
 //! What changes a copy is not granted, unless that is asked for. A DENY for everybody would shut out this program, which
-//! has to write; so it stays behind, and with it every ALLOW that it outweighs. And only what this flow created is ever
-//! revoked: what it created is stored ([`AclSight::granted`]) before it is.
+//! has to write; so it stays behind, and with it every ALLOW that it outweighs, whether its topic is copied at present or
+//! not: its copy may be there from before. For the same reason a DENY is copied that meets an ALLOW which is. And an ALLOW
+//! for a prefix stays one only where nothing else has a copy of that prefix ([`covers_more`]).
+//!
+//! Only what this flow created is ever revoked: what it created is stored ([`AclSight::granted`]) before it is. Where
+//! every topic has the same name at the destination, the rights on that are those of all that are copied, together.
 //!
 //! Source: the issue this was built for; MirrorMaker 2's `MirrorSourceConnector.syncTopicAcls` (KIP-382), which copies
 //! literal ACLs of topics and revokes none.
@@ -18,11 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     AccessControlEntry, Acl, AclOperation, AclPermission, Acls, PatternType, ResourcePattern, ResourceType,
-    TopicName,
+    TopicName, WILDCARD_RESOURCE,
 };
 
 use crate::acl_plan::{AclPlan, Grant, Withheld, WithheldReason};
-use crate::naming::Naming;
+use crate::naming::{NAME_CHARS_MAX, Naming, check_name};
 
 /// Everybody, as Kafka's authorizers have it (`AclEntry.WildcardPrincipal`).
 const EVERYBODY: &str = "User:*";
@@ -76,29 +80,48 @@ pub struct AclSight<'a> {
 /// leads to it, whether its topic is copied at present or not.
 pub fn plan_acls(rules: &AclRules, naming: &Naming, sight: &AclSight<'_>) -> AclPlan {
     let mut plan = AclPlan::default();
-    let denied: Vec<&Acl> = sight
-        .source
-        .iter()
-        .filter(|acl| shuts_out(acl) && covers_copies(&acl.resource, sight.copied))
-        .collect();
+    let denied: Vec<&Acl> = sight.source.iter().filter(|acl| shuts_out(acl)).collect();
+    let once_copied = once_copied(naming, sight);
     let (mut wanted, mut kept) = (BTreeMap::new(), BTreeSet::new());
-    for acl in sight.source {
+    // What is allowed at the destination, or is to be, as the source has it.
+    let mut allowed = BTreeSet::new();
+    let (allows, denies): (Vec<&Acl>, Vec<&Acl>) =
+        sight.source.iter().partition(|acl| acl.entry.permission == AclPermission::Allow);
+    for acl in allows.into_iter().chain(denies) {
         let is_covered = covers_copies(&acl.resource, sight.copied);
-        match entries(rules, acl, sight.copies_at_source, &denied) {
-            Ok(entries) => {
-                let resource = renamed(&acl.resource, naming);
-                for entry in entries {
-                    let copy = Acl { resource: resource.clone(), entry };
-                    kept.insert(copy.clone());
-                    if is_covered {
-                        wanted.entry(copy).or_insert(acl);
-                    }
+        let entries = match entries(rules, acl, sight.copies_at_source, &denied) {
+            Ok(entries) => entries,
+            Err(why) => {
+                if is_covered {
+                    plan.not_copied.push(Withheld { acl: acl.clone(), why });
+                }
+                continue;
+            }
+        };
+        // The one name is no copy of a topic that is not copied.
+        if naming.is_fixed() && !is_covered {
+            continue;
+        }
+        let is_deny = acl.entry.permission == AclPermission::Deny;
+        let is_about = is_covered || (is_deny && meets(&allowed, &acl.resource));
+        let resources = match covers_more(acl, naming) {
+            false => vec![(renamed(&acl.resource, naming), is_about)],
+            true => one_by_one(&acl.resource, naming, sight.copied, &once_copied),
+        };
+        for (resource, is_wanted) in resources {
+            for entry in &entries {
+                let copy = Acl { resource: resource.clone(), entry: entry.clone() };
+                if !is_deny && (is_wanted || holds(sight.granted, &copy)) {
+                    allowed.insert(acl.resource.clone());
+                }
+                kept.insert(copy.clone());
+                if is_wanted {
+                    wanted.entry(copy).or_insert(acl);
                 }
             }
-            Err(why) if is_covered => plan.not_copied.push(Withheld { acl: acl.clone(), why }),
-            Err(_) => {}
         }
     }
+    plan.not_copied.sort_by(|one, other| one.acl.cmp(&other.acl));
     let absent = wanted.into_iter().filter(|(copy, _)| !sight.destination.contains(copy));
     plan.grants = absent.map(|(acl, origin)| Grant { acl, origin: origin.clone() }).collect();
     let ours = sight.granted.iter().flat_map(|(resource, entries)| {
@@ -107,6 +130,19 @@ pub fn plan_acls(rules: &AclRules, naming: &Naming, sight: &AclSight<'_>) -> Acl
     (plan.revokes, plan.gone) =
         ours.filter(|acl| !kept.contains(acl)).partition(|acl| sight.destination.contains(acl));
     plan
+}
+
+fn holds(acls: &Acls, Acl { resource, entry }: &Acl) -> bool {
+    acls.get(resource).is_some_and(|entries| entries.contains(entry))
+}
+
+/// Topics to whose copies this flow has granted something each: they may not be copied at present.
+fn once_copied(naming: &Naming, sight: &AclSight<'_>) -> BTreeSet<TopicName> {
+    let literal = |pattern: &&ResourcePattern| {
+        pattern.resource_type == ResourceType::Topic && pattern.pattern_type == PatternType::Literal
+    };
+    let granted = sight.granted.keys().filter(literal);
+    granted.filter_map(|pattern| naming.source(&TopicName::from(pattern.name.as_str()))).collect()
 }
 
 /// What the copy of `acl` allows or denies; several where it is narrowed.
@@ -194,6 +230,67 @@ fn overlap(one: &ResourcePattern, other: &ResourcePattern) -> bool {
         (Prefixed, Prefixed) => one.name.starts_with(&other.name) || other.name.starts_with(&one.name),
     };
     one.resource_type == other.resource_type && names
+}
+
+/// Whether some topic is one of `resource` and of `patterns`, as [`overlap`] says of two. There may be many of both.
+fn meets(patterns: &BTreeSet<ResourcePattern>, resource: &ResourcePattern) -> bool {
+    let topic = ResourceType::Topic;
+    let of_topics = patterns.first().is_some_and(|first| first.resource_type == topic);
+    let name = &resource.name;
+    if resource.resource_type != topic || !of_topics || name.len() > NAME_CHARS_MAX {
+        return false;
+    }
+    let begins_so = |first: ResourcePattern| {
+        let (pattern_type, mut behind) = (first.pattern_type, patterns.range(first..));
+        behind.next().is_some_and(|next| {
+            (next.resource_type, next.pattern_type) == (topic, pattern_type) && next.name.starts_with(name)
+        })
+    };
+    let is_below = || {
+        let mut beginnings = (0..=name.len()).filter_map(|end| name.get(..end));
+        beginnings.any(|beginning| patterns.contains(&ResourcePattern::prefixed(topic, beginning)))
+    };
+    patterns.contains(&ResourcePattern::literal(topic, WILDCARD_RESOURCE))
+        || is_below()
+        || match resource.pattern_type {
+            PatternType::Literal => resource.is_wildcard() || patterns.contains(resource),
+            PatternType::Prefixed => {
+                begins_so(resource.clone()) || begins_so(ResourcePattern::literal(topic, name.as_str()))
+            }
+        }
+}
+
+/// Whether `acl` allows something by a prefix that would cover, renamed, the copy of a topic that it does not cover itself:
+/// where copies are named `${topic}.replica`, that of `orders` begins with `orders.`, and `orders` does not.
+fn covers_more(Acl { resource, entry }: &Acl, naming: &Naming) -> bool {
+    let is_prefix =
+        resource.resource_type == ResourceType::Topic && resource.pattern_type == PatternType::Prefixed;
+    if !is_prefix || entry.permission == AclPermission::Deny || naming.is_fixed() {
+        return false;
+    }
+    let ResourcePattern { name: copies, .. } = renamed(resource, naming);
+    let mut shorter =
+        (1..resource.name.len().min(NAME_CHARS_MAX + 1)).filter_map(|end| resource.name.get(..end));
+    shorter.any(|name| {
+        check_name(name).is_ok() && naming.destination(&TopicName::from(name)).as_str().starts_with(&copies)
+    })
+}
+
+/// The copies of those topics that the prefix `resource` covers, and of each whether it is copied at present.
+fn one_by_one(
+    resource: &ResourcePattern,
+    naming: &Naming,
+    copied: &BTreeMap<TopicName, TopicName>,
+    once_copied: &BTreeSet<TopicName>,
+) -> Vec<(ResourcePattern, bool)> {
+    let first = TopicName::from(resource.name.as_str());
+    let is_covered = |topic: &&TopicName| topic.as_str().starts_with(&resource.name);
+    let now = copied.range(first.clone()..).map(|(topic, _)| topic).take_while(is_covered);
+    let before =
+        once_copied.range(first..).take_while(is_covered).filter(|topic| !copied.contains_key(*topic));
+    let copy =
+        |topic: &TopicName| ResourcePattern::literal(ResourceType::Topic, naming.destination(topic).as_str());
+    now.map(|topic| (copy(topic), true)).chain(before.map(|topic| (copy(topic), false))).collect()
 }
 
 /// Whether ACLs of these resources of the source are about something that is copied. Groups keep their names, and all

@@ -99,12 +99,12 @@ pub(crate) fn others(all: &[(&Connector, Reached)], index: usize) -> Vec<OtherFl
     all.iter().enumerate().filter(|(place, _)| *place != index).filter_map(other).collect()
 }
 
-/// The names of the flows that copy to the source of the one at `index`, and ACLs with it: that one itself, where source
-/// and destination are one cluster.
+/// The names of the flows that copy to the source of the one at `index`: that one itself, where source and destination
+/// are one cluster. Also of those that copy no ACLs now: what they have created stays.
 pub(crate) fn to_source_of(all: &[(&Connector, Reached)], index: usize) -> Vec<String> {
     let source = all.get(index).and_then(|(_, clusters)| clusters.source_id.as_ref());
-    let copies_there = |(connector, clusters): &&(&Connector, Reached)| {
-        connector.control.acls.is_some() && source.is_some() && clusters.destination_id.as_ref() == source
+    let copies_there = |(_, clusters): &&(&Connector, Reached)| {
+        source.is_some() && clusters.destination_id.as_ref() == source
     };
     all.iter().filter(copies_there).map(|(connector, _)| connector.name.clone()).collect()
 }

@@ -313,8 +313,8 @@ fn routed(control: &ControlStatus, routes: &Routes, acls: Option<&AclStatus>, us
         format!("topic `{}`{from}: {} ({})", blocked.source, blocked.why, users.named(blocked.why.hint()))
     });
     let without_acls = acls.and_then(|acls| acls.trouble.as_ref());
-    let without_acls =
-        without_acls.map(|trouble| format!("ACLs are not copied: {trouble} ({})", users.named(trouble.hint)));
+    let without_acls = without_acls
+        .map(|trouble| format!("{}: {trouble} ({})", trouble.headline(), users.named(trouble.hint)));
     Routed {
         is_settled: control.is_first_observation_complete()
             && control.generation <= routes.generation

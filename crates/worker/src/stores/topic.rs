@@ -205,6 +205,9 @@ impl OffsetStore for TopicStore {
     fn save(&mut self, changes: &Stored) -> Result<(), StoreError> {
         let (name, changes) = (self.name.clone(), changes.clone());
         self.wait(move |mut flow| async move {
+            if changes == Stored::default() {
+                return flow.prove().await;
+            }
             flow.save(|entries| offsets::json::merge(entries, &name, &changes)).await
         })
     }
@@ -233,6 +236,8 @@ struct Flow {
     hold: Option<Hold>,
     /// Another process took over: nothing may be written any more.
     taken: bool,
+    /// Something is to be written even if nothing has changed.
+    to_prove: bool,
     connections: HashMap<BrokerId, Connection>,
     /// For who asks what had no answer.
     doing: &'static str,
@@ -268,6 +273,7 @@ impl Flow {
             taking: None,
             hold: None,
             taken: false,
+            to_prove: false,
             connections: HashMap::new(),
             doing: "",
         }
@@ -296,6 +302,14 @@ impl Flow {
             self.wanted = Some(self.entries());
         }
         Ok(stored)
+    }
+
+    /// Makes sure that no other process has taken over: what is stored last is stored again, which only the holder can.
+    async fn prove(&mut self) -> Result<(), StoreError> {
+        self.to_prove = true;
+        let done = self.save(|_| {}).await;
+        self.to_prove = false;
+        done
     }
 
     /// Applies `change` to what the topic is to say, and makes it say so.
@@ -358,10 +372,16 @@ impl Flow {
                 shape = self.topic.shape().await?.ok_or_else(gone)?;
             }
             let wanted = self.wanted.as_deref().unwrap_or_default();
-            let changed = match &self.read {
+            let mut changed = match &self.read {
                 Some(read) => read.table.differences(&self.name, wanted),
                 None => Vec::new(),
             };
+            if std::mem::take(&mut self.to_prove)
+                && changed.is_empty()
+                && let (Some(read), Some(entry)) = (&self.read, wanted.first())
+            {
+                changed.extend(read.table.again(entry));
+            }
             let Some(hold) = &mut self.hold else { continue };
             fill(&mut hold.lanes, &changed);
             if hold.lanes.iter().all(|lane| lane.unsettled.is_none()) {

@@ -376,7 +376,8 @@ async fn an_acl_that_is_refused_is_told_and_is_not_ours_and_the_others_are_made(
     let refused = desk.destination.on(ApiKey::CreateAcls).times(1);
     let refused = refused.fail(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     desk.run_while(async |status| {
-        wait_for_warning(status, "refused to change the ACL User:ann READ on topic `copy.orders`").await;
+        let told = "not all ACLs are copied: the destination refused to change the ACL User:ann READ on topic `copy.orders`";
+        wait_for_warning(status, told).await;
         refused.happened().await;
         assert_eq!(refused.hits(), 1);
         wait_for_acls(&desk.destination, &[reads(topic("copy.orders"))]).await;
@@ -386,28 +387,108 @@ async fn an_acl_that_is_refused_is_told_and_is_not_ours_and_the_others_are_made(
     assert_eq!(desk.granted(), 1);
 }
 
+#[tokio::test]
+async fn a_deny_is_there_before_what_is_allowed_and_as_long() {
+    let mut desk = desk(Profile::V4_3, Profile::V4_3).await;
+    desk.connector = desk.connector.replace("orders,", "orders,late,").replace("seconds=1", "seconds=600");
+    let deny = |name: &str| {
+        let Acl { resource, entry } = acl("User:bob", AclOperation::READ, topic(name));
+        Acl { resource, entry: AccessControlEntry { permission: AclPermission::Deny, ..entry } }
+    };
+    let originals = [reads(topic("orders")), deny("orders")];
+    create(&desk.source, &originals).await;
+    let refused = desk.destination.on(ApiKey::CreateAcls).times(1);
+    let refused = refused.fail(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    let copies = [reads(topic("copy.orders")), deny("copy.orders")];
+    desk.run_while(async |status| {
+        wait_for_warning(status, "refused to change the ACL DENY User:bob").await;
+        wait_for_warning(status, "; ALLOWs that wait for a DENY: 1").await;
+        assert_eq!((refused.hits(), acls(&desk.destination).await.len(), desk.granted()), (1, 0, 0));
+        // Another topic is reason enough to ask again.
+        desk.source.create_topic("late", 1, &[]);
+        wait_for_acls(&desk.destination, &copies).await;
+        wait_until(|| status.borrow().flows[0].warnings.is_empty()).await;
+    })
+    .await;
+
+    delete(&desk.source, &originals).await;
+    let refused = desk.destination.on(ApiKey::DeleteAcls).times(1);
+    let _refused = refused.fail(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    desk.run_while(async |status| {
+        wait_for_warning(status, "refused to change the ACL User:ann").await;
+        assert_eq!((acls(&desk.destination).await.len(), desk.granted()), (2, 2));
+    })
+    .await;
+    desk.catch_up().await.unwrap();
+    assert_eq!((acls(&desk.destination).await.len(), desk.granted()), (0, 0));
+}
+
+#[tokio::test]
+async fn who_has_lost_the_flow_to_another_process_changes_no_acls_any_more() {
+    use worker::progress::{Chosen, To, alter};
+    let mut desk = desk(Profile::V4_3, Profile::V4_3).await;
+    desk.storage = Some(IN_TOPIC.into());
+    create(&desk.source, &[reads(topic("orders"))]).await;
+    let copies = [reads(topic("copy.orders"))];
+    desk.run_while(async |status| {
+        wait_for_acls(&desk.destination, &copies).await;
+        wait_until(|| desk.copied("copy.orders", 0).len() == 10).await;
+        let chosen = [Chosen { topic: "orders".into(), partitions: vec![0] }];
+        alter(&desk.prepared(), &chosen, To::Offset(7)).await.unwrap();
+        delete(&desk.source, &[reads(topic("orders"))]).await;
+        wait_for_warning(status, "another process has taken over the progress").await;
+        wait_for_warning(status, "the other one copies ACLs now").await;
+        let asked = desk.source.requests(ApiKey::DescribeAcls);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(desk.source.requests(ApiKey::DescribeAcls), asked);
+    })
+    .await;
+    assert_eq!(acls(&desk.destination).await, copies.into());
+}
+
+#[tokio::test]
+async fn more_acls_of_a_pattern_than_there_is_room_for_are_told_and_the_others_are_copied() {
+    let desk = desk(Profile::V4_3, Profile::V4_3).await;
+    let user = |number| format!("User:{number}{}", "x".repeat(2000));
+    let many: Vec<Acl> =
+        (0..300).map(|number| acl(&user(number), AclOperation::READ, topic("orders"))).collect();
+    create(&desk.source, &many).await;
+    create(&desk.source, &[reads(group("g"))]).await;
+    desk.run_while(async |status| {
+        wait_for_warning(status, "not all ACLs are copied: there are too many ACLs of topic `copy.orders`")
+            .await;
+        wait_until(|| desk.copied("copy.orders", 0).len() == 10).await;
+        assert_eq!(acls(&desk.destination).await, [reads(group("g"))].into());
+        delete(&desk.source, &many[100..]).await;
+        wait_until(|| status.borrow().flows[0].warnings.is_empty()).await;
+    })
+    .await;
+    assert_eq!((acls(&desk.destination).await.len(), desk.granted()), (101, 101));
+}
+
 /// With progress in the offsets file, or where `storage` says.
 async fn two_opposite(storage: Option<&str>) {
     let desk = desk(Profile::V4_3, Profile::V4_3).await;
     let (east, west) = (&desk.source, &desk.destination);
-    let several = || {
+    let several = |are_copied_there: bool| {
         let file = format!("offset.storage.file.filename={}\n", desk.offsets().display());
         let storage = storage.unwrap_or(&file);
-        let connector = |name: &str, from: &Cluster, to: &Cluster, prefix: &str| {
+        let connector = |name: &str, from: &Cluster, to: &Cluster, prefix: &str, enabled: bool| {
             let to = to.bootstrap_servers();
             let lines = format!(
                 "dest.kafka.bootstrap.servers={to}\ntopic.poll.interval.ms=200\ntopic.regex=orders\n\
-                 topic.rename.format={prefix}.${{topic}}\nsync.topic.acls.enabled=true\n\
+                 topic.rename.format={prefix}.${{topic}}\nsync.topic.acls.enabled={enabled}\n\
                  sync.topic.acls.interval.seconds=1\n"
             );
             prepared::connector(from, name, &lines)
         };
-        let connectors = [connector("there", east, west, "east"), connector("back", west, east, "west")];
+        let there = connector("there", east, west, "east", are_copied_there);
+        let connectors = [there, connector("back", west, east, "west", true)];
         prepared::load(&prepared::worker(west, storage), &connectors)
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let (status, _kept) = watch::channel(Arc::new(WorkerStatus::default()));
-    let run = worker::run(several(), false, async { drop(stopped.await) }, status);
+    let run = worker::run(several(true), false, async { drop(stopped.await) }, status);
     let watched = async {
         create(east, &[reads(group("g"))]).await;
         wait_for_acls(west, &[reads(group("g"))]).await;
@@ -423,6 +504,32 @@ async fn two_opposite(storage: Option<&str>) {
     };
     let (outcome, ()) = tokio::join!(run, watched);
     assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    one_way_switched_off(several, (east, west)).await;
+}
+
+/// The one way is switched off, and leaves a copy behind: the other one takes it for none of its originals.
+async fn one_way_switched_off(
+    several: impl Fn(bool) -> worker::Prepared,
+    (east, west): (&Cluster, &Cluster),
+) {
+    create(east, &[reads(group("g"))]).await;
+    for are_copied_there in [true, false] {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (status, _kept) = watch::channel(Arc::new(WorkerStatus::default()));
+        let run = worker::run(several(are_copied_there), false, async { drop(stopped.await) }, status);
+        let watched = async {
+            wait_for_acls(west, &[reads(group("g"))]).await;
+            if !are_copied_there {
+                delete(east, &[reads(group("g"))]).await;
+                let looks = west.requests(ApiKey::DescribeAcls);
+                wait_until(|| west.requests(ApiKey::DescribeAcls) > looks + 5).await;
+                assert_eq!((acls(east).await.len(), acls(west).await.len()), (0, 1));
+            }
+            drop(stop);
+        };
+        let (outcome, ()) = tokio::join!(run, watched);
+        assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    }
 }
 
 #[tokio::test]

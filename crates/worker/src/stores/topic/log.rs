@@ -151,6 +151,13 @@ impl Table {
         records
     }
 
+    /// The record, with its partition, that says again what counts of the key of `entry`.
+    pub(super) fn again(&self, entry: &Entry) -> Option<(i32, Entry)> {
+        let key = entry.key.as_ref()?;
+        let (partition, _) = self.counts(key, self.found.get(key)?)?;
+        Some((partition, entry.clone()))
+    }
+
     /// Who has claimed to write it. Only a claim that came under the producer id that it names: a copy of the topic
     /// holds claims that are nobody's there.
     pub(super) fn writers(&self, flow: &str) -> Writers {
