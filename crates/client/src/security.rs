@@ -106,18 +106,18 @@ pub struct SaslOptions {
 
 /// Reads how we log in once more, from wherever it is written: secrets change while we run.
 ///
-/// It says why where that cannot be done now, and may block. Of what it gives only the secret counts: where the mechanism
+/// It says why where that cannot be done, and nothing where it is just being done for somebody else; it may block. Of what it gives only the secret counts: where the mechanism
 /// or the user is another one, nothing changes. Any two are equal, so that they keep nobody from sharing an account.
 #[derive(Clone)]
-pub struct Again(Arc<dyn Fn() -> Result<Mechanism, String> + Send + Sync>);
+pub struct Again(Arc<dyn Fn() -> Result<Option<Mechanism>, String> + Send + Sync>);
 
 impl Again {
     /// One that reads as `read` does.
-    pub fn new(read: impl Fn() -> Result<Mechanism, String> + Send + Sync + 'static) -> Again {
+    pub fn new(read: impl Fn() -> Result<Option<Mechanism>, String> + Send + Sync + 'static) -> Again {
         Again(Arc::new(read))
     }
 
-    pub(crate) fn read(&self) -> Result<Mechanism, String> {
+    pub(crate) fn read(&self) -> Result<Option<Mechanism>, String> {
         (self.0)()
     }
 

@@ -23,7 +23,8 @@ pub struct Logins {
     again: Option<Arc<ReadAgain>>,
 }
 
-type ReadAgain = dyn Fn() -> Result<Settings, String> + Send + Sync;
+/// Gives nothing where another thread is just reading.
+type ReadAgain = dyn Fn() -> Result<Option<Settings>, String> + Send + Sync;
 
 /// So long the settings that were read once are taken for all logins.
 const SERVES_FOR: Duration = Duration::from_millis(500);
@@ -35,15 +36,16 @@ impl Logins {
         let last: Mutex<Option<(Instant, Result<Settings, String>)>> = Mutex::default();
         let again = move || {
             // Where reading hangs, one thread does.
-            let mut last = last.try_lock().map_err(|_| String::from("the settings are just being read"))?;
-            match &*last {
+            let Ok(mut last) = last.try_lock() else { return Ok(None) };
+            let given = match &*last {
                 Some((when, given)) if when.elapsed() < SERVES_FOR => given.clone(),
                 _ => {
                     let given = again();
                     *last = Some((Instant::now(), given.clone()));
                     given
                 }
-            }
+            };
+            given.map(Some)
         };
         Logins { accounts: Accounts::default(), again: Some(Arc::new(again)) }
     }
@@ -72,9 +74,9 @@ pub(crate) fn client_options(
         let again = Arc::clone(again);
         let present = cluster.clone();
         sasl.again = Some(Again::new(move || {
-            let settings = again()?;
+            let Some(settings) = again()? else { return Ok(None) };
             let written = find(&settings).ok_or("the connector is in none of the files any more")?;
-            login_of(&present, written)
+            login_of(&present, written).map(Some)
         }));
     }
     options
@@ -264,6 +266,8 @@ fn secret(hidden: &Hidden) -> Secret {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+
     use properties::{load, parse};
 
     use super::*;
@@ -426,6 +430,28 @@ mod tests {
             keytab: Some("/k".into()),
         };
         assert_eq!(secured.sasl, Some(SaslOptions::new(Mechanism::Gssapi(expected))));
+    }
+
+    #[test]
+    fn settings_are_read_by_one_at_a_time_and_others_go_on_without() {
+        let ((begun, begins), (go_on, waits)) = (sync_channel(1), sync_channel::<()>(1));
+        let waits = Mutex::new(waits);
+        let logins = Logins::new(move || {
+            begun.send(()).expect("the test listens");
+            let is_let_go =
+                waits.lock().expect("nobody panics").recv_timeout(Duration::from_secs(10)).is_ok();
+            Err(format!("let go: {is_let_go}"))
+        });
+        let again = logins.again.expect("it was given");
+        std::thread::scope(|scope| {
+            let reads = scope.spawn(|| again());
+            begins.recv().expect("it reads");
+            assert_eq!(again(), Ok(None));
+            go_on.send(()).expect("it waits");
+            let given = reads.join().expect("it does not panic");
+            assert_eq!(given, Err("let go: true".to_owned()));
+            assert_eq!(again(), given, "what was read serves for a while");
+        });
     }
 
     #[test]

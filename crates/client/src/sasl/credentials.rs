@@ -187,7 +187,8 @@ impl Credentials {
         let Some(mut sources) = self.sources() else { return };
         for source in &mut *sources {
             match source.again.read() {
-                Ok(read) => {
+                Ok(None) => {}
+                Ok(Some(read)) => {
                     source.trouble = None;
                     if read != source.last {
                         source.last = read.clone();

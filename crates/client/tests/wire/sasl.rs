@@ -360,7 +360,7 @@ async fn another_secret_of_a_client_is_used_as_soon_as_it_is_written() {
     let written = Arc::new(Mutex::new(of_provider(&url, "old")));
     let mut options = options(&kafka, of_provider(&url, "old"));
     let read = Arc::clone(&written);
-    let again = Again::new(move || Ok(read.lock().unwrap().clone()));
+    let again = Again::new(move || Ok(Some(read.lock().unwrap().clone())));
     options.security.sasl = Some(SaslOptions { mechanism: of_provider(&url, "old"), again: Some(again) });
     let client = with(options, &kafka);
     let told = chain(&client.metadata(Wanted::All).await.unwrap_err());
@@ -440,7 +440,7 @@ impl Slow {
             count.fetch_add(1, Ordering::Relaxed);
             // Who is gone keeps nobody waiting.
             let _ = wait.lock().unwrap().recv();
-            Ok(mechanism.clone())
+            Ok(Some(mechanism.clone()))
         });
         Slow { again, begun, go_on }
     }
@@ -547,7 +547,7 @@ async fn another_secret_is_tried_as_soon_as_it_is_written_and_another_user_is_no
     let written = Arc::new(Mutex::new(Some(plain("old"))));
     let mut options = options(&kafka, plain("old"));
     let read = Arc::clone(&written);
-    let again = Again::new(move || read.lock().unwrap().clone().ok_or_else(|| "gone".to_owned()));
+    let again = Again::new(move || read.lock().unwrap().clone().map(Some).ok_or_else(|| "gone".to_owned()));
     options.security.sasl = Some(SaslOptions { mechanism: plain("old"), again: Some(again) });
     let client = with(options, &kafka);
     client.metadata(Wanted::All).await.unwrap();
