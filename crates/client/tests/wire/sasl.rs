@@ -1,7 +1,7 @@
 //! Logins at clusters in this process: every mechanism, refusals, and logins that are made again.
 
 use std::io::{Read as _, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,8 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use client::{
-    Accounts, Again, ApiKey, CallError, Claim, CloseCause, Cluster, Mechanism, Options, ProduceBatch,
-    SaslOptions, ScramHash, Secret, Security, TokenEndpoint, TokenSource, UnsecuredToken, Wanted,
+    Accounts, Again, ApiKey, CallError, Claim, CloseCause, Cluster, Connection, Mechanism, Options,
+    ProduceBatch, SaslOptions, ScramHash, Secret, Security, TokenEndpoint, TokenSource, UnsecuredToken,
+    Wanted,
 };
 use embedded_kafka::{Config, ErrorCode, Exchange, Profile, Sasl, Step};
 use model::{BrokerId, ProducerId, TopicPartition};
@@ -391,7 +392,9 @@ async fn a_login_that_hangs_keeps_others_out_for_a_second() {
     let client = || with(Options { accounts: accounts.clone(), ..options(&kafka, plain(PASSWORD)) }, &kafka);
     let first = client();
     let first = tokio::spawn(async move { first.metadata(Wanted::All).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    while kafka.requests(ApiKey::SaslAuthenticate) == 0 {
+        tokio::task::yield_now().await;
+    }
     let began = Instant::now();
     client().metadata(Wanted::All).await.unwrap();
     let waited = began.elapsed();
@@ -422,73 +425,64 @@ impl Exchange for Changing {
     }
 }
 
-/// Settings that are read for as long as a test likes.
+/// A connection whose next logins need settings that are read for as long as a test likes.
 struct Slow {
-    again: Again,
-    /// How often somebody began to read them.
-    begun: Arc<AtomicUsize>,
-    /// Lets one who reads them go on.
+    kafka: embedded_kafka::Cluster,
+    connection: Connection,
+    /// Lets whoever reads them go on. Until then a thread blocks, so that paused time does not go on by itself.
     go_on: SyncSender<()>,
 }
 
 impl Slow {
-    fn new(mechanism: Mechanism) -> Slow {
+    /// Logins last for `lifetime`.
+    async fn connect(lifetime: Duration) -> Slow {
+        let sasl = Sasl { session_lifetime: Some(lifetime), ..every_mechanism() };
+        let kafka = kafka(Profile::V4_3, sasl).await;
+        kafka.create_topic("t", 1, &[]);
         let (go_on, wait) = sync_channel(0);
-        let (wait, begun) = (Mutex::new(wait), Arc::new(AtomicUsize::new(0)));
-        let count = Arc::clone(&begun);
+        let (wait, is_slow) = (Mutex::new(wait), Arc::new(AtomicBool::new(false)));
+        let slow = Arc::clone(&is_slow);
         let again = Again::new(move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            // Who is gone keeps nobody waiting.
-            let _ = wait.lock().unwrap().recv();
-            Ok(Some(mechanism.clone()))
+            if slow.load(Ordering::Relaxed) {
+                // Who is gone keeps nobody waiting.
+                let _ = wait.lock().unwrap().recv();
+            }
+            Ok(Some(plain(PASSWORD)))
         });
-        Slow { again, begun, go_on }
+        let mut options = options(&kafka, plain(PASSWORD));
+        options.security.sasl = Some(SaslOptions { mechanism: plain(PASSWORD), again: Some(again) });
+        let client = with(options, &kafka);
+        let connection = client.connect(BrokerId(kafka.leader("t", 0).unwrap())).await.unwrap();
+        is_slow.store(true, Ordering::Relaxed);
+        Slow { kafka, connection, go_on }
     }
 }
 
-/// Time is not paused here: a thread that blocks would stop it.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn while_a_login_is_made_ready_the_old_one_does_until_its_end() {
     let lifetime = Duration::from_secs(6);
-    let sasl = Sasl { session_lifetime: Some(lifetime), ..every_mechanism() };
-    let kafka = kafka(Profile::V4_3, sasl).await;
-    kafka.create_topic("t", 1, &[]);
-    let Slow { again, begun, go_on } = Slow::new(plain(PASSWORD));
-    let mut options = options(&kafka, plain(PASSWORD));
-    options.security.sasl = Some(SaslOptions { mechanism: plain(PASSWORD), again: Some(again) });
-    let client = with(options, &kafka);
-    let leader = BrokerId(kafka.leader("t", 0).unwrap());
-    let connecting = tokio::spawn(async move { client.connect(leader).await });
-    // The first logins, of whichever connections, are not to wait.
-    while !connecting.is_finished() {
-        let _ = go_on.try_send(());
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let connection = connecting.await.unwrap().unwrap();
-    let (at, made_ready) = (Instant::now(), begun.load(Ordering::Relaxed));
+    let Slow { kafka, connection, go_on } = Slow::connect(lifetime).await;
     let logins = kafka.requests(ApiKey::SaslHandshake);
     let mut sequence = 0;
     let mut produce = || {
         sequence += 1;
         (connection.produce(vec![batch(sequence - 1)], Duration::from_secs(20)), i64::from(sequence - 1))
     };
-
-    while begun.load(Ordering::Relaxed) == made_ready {
-        let (reply, expected) = produce();
-        assert_eq!(reply.await.unwrap().partitions[0].base_offset.unwrap().0, expected);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    // It is being made ready, after 85 to 95 % of the life: requests go their way, if that is not over by now.
-    if at.elapsed() < lifetime.mul_f64(0.93) {
+    // It is made ready from 85 to 95 % of the life on, and requests go their way.
+    tokio::time::sleep(lifetime.mul_f64(0.96)).await;
+    for _ in 0..3 {
         let (reply, expected) = produce();
         assert_eq!(reply.await.unwrap().partitions[0].base_offset.unwrap().0, expected);
     }
-    tokio::time::sleep_until(at + lifetime).await;
     // From the end on they wait, in their order.
+    tokio::time::advance(lifetime.mul_f64(0.05)).await;
     let (first, expected) = produce();
     let (second, next) = produce();
     let mut first = std::pin::pin!(first);
-    let waited = tokio::time::timeout(Duration::from_millis(300), &mut first).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let waited = tokio::time::timeout(Duration::ZERO, &mut first).await;
     assert!(waited.is_err(), "{waited:?}");
     assert_eq!(kafka.requests(ApiKey::SaslHandshake), logins);
     go_on.send(()).unwrap();
@@ -498,24 +492,17 @@ async fn while_a_login_is_made_ready_the_old_one_does_until_its_end() {
 }
 
 /// What waits for a login that never gets ready fails in its time, unsent.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_login_that_is_never_ready_keeps_nobody_longer_than_he_has_time() {
-    let sasl = Sasl { session_lifetime: Some(Duration::from_millis(1200)), ..every_mechanism() };
-    let kafka = kafka(Profile::V4_3, sasl).await;
-    kafka.create_topic("t", 1, &[]);
-    let Slow { again, go_on, .. } = Slow::new(plain(PASSWORD));
-    let mut options = options(&kafka, plain(PASSWORD));
-    options.security.sasl = Some(SaslOptions { mechanism: plain(PASSWORD), again: Some(again) });
-    let client = with(options, &kafka);
-    let leader = BrokerId(kafka.leader("t", 0).unwrap());
-    let connecting = tokio::spawn(async move { client.connect(leader).await });
-    while !connecting.is_finished() {
-        let _ = go_on.try_send(());
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let connection = connecting.await.unwrap().unwrap();
+    let Slow { kafka: _kafka, connection, go_on } = Slow::connect(Duration::from_millis(1200)).await;
     tokio::time::sleep(Duration::from_millis(1300)).await;
-    let error = connection.produce(vec![batch(0)], Duration::from_millis(200)).await.unwrap_err();
+    let reply = tokio::spawn(connection.produce(vec![batch(0)], Duration::from_millis(200)));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!reply.is_finished());
+    tokio::time::advance(Duration::from_millis(200)).await;
+    let error = reply.await.unwrap().unwrap_err();
     assert!(!error.maybe_written(), "{error}");
     drop(go_on);
 }
