@@ -2,18 +2,22 @@
 //!
 //! A reply is read into a buffer of its own and handed out as [`Bytes`]; when the last slice of it is
 //! dropped, the buffer comes back here instead of going back to the kernel, which would have to fault in
-//! and zero every page of the next one. That halves the cost of moving a gigabyte (measured).
+//! and zero every page of the next one. That halves the cost of moving a gigabyte (measured). Here waits no more than
+//! was lent at a time of late: what is lent and what waits, together, is the most that was needed.
+//!
+//! The memory is the kernel's own, not the allocator's: what is given back is gone from the process at once. An allocator
+//! keeps large blocks for a while, and replies of growing sizes would then take twice the memory (measured).
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 
 /// Below this the allocator's own lists serve as well.
 const POOLED_BYTES_MIN: usize = 64 << 10;
 
-/// What is kept of buffers nobody uses, in bytes: a few replies of the usual size. Beyond it, a buffer that
-/// comes back is freed.
-const KEPT_BYTES_MAX: usize = 24 << 20;
+/// Of late: in the last so many loans, or twice that.
+const LOANS_OF_LATE: u32 = 32;
 
 /// A stack of buffers that wait for their next use. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -21,42 +25,85 @@ pub(crate) struct BufferPool(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<MmapMut>,
     bytes: usize,
+    /// What is lent, the most that was since the loans are counted anew, and the most in the count before.
+    lent_bytes: usize,
+    lent_most: usize,
+    lent_most_before: usize,
+    loans: u32,
 }
 
-/// A buffer on loan; its drop gives it back.
-struct Lent {
-    buffer: Vec<u8>,
-    pool: Weak<Mutex<Kept>>,
+/// A buffer on loan, and how much of it is filled; its drop gives it back.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    memory: Memory,
+    filled: usize,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Own(Vec<u8>),
+    /// `None` once it was given back.
+    Lent(Option<MmapMut>, Weak<Mutex<Kept>>),
+}
+
+impl Kept {
+    /// The most that was lent at a time of late.
+    fn needed_bytes(&self) -> usize {
+        self.lent_most.max(self.lent_most_before)
+    }
+
+    /// The buffer that came back last of those that have room for `need_bytes` without wasting more than they hold.
+    fn take(&mut self, need_bytes: usize, room: usize) -> Option<MmapMut> {
+        let fits = |buffer: &MmapMut| buffer.len() >= need_bytes && buffer.len() / 2 <= room;
+        let place = self.buffers.iter().rposition(fits)?;
+        let buffer = self.buffers.remove(place);
+        self.bytes -= buffer.len();
+        Some(buffer)
+    }
+
+    /// Counts a buffer of so much room as lent.
+    fn lend(&mut self, bytes: usize) {
+        if self.loans == LOANS_OF_LATE {
+            (self.loans, self.lent_most_before, self.lent_most) = (0, self.lent_most, 0);
+        }
+        self.loans += 1;
+        self.lent_bytes += bytes;
+        self.lent_most = self.lent_most.max(self.lent_bytes);
+        // What waited longest has fitted nothing for a while.
+        let too_many = (self.lent_bytes + self.bytes).saturating_sub(self.needed_bytes());
+        let mut freed = 0;
+        while freed < too_many && !self.buffers.is_empty() {
+            freed += self.buffers.remove(0).len();
+        }
+        self.bytes -= freed;
+    }
+
+    /// Takes a buffer back, if so much is still needed.
+    fn take_back(&mut self, buffer: MmapMut) {
+        self.lent_bytes -= buffer.len();
+        if self.lent_bytes + self.bytes + buffer.len() <= self.needed_bytes() {
+            self.bytes += buffer.len();
+            self.buffers.push(buffer);
+        }
+    }
 }
 
 impl BufferPool {
-    /// An empty buffer with room for `need_bytes`: the one that came back last of those that fit without
-    /// wasting more than they hold.
-    pub(crate) fn take(&self, need_bytes: usize) -> Vec<u8> {
+    /// An empty buffer with room for `need_bytes`, used before if one fits.
+    pub(crate) fn take(&self, need_bytes: usize) -> Loan {
+        let own = || Loan { memory: Memory::Own(vec![0; need_bytes]), filled: 0 };
         if need_bytes < POOLED_BYTES_MIN {
-            return Vec::with_capacity(need_bytes);
+            return own();
         }
         let room = rounded_up(need_bytes);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |buffer: &Vec<u8>| buffer.capacity() >= need_bytes && buffer.capacity() / 2 <= room;
-        match kept.buffers.iter().rposition(fits) {
-            Some(place) => {
-                let buffer = kept.buffers.remove(place);
-                kept.bytes -= buffer.capacity();
-                buffer
-            }
-            None => Vec::with_capacity(room),
-        }
-    }
-
-    /// Hands the contents of `buffer` out; it comes back when the last slice is dropped.
-    pub(crate) fn lend(&self, buffer: Vec<u8>) -> Bytes {
-        if buffer.capacity() < POOLED_BYTES_MIN {
-            return Bytes::from(buffer);
-        }
-        Bytes::from_owner(Lent { buffer, pool: Arc::downgrade(&self.0) })
+        // Where the kernel gives no more maps, the allocator may have something left.
+        let taken = kept.take(need_bytes, room).or_else(|| MmapMut::map_anon(room).ok());
+        let Some(buffer) = taken else { return own() };
+        kept.lend(buffer.len());
+        Loan { memory: Memory::Lent(Some(buffer), Arc::downgrade(&self.0)), filled: 0 }
     }
 }
 
@@ -66,28 +113,62 @@ fn rounded_up(need_bytes: usize) -> usize {
     need_bytes.div_ceil(step) * step
 }
 
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer
+impl Loan {
+    /// How much of it is filled, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// What is not filled.
+    pub(crate) fn rest(&mut self) -> &mut [u8] {
+        let filled = self.filled;
+        let memory = match &mut self.memory {
+            Memory::Own(memory) => &mut memory[..],
+            Memory::Lent(buffer, _) => buffer.as_deref_mut().unwrap_or_default(),
+        };
+        &mut memory[filled..]
+    }
+
+    /// So many bytes of the rest were filled.
+    pub(crate) fn filled(&mut self, bytes: usize) {
+        self.filled += bytes;
+    }
+
+    /// Appends `bytes`, for which there is room.
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.rest()[..bytes.len()].copy_from_slice(bytes);
+        self.filled(bytes.len());
+    }
+
+    /// Hands the contents out; the buffer goes back when the last slice is dropped.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
     }
 }
 
-impl Drop for Lent {
+impl AsRef<[u8]> for Loan {
+    fn as_ref(&self) -> &[u8] {
+        let memory = match &self.memory {
+            Memory::Own(memory) => &memory[..],
+            Memory::Lent(buffer, _) => buffer.as_deref().unwrap_or_default(),
+        };
+        &memory[..self.filled]
+    }
+}
+
+impl Drop for Loan {
     fn drop(&mut self) {
-        let Some(pool) = self.pool.upgrade() else { return };
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let mut kept = pool.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.bytes + buffer.capacity() <= KEPT_BYTES_MAX {
-            kept.bytes += buffer.capacity();
-            kept.buffers.push(buffer);
-        }
+        let Memory::Lent(buffer, pool) = &mut self.memory else { return };
+        let Some((pool, buffer)) = pool.upgrade().zip(buffer.take()) else { return };
+        pool.lock().unwrap_or_else(PoisonError::into_inner).take_back(buffer);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MIB: usize = 1 << 20;
 
     fn kept(pool: &BufferPool) -> (usize, usize) {
         let kept = pool.0.lock().unwrap();
@@ -97,47 +178,80 @@ mod tests {
     #[test]
     fn a_buffer_comes_back_when_its_last_slice_is_dropped() {
         let pool = BufferPool::default();
-        let mut buffer = pool.take(1_000_000);
-        buffer.resize(1_000_000, 7);
-        let memory = buffer.as_ptr();
-        let reply = pool.lend(buffer);
+        let mut loan = pool.take(1_000_000);
+        loan.extend_from_slice(&[7; 1_000_000]);
+        let memory = loan.as_ref().as_ptr();
+        let reply = loan.into_bytes();
         let slice = reply.slice(999_000..);
         drop(reply);
         assert_eq!(kept(&pool).0, 0);
         assert_eq!(slice[0], 7);
         drop(slice);
         assert_eq!(kept(&pool).0, 1);
-        let again = pool.take(990_000);
-        assert_eq!(again.as_ptr(), memory);
-        assert!(again.is_empty());
+        let mut again = pool.take(990_000);
+        assert_eq!(again.rest().as_ptr(), memory);
+        assert_eq!(again.len(), 0);
         assert_eq!(kept(&pool), (0, 0));
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn as_much_waits_as_was_lent_at_a_time_of_late() {
         let pool = BufferPool::default();
-        let lent: Vec<Bytes> = (0..40).map(|_| pool.lend(pool.take(1 << 20))).collect();
+        let lent: Vec<Loan> = (0..20).map(|_| pool.take(MIB)).collect();
         drop(lent);
-        assert_eq!(kept(&pool), (24, 24 << 20));
-        drop(pool.lend(pool.take(100 << 20)));
-        assert_eq!(kept(&pool).1, 24 << 20);
+        assert_eq!(kept(&pool), (20, 20 * MIB));
+        for _ in 0..2 * LOANS_OF_LATE {
+            drop(pool.take(MIB));
+        }
+        assert_eq!(kept(&pool), (1, MIB), "one at a time was needed");
+    }
+
+    #[test]
+    fn buffers_that_fit_nothing_any_more_make_room_for_others() {
+        let pool = BufferPool::default();
+        let small: Vec<Loan> = (0..8).map(|_| pool.take(MIB / 4)).collect();
+        drop(small);
+        let large = pool.take(MIB);
+        assert_eq!(kept(&pool).1, MIB, "both together are what was needed");
+        drop(large);
+        assert_eq!(kept(&pool).1, 2 * MIB);
     }
 
     #[test]
     fn a_small_reply_does_not_hold_a_large_buffer() {
         let pool = BufferPool::default();
-        drop(pool.lend(pool.take(8 << 20)));
-        assert!(pool.take(100_000).capacity() <= 128 << 10);
+        drop(pool.take(8 * MIB));
         assert_eq!(kept(&pool).0, 1);
+        assert!(pool.take(100_000).rest().len() <= 128 << 10);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_within_a_reply_gives_its_buffer_back() {
+        let pool = BufferPool::default();
+        drop(pool.take(MIB));
+        drop(pool.take(MIB));
+        assert_eq!(kept(&pool), (1, MIB));
+        assert_eq!(pool.0.lock().unwrap().lent_bytes, 0);
     }
 
     #[test]
     fn a_buffer_outlives_its_pool() {
         let pool = BufferPool::default();
-        let mut buffer = pool.take(1 << 20);
-        buffer.push(1);
-        let reply = pool.lend(buffer);
+        let mut loan = pool.take(MIB);
+        loan.extend_from_slice(&[1]);
+        let reply = loan.into_bytes();
         drop(pool);
         assert_eq!(reply[..], [1]);
+    }
+
+    #[test]
+    fn the_smallest_are_the_allocators() {
+        let pool = BufferPool::default();
+        for need in [0, 1, POOLED_BYTES_MIN - 1] {
+            let mut loan = pool.take(need);
+            loan.extend_from_slice(&vec![3; need]);
+            assert_eq!(loan.into_bytes().len(), need);
+        }
+        assert_eq!(kept(&pool), (0, 0));
     }
 }

@@ -113,6 +113,7 @@ impl Connection {
             stream: greeted.stream,
             out: VecDeque::new(),
             pending: VecDeque::new(),
+            nearest: None,
             queued_bytes: 0,
             written_bytes: 0,
             is_tls: options.security.tls.is_some(),
@@ -272,6 +273,8 @@ struct Driver {
     out: VecDeque<Bytes>,
     /// What is still to be answered.
     pending: VecDeque<Pending>,
+    /// The nearest deadline of those that wait, or one before it: there may be a thousand.
+    nearest: Option<Instant>,
     /// All bytes ever put into `out`, and all that the socket has taken of them.
     queued_bytes: u64,
     written_bytes: u64,
@@ -335,7 +338,7 @@ impl Driver {
                         return write_failed(error);
                     }
                 },
-                read = self.inbound.read(&mut *self.stream.reader) => {
+                read = self.inbound.read(&mut *self.stream.reader, self.stream.low_water.as_mut()) => {
                     if let Err(cause) = read.and_then(|()| self.deliver()) {
                         return cause;
                     }
@@ -352,6 +355,8 @@ impl Driver {
                     if self.held().any(|deadline| deadline <= now) {
                         return CloseCause::EarlierTimedOut { api: ApiKey::SaslAuthenticate };
                     }
+                    // It rang for one that has been answered.
+                    self.nearest = self.pending.iter().map(|pending| pending.deadline).chain(self.held()).min();
                 }
             }
         }
@@ -359,11 +364,15 @@ impl Driver {
 
     /// Sets the alarm to the nearest deadline, if it is not set to ring before.
     fn set(&self, alarm: Pin<&mut Sleep>) {
-        let pending = self.pending.iter().map(|pending| pending.deadline);
-        let Some(nearest) = pending.chain(self.held()).min() else { return };
+        let Some(nearest) = self.nearest else { return };
         if nearest < alarm.deadline() || alarm.is_elapsed() {
             alarm.reset(nearest);
         }
+    }
+
+    /// Minds that somebody wants to be answered by then.
+    fn mind(&mut self, deadline: Instant) {
+        self.nearest = Some(self.nearest.map_or(deadline, |nearest| nearest.min(deadline)));
     }
 
     /// Nobody waits for anything.
@@ -384,7 +393,11 @@ impl Driver {
         };
         match renewal.before_next(Instant::now(), &self.address) {
             Before::Nothing => self.accept(request),
-            Before::Login => renewal.held.push_back(request),
+            Before::Login => {
+                let deadline = request.deadline;
+                renewal.held.push_back(request);
+                self.mind(deadline);
+            }
             Before::Refused(what) => {
                 renewal.held.push_back(request);
                 return Err(CloseCause::Login { mechanism: renewal.mechanism(), what });
@@ -481,6 +494,7 @@ impl Driver {
         (deadline, after): (Instant, Duration),
         reply: Option<oneshot::Sender<Result<Bytes, CallError>>>,
     ) {
+        self.mind(deadline);
         self.pending.push_back(Pending {
             api,
             correlation_id,

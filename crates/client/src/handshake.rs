@@ -328,7 +328,7 @@ async fn ask(
 
 async fn next_frame(inbound: &mut Inbound, stream: &mut Stream) -> Result<Bytes, CloseCause> {
     loop {
-        inbound.read(&mut *stream.reader).await?;
+        inbound.read(&mut *stream.reader, stream.low_water.as_mut()).await?;
         if let Some(frame) = inbound.next_frame()? {
             return Ok(frame);
         }

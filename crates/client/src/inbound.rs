@@ -2,7 +2,7 @@
 //!
 //! Bytes arrive in a small staging buffer, so that a short answer costs one read. When a frame turns out
 //! to be larger, what is staged of it moves to a buffer of the frame's size, and the rest is read straight
-//! into that: large reads, into memory that was never zeroed, and nothing past the frame's end.
+//! into that: large reads, and nothing past the frame's end.
 
 use std::io;
 
@@ -10,8 +10,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use protocol::LENGTH_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::buffers::BufferPool;
+use crate::buffers::{BufferPool, Loan};
 use crate::error::CloseCause;
+use crate::low_water::LowWater;
 
 /// How much one read takes while the length of the next frame is not known.
 const STAGED_BYTES: usize = 8 << 10;
@@ -21,7 +22,7 @@ const STAGED_BYTES: usize = 8 << 10;
 pub(crate) struct Inbound {
     staged: BytesMut,
     /// A large frame being read, and its whole length.
-    large: Option<(Vec<u8>, usize)>,
+    large: Option<(Loan, usize)>,
     pool: BufferPool,
     frame_bytes_max: usize,
 }
@@ -32,14 +33,21 @@ impl Inbound {
     }
 
     /// Reads once. Then ask [`Inbound::next_frame`] until it has none. Loses nothing when dropped half-way.
+    /// `low_water`: the reader's, if it has one.
     pub(crate) async fn read(
         &mut self,
         reader: &mut (dyn AsyncRead + Send + Unpin),
+        low_water: Option<&mut LowWater>,
     ) -> Result<(), CloseCause> {
+        if let Some(low_water) = low_water {
+            low_water.wait_for(self.large.as_ref().map_or(1, |(loan, length)| length - loan.len()));
+        }
         let read = match &mut self.large {
-            Some((buffer, length)) => {
-                let left = *length - buffer.len();
-                reader.read_buf(&mut buffer.limit(left)).await
+            Some((loan, length)) => {
+                let left = *length - loan.len();
+                let read = reader.read(&mut loan.rest()[..left]).await;
+                loan.filled(*read.as_ref().unwrap_or(&0));
+                read
             }
             None => {
                 self.staged.reserve(STAGED_BYTES);
@@ -57,12 +65,12 @@ impl Inbound {
 
     /// The next whole frame, without its length prefix.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, CloseCause> {
-        if let Some((buffer, length)) = self.large.take() {
-            if buffer.len() < length {
-                self.large = Some((buffer, length));
+        if let Some((loan, length)) = self.large.take() {
+            if loan.len() < length {
+                self.large = Some((loan, length));
                 return Ok(None);
             }
-            return Ok(Some(self.pool.lend(buffer)));
+            return Ok(Some(loan.into_bytes()));
         }
         let Some(prefix) = self.staged.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = i32::from_be_bytes(*prefix);
@@ -77,10 +85,10 @@ impl Inbound {
         }
         if LENGTH_BYTES + length > STAGED_BYTES {
             self.staged.advance(LENGTH_BYTES);
-            let mut buffer = self.pool.take(length);
-            buffer.extend_from_slice(&self.staged);
+            let mut loan = self.pool.take(length);
+            loan.extend_from_slice(&self.staged);
             self.staged.clear();
-            self.large = Some((buffer, length));
+            self.large = Some((loan, length));
         }
         Ok(None)
     }
@@ -112,7 +120,7 @@ mod tests {
         let mut inbound = Inbound::new(BufferPool::default(), 1 << 20);
         let mut lengths = Vec::new();
         loop {
-            match inbound.read(&mut near).await {
+            match inbound.read(&mut near, None).await {
                 Ok(()) => {}
                 Err(CloseCause::ByPeer) => break,
                 Err(cause) => panic!("{cause}"),
@@ -144,7 +152,7 @@ mod tests {
             let sent = length.to_be_bytes();
             let mut reader = &sent[..];
             let mut inbound = Inbound::new(BufferPool::default(), 1 << 20);
-            inbound.read(&mut reader).await.unwrap();
+            inbound.read(&mut reader, None).await.unwrap();
             let refused = inbound.next_frame();
             assert!(matches!(refused, Err(CloseCause::FrameLength { length: said, .. }) if said == length));
         }
@@ -157,7 +165,7 @@ mod tests {
             let mut reader = &sent[..bytes];
             let mut inbound = Inbound::new(BufferPool::default(), 1 << 20);
             let cause = loop {
-                match inbound.read(&mut reader).await {
+                match inbound.read(&mut reader, None).await {
                     Ok(()) => while inbound.next_frame().unwrap().is_some() {},
                     Err(cause) => break cause,
                 }

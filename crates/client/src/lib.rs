@@ -23,6 +23,7 @@ mod fetch;
 mod handshake;
 mod http;
 mod inbound;
+mod low_water;
 mod metadata;
 mod opener;
 mod options;

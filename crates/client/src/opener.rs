@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::Address;
+use crate::low_water::LowWater;
 
 /// Both directions of an open connection.
 pub struct Stream {
@@ -22,6 +23,18 @@ pub struct Stream {
     /// What the broker gets. Writes are vectored where it can do them. What it takes it must send without
     /// being flushed.
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Where `reader` is a socket, and nothing lies between.
+    pub(crate) low_water: Option<LowWater>,
+}
+
+impl Stream {
+    /// Both directions of something that is open.
+    pub fn new(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Stream {
+        Stream { reader: Box::new(reader), writer: Box::new(writer), low_water: None }
+    }
 }
 
 /// The way to an open connection. Opening is cancelled by dropping the future, which happens after
@@ -75,6 +88,7 @@ fn ready(stream: TcpStream) -> io::Result<Stream> {
     socket.set_linger(Some(Duration::ZERO))?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNHEARD_MAX))?;
+    let low_water = LowWater::of(&stream);
     let (reader, writer) = stream.into_split();
-    Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
+    Ok(Stream { low_water, ..Stream::new(reader, writer) })
 }

@@ -29,7 +29,7 @@ impl Opener for InMemory {
     fn open(&self, address: Arc<Address>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
         let opened = self.0.connect(address.port).map(|stream| {
             let (reader, writer) = tokio::io::split(stream);
-            Stream { reader: Box::new(reader), writer: Box::new(writer) }
+            Stream::new(reader, writer)
         });
         Box::pin(async { opened })
     }

@@ -45,8 +45,8 @@ impl Opener for Counting {
             let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
             stream.set_nodelay(true)?;
             let (reader, writer) = stream.into_split();
-            let reader = Box::new(CountedReader(reader, Arc::clone(&counted)));
-            Ok(Stream { reader, writer: Box::new(CountedWriter(writer, counted)) })
+            let reader = CountedReader(reader, Arc::clone(&counted));
+            Ok(Stream::new(reader, CountedWriter(writer, counted)))
         })
     }
 }

@@ -81,7 +81,7 @@ impl Opener for Tls {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             };
             let name = server_name(&address.host, &secured.options)?;
-            let Stream { reader, writer } = opening.await?;
+            let Stream { reader, writer, .. } = opening.await?;
             let socket = BufReader::with_capacity(READ_AHEAD_BYTES, join(reader, writer));
             let shaken = timeout(patience, TlsConnector::from(config).connect(name, socket)).await;
             let Ok(shaken) = shaken else {
@@ -97,7 +97,7 @@ impl Opener for Tls {
             let stream = shaken.map_err(explained)?;
             let both =
                 Arc::new(Both { stream: Mutex::new(Shared { stream, has_heard: false }), secured, shown });
-            Ok(Stream { reader: Box::new(Half(Arc::clone(&both))), writer: Box::new(Half(both)) })
+            Ok(Stream::new(Half(Arc::clone(&both)), Half(both)))
         })
     }
 }

@@ -46,7 +46,7 @@ impl Opener for InMemory {
             let (near, far) = tokio::io::duplex(BYTES_AHEAD_MAX);
             accept(far);
             let (reader, writer) = tokio::io::split(near);
-            Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
+            Ok(Stream::new(reader, writer))
         })
     }
 }

@@ -67,7 +67,7 @@ impl Opener for InTheMiddle {
             tokio::spawn(carry(far.reader, to_client, at, of_broker));
             tokio::spawn(carry(from_client, far.writer, at, of_client));
             let (reader, writer) = split(near);
-            Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
+            Ok(Stream::new(reader, writer))
         })
     }
 }

@@ -212,7 +212,7 @@ impl Opener for Front {
                 }
             });
             let (reader, writer) = split(near);
-            Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
+            Ok(Stream::new(reader, writer))
         })
     }
 }
