@@ -329,15 +329,21 @@ impl Driver {
                 .await;
                 Event::Transcoded { lane, ticket, pieces }
             }),
-            Action::Merge { lane, ticket, pieces, batch_bytes_max, charge } => self.spawn(async move {
-                let pieces = blocking(move || {
+            Action::Merge { lane, ticket, pieces, batch_bytes_max, charge } => {
+                let is_compressed = pieces.first().is_some_and(|piece| piece.batch.header.is_compressed());
+                let work = move || {
                     let pieces = merge(pieces, batch_bytes_max);
                     drop(charge);
-                    pieces
-                })
-                .await;
-                Event::Transcoded { lane, ticket, pieces: Ok(pieces) }
-            }),
+                    Event::Transcoded { lane, ticket, pieces: Ok(pieces) }
+                };
+                if is_compressed {
+                    self.spawn(blocking(work));
+                } else {
+                    // A copy of 128 KiB at most: less than to hand it to another thread, whose memory it would be.
+                    let merged = work();
+                    self.spawn(async { merged });
+                }
+            }
             Action::TranscodeShares { entry, shares, charge } => self.spawn(async move {
                 let shares = blocking(move || {
                     let hows: Vec<_> = shares.iter().map(|(_, _, how)| *how).collect();

@@ -30,6 +30,7 @@ mod sim;
 mod status;
 mod store;
 mod trouble;
+mod way;
 
 pub use driver::{Pipeline, PipelineError};
 pub use life::{LifeCounts, Missing, Policies, Recreated};

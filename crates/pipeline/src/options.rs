@@ -43,18 +43,22 @@ pub struct Options {
     pub fetch_wait_max: Duration,
     /// Bytes the source waits for, up to `fetch_wait_max`.
     pub fetch_bytes_min: usize,
-    /// Bytes of one fetch reply. A broker exceeds it for a single batch that is larger.
-    pub fetch_bytes_max: usize,
-    /// Bytes of one partition within a fetch reply.
-    pub partition_fetch_bytes_max: usize,
-    /// Bytes of one lane's batches held, unsent and under way; a lane that holds so much reads no further.
-    pub lane_bytes_max: usize,
-    /// Bytes of record batches held at any time, over all lanes: the bound on memory.
+    /// Bytes of one fetch reply; `None`: 4 MiB, or as many as the way is long. A broker exceeds it for a single batch
+    /// that is larger.
+    pub fetch_bytes_max: Option<usize>,
+    /// Bytes of one partition within a fetch reply; `None`: 1 MiB, or as many as the way is long.
+    pub partition_fetch_bytes_max: Option<usize>,
+    /// Bytes of one lane's batches held, unsent and under way; a lane that holds so much reads no further. `None`:
+    /// 8 MiB, or as many as the way is long.
+    pub lane_bytes_max: Option<usize>,
+    /// Bytes of record batches held at any time, over all lanes: the bound on memory. Near brokers take a part of it.
     pub buffer_bytes_max: usize,
     /// Bytes of one produce request, unless a single batch is larger.
     pub produce_bytes_max: usize,
-    /// Produce requests in flight on one destination connection.
-    pub produce_requests_max: usize,
+    /// Produce requests in flight on one destination connection; `None`: 5, or as many as are soon answered.
+    pub produce_requests_max: Option<usize>,
+    /// Tiny batches of a lane that must wait for the destination to be merged.
+    pub merge_batches_min: usize,
     /// How long the destination may wait for its replicas before it answers.
     pub produce_timeout: Duration,
     /// How often leaders are looked up without a cause; also how long a lane may have been silent and
@@ -101,14 +105,13 @@ impl Options {
             rack: None,
             fetch_wait_max: Duration::from_millis(500),
             fetch_bytes_min: 1,
-            // Measured: replies of up to 4 MB cost half the CPU per byte of 50 MB ones, because the
-            // buffers are written again while they are still in the cache.
-            fetch_bytes_max: 4 << 20,
-            partition_fetch_bytes_max: 1 << 20,
-            lane_bytes_max: 8 << 20,
+            fetch_bytes_max: None,
+            partition_fetch_bytes_max: None,
+            lane_bytes_max: None,
             buffer_bytes_max: 32 << 20,
             produce_bytes_max: 4 << 20,
-            produce_requests_max: 5,
+            produce_requests_max: None,
+            merge_batches_min: 8,
             produce_timeout: Duration::from_secs(30),
             metadata_age_max: Duration::from_secs(30),
             flush_interval: Duration::from_secs(60),

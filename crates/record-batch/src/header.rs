@@ -154,6 +154,11 @@ impl Header {
         })
     }
 
+    /// Whether its records are compressed, by whatever codec.
+    pub fn is_compressed(&self) -> bool {
+        self.attributes & CODEC_MASK != 0
+    }
+
     /// Holds a marker (of a transaction's end, or the cluster's own), not data.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0

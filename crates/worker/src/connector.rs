@@ -241,13 +241,12 @@ fn pipeline_options(worker: &WorkerSettings, connector: &ConnectorSettings) -> p
     options.rack.clone_from(&reading.rack);
     options.fetch_wait_max = reading.fetch_wait_max.unwrap_or(options.fetch_wait_max);
     options.fetch_bytes_min = reading.fetch_bytes_min.unwrap_or(options.fetch_bytes_min);
-    options.fetch_bytes_max = reading.fetch_bytes_max.unwrap_or(options.fetch_bytes_max);
-    options.partition_fetch_bytes_max =
-        reading.partition_fetch_bytes_max.unwrap_or(options.partition_fetch_bytes_max);
+    options.fetch_bytes_max = reading.fetch_bytes_max;
+    options.partition_fetch_bytes_max = reading.partition_fetch_bytes_max;
     options.buffer_bytes_max = limits.buffer_bytes_max.unwrap_or(options.buffer_bytes_max);
     options.produce_bytes_max = limits.produce_bytes_max.unwrap_or(options.produce_bytes_max);
-    options.produce_requests_max = limits.produce_requests_max.unwrap_or(options.produce_requests_max);
-    options.lane_bytes_max = limits.lane_bytes_max.unwrap_or(options.lane_bytes_max);
+    options.produce_requests_max = limits.produce_requests_max;
+    options.lane_bytes_max = limits.lane_bytes_max;
     options.aged_after = limits.aged_after.unwrap_or(options.aged_after);
     options.flush_interval = worker.offset_flush_interval;
     options.drain_timeout = worker.shutdown_timeout;

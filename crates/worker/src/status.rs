@@ -323,6 +323,7 @@ mod tests {
             records: u64::try_from(next).unwrap(),
             bytes: 10,
             transcoded_batches: 0,
+            merged_batches: 0,
             life: LifeCounts::default(),
         }
     }

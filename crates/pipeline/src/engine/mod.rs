@@ -31,6 +31,7 @@ use crate::lane::{Lane, Opening, SendRules, State};
 use crate::options::Options;
 use crate::status::{LaneState, LaneStatus, Status};
 use crate::trouble::{Side, Trouble};
+use crate::way::Ways;
 use opening::LOOK_AGAIN;
 use silence::{LISTEN_EVERY, between_asks};
 use spreading::{SpreadIds, Spreading};
@@ -79,6 +80,7 @@ struct Request {
     broker: BrokerId,
     connection: ConnectionId,
     lanes: Vec<LaneId>,
+    bytes: usize,
     sent_at: Instant,
 }
 
@@ -147,9 +149,15 @@ pub(crate) struct Engine {
 
     fetches: BTreeMap<BrokerId, FetchUnderWay>,
     fetch_not_before: BTreeMap<BrokerId, (Instant, u32)>,
+    /// Since when there is no room for what lanes would read.
+    crowded_since: Option<Instant>,
 
     requests: BTreeMap<RequestId, Request>,
-    requests_out: BTreeMap<BrokerId, usize>,
+    /// How many are under way to each broker, and their bytes.
+    requests_out: BTreeMap<BrokerId, (usize, usize)>,
+    ways: Ways,
+    /// When requests last waited for a broker, so that batches per second were the limit.
+    crowded_at: BTreeMap<BrokerId, Instant>,
     connections: BTreeMap<BrokerId, ConnectionId>,
     sendable: BTreeMap<BrokerId, VecDeque<LaneId>>,
     send_not_before: BTreeMap<BrokerId, Instant>,
@@ -239,8 +247,11 @@ impl Engine {
             looking_destination: BTreeSet::new(),
             fetches: BTreeMap::new(),
             fetch_not_before: BTreeMap::new(),
+            crowded_since: None,
             requests: BTreeMap::new(),
             requests_out: BTreeMap::new(),
+            ways: Ways::default(),
+            crowded_at: BTreeMap::new(),
             connections: BTreeMap::new(),
             sendable: BTreeMap::new(),
             send_not_before: BTreeMap::new(),
@@ -336,7 +347,11 @@ impl Engine {
             true => Some((self.listened_at + LISTEN_EVERY).max(self.now.instant)),
             false => Some(self.heard_at + PULSE),
         };
-        [lanes, identity, fetches, sends, metadata, save, self.lease, pulse].into_iter().flatten().min()
+        let apart = self.reads_apart_at();
+        [lanes, identity, fetches, apart, sends, metadata, save, self.lease, pulse]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether a stop is complete: nothing is under way and what was acknowledged is stored.
@@ -381,6 +396,7 @@ impl Engine {
                 records: lane.records,
                 bytes: lane.bytes,
                 transcoded_batches: lane.transcoded,
+                merged_batches: lane.merged,
                 life: lane.life,
             })
             .collect();
@@ -502,11 +518,7 @@ impl Engine {
     }
 
     fn send_rules(&self) -> SendRules {
-        SendRules {
-            window: self.options.produce_requests_max,
-            aged_before_ms: self.aged_before_ms(),
-            now: self.now.instant,
-        }
+        SendRules { aged_before_ms: self.aged_before_ms(), now: self.now.instant }
     }
 
     fn side(&mut self, side: Side) -> &mut Leadership {

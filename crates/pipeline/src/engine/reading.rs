@@ -1,7 +1,7 @@
 //! Asks the source for what the lanes have room for, and gives it to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use client::{CallError, Class, ErrorCode, FetchPartition, FetchReply, Fetched, classify};
 use model::{BrokerId, LeaderEpoch, Offset, TopicPartition};
@@ -15,9 +15,13 @@ use crate::events::{Action, LaneId, LaneKey};
 use crate::lane::{Diverged, Job, Lane, Merge, Opening, Reading, State};
 use crate::options::Isolation;
 use crate::trouble::{Side, Trouble};
+use crate::way::FetchBytes;
 
 /// A long poll must not hold up a lane that gets room while it waits.
 const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
+/// For so long there may be no room without a lane that holds nothing being read apart from the others: acknowledgements
+/// make room sooner, as long as they come.
+const CROWDED: Duration = Duration::from_millis(50);
 /// Nor one that is about to read.
 const WAIT_WHILE_OTHERS_OPEN: Duration = Duration::from_millis(50);
 /// A lane that was tried more often is not about to.
@@ -38,6 +42,7 @@ impl Engine {
             return;
         }
         let mut brokers: BTreeMap<BrokerId, (Vec<(LaneId, usize)>, bool)> = BTreeMap::new();
+        let lane_bytes_max = self.ways.lane_bytes_max(&self.options);
         let mut leaderless = Vec::new();
         let mut others_open: BTreeMap<BrokerId, Duration> = BTreeMap::new();
         let mut spread: BTreeMap<(BrokerId, TopicPartition), Vec<WantedBy>> = BTreeMap::new();
@@ -58,8 +63,7 @@ impl Engine {
                 continue;
             }
             let (lanes, others_are_full) = brokers.entry(broker).or_default();
-            let wanted =
-                lane.wanted_bytes(self.options.lane_bytes_max, self.options.partition_fetch_bytes_max);
+            let wanted = lane.room_bytes(lane_bytes_max);
             if lane.share.is_some() {
                 *others_are_full |= wanted.is_none();
                 spread.entry((broker, lane.route.source.clone())).or_default().push((lane.id, wanted));
@@ -85,19 +89,32 @@ impl Engine {
         }
         // A part of the budget is for lanes that hold nothing: others may hold theirs for as long as their
         // destination does not answer.
-        let reserve = self.options.buffer_bytes_max / 4;
-        let share = self.options.buffer_bytes_max / (2 * (brokers.len() + self.fetches.len()).max(1));
-        let bytes_max = self.options.fetch_bytes_max.min(share).max(FETCH_BYTES_MIN);
+        let reading = (brokers.len() + self.fetches.len()).max(1);
+        let limit = self.ways.held_bytes_max(reading, &self.options);
+        let (reserve, share) = (self.options.buffer_bytes_max / 4, limit / (2 * reading));
+        let mut crowded = false;
         let mut asks_leaders = false;
         let leaders_known =
             self.source.known_since.is_some_and(|at| self.now.instant < at + UNSEEN) || !self.has_topic_ids();
-        for (broker, (ids, others_are_full)) in brokers {
-            let wanted_bytes = ids.iter().fold(0_usize, |sum, (_, bytes)| sum.saturating_add(*bytes));
-            let bytes_max = bytes_max.min(wanted_bytes.max(FETCH_BYTES_MIN));
-            let plenty = self.budget.available_bytes() >= bytes_max + reserve;
+        for (broker, (mut ids, others_are_full)) in brokers {
+            let FetchBytes { reply_max, partition_max } =
+                self.ways.fetch_bytes(broker, ids.len(), &self.options);
+            let mut wanted_bytes = 0_usize;
+            for (id, bytes) in &mut ids {
+                *bytes = self.lanes.get(id).map_or(0, |lane| lane.bytes_to_ask_for(*bytes, partition_max));
+                wanted_bytes = wanted_bytes.saturating_add(*bytes);
+            }
+            let bytes_max = reply_max.min(share).max(FETCH_BYTES_MIN).min(wanted_bytes.max(FETCH_BYTES_MIN));
+            let used_then = self.budget.used_bytes() + bytes_max;
+            let plenty = used_then <= limit && used_then + reserve <= self.options.buffer_bytes_max;
             let (ids, bytes_max) = if plenty {
                 (ids, bytes_max)
             } else {
+                crowded = true;
+                let since = *self.crowded_since.get_or_insert(self.now.instant);
+                if self.now.instant < since + CROWDED {
+                    continue;
+                }
                 let holds_nothing = |(id, _): &(LaneId, usize)| self.lanes.get(id).is_some_and(Lane::is_idle);
                 (
                     ids.into_iter().filter(holds_nothing).collect::<Vec<_>>(),
@@ -128,7 +145,7 @@ impl Engine {
                 if let Some(first) = wanted.last_mut().filter(|_| lane.share.is_some()).filter(together) {
                     // The same read as another share's, which is no further.
                     let bytes = bytes.saturating_add(first.bytes_max);
-                    first.bytes_max = bytes.min(self.options.partition_fetch_bytes_max);
+                    first.bytes_max = bytes.min(partition_max);
                     lane.ask(first.bytes_max);
                     lanes.push((lane.key(), lane.route.source.clone(), first.offset));
                     continue;
@@ -149,7 +166,7 @@ impl Engine {
             if wanted.is_empty() {
                 continue;
             }
-            let wait_max = match others_are_full {
+            let wait_max = match others_are_full || !plenty {
                 true => WAIT_WHILE_OTHERS_ARE_FULL,
                 false => others_open.get(&broker).copied().unwrap_or(self.options.fetch_wait_max),
             };
@@ -161,10 +178,18 @@ impl Engine {
             );
             self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
         }
+        if !crowded {
+            self.crowded_since = None;
+        }
         if asks_leaders {
             self.source.wanted = true;
             self.refresh_leaders(Side::Source);
         }
+    }
+
+    /// When a lane that holds nothing is read apart from the others, if there is still no room then.
+    pub(super) fn reads_apart_at(&self) -> Option<Instant> {
+        self.crowded_since.map(|since| since + CROWDED).filter(|at| *at > self.now.instant)
     }
 
     /// Whether the source's answers about leaders name their topics' ids.
@@ -205,6 +230,7 @@ impl Engine {
                 let pause = backoff_of(failures + 1, (self.options.backoff_min, self.options.backoff_max));
                 self.fetch_not_before.insert(broker, (self.now.instant + pause, failures + 1));
                 self.source.wanted = true;
+                self.ways.source_lost(broker);
                 let trouble = Trouble::from_call(Side::Source, "Fetch", &error);
                 if failures == 0 {
                     warn!(%broker, reason = %trouble, "cannot read from this source broker, retrying");
@@ -224,6 +250,7 @@ impl Engine {
             debug!(%broker, throttle = ?reply.throttle, "the source throttles");
             self.fetch_not_before.insert(broker, (self.now.instant + reply.throttle, 0));
         }
+        self.ways.fetched(broker, under_way.asked_at, self.now.instant, reply.bytes);
         let charge = self.budget.charge(reply.bytes);
         let has_topic_ids = self.has_topic_ids();
         let unseen = self.now.instant >= under_way.asked_at + under_way.wait_max + UNSEEN;
@@ -450,6 +477,9 @@ impl Engine {
     /// Puts a lane with something to send into its broker's list; stops one that has nothing it can send.
     pub(super) fn offer(&mut self, id: LaneId) {
         let rules = self.send_rules();
+        let leader = self.lanes.get(&id).and_then(|lane| lane.looked_at);
+        let crowded = leader.is_some_and(|(leader, _)| self.is_crowded(leader.broker));
+        let crowd = self.options.merge_batches_min;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if let Some(trouble) = lane.stuck().cloned() {
             match lane.diverged {
@@ -483,7 +513,11 @@ impl Engine {
         if lane.queued_for == Some(leader.broker) || !lane.may_send(&rules) {
             return;
         }
-        if let Some(Merge { ticket, pieces, charge }) = lane.merge(&rules) {
+        let first = lane.merged == 0;
+        if let Some(Merge { ticket, pieces, charge }) = lane.merge(&rules, crowded, crowd) {
+            if crowded && first {
+                info!(source = %lane.route.source, "small batches come faster than they are taken one by one: merging them");
+            }
             let (lane, batch_bytes_max) = (lane.key(), lane.route.rule.batch_bytes_max);
             self.actions.push_back(Action::Merge { lane, ticket, pieces, batch_bytes_max, charge });
             return;

@@ -7,12 +7,16 @@
 use client::{Class, ErrorCode, ProduceBatch, ProduceReply, Produced, classify};
 use model::{BrokerId, Offset, TimestampRule, TopicPartition};
 use std::cmp::Ordering;
+use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::{ABSENT, Engine, Identity, Request, producer_of};
 use crate::events::{Action, LaneId, RequestId, SendError};
 use crate::lane::{Sent, State};
 use crate::trouble::{Side, Trouble};
+
+/// Where requests had to wait, tiny batches are merged for so long.
+const CROWDED_FOR: Duration = Duration::from_secs(1);
 
 /// A sequence that is refused so often after a look is not a matter of the look's moment.
 const REFUSALS_MAX: u32 = 5;
@@ -102,9 +106,11 @@ impl Engine {
         }
         let brokers: Vec<BrokerId> = self.sendable.keys().copied().collect();
         for broker in brokers {
-            while self.sendable.get(&broker).is_some_and(|waiting| !waiting.is_empty())
-                && self.requests_out.get(&broker).copied().unwrap_or(0) < self.options.produce_requests_max
-            {
+            while self.sendable.get(&broker).is_some_and(|waiting| !waiting.is_empty()) {
+                if !self.ways.may_send(broker, self.under_way(broker), &self.options) {
+                    self.crowded_at.insert(broker, self.now.instant);
+                    break;
+                }
                 if self.send_not_before.get(&broker).is_some_and(|at| *at > self.now.instant) {
                     break;
                 }
@@ -114,6 +120,16 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether requests have had to wait for `broker` of late.
+    pub(super) fn is_crowded(&self, broker: BrokerId) -> bool {
+        self.crowded_at.get(&broker).is_some_and(|at| self.now.instant < *at + CROWDED_FOR)
+    }
+
+    /// Requests under way to `broker`, and their bytes.
+    fn under_way(&self, broker: BrokerId) -> (usize, usize) {
+        self.requests_out.get(&broker).copied().unwrap_or_default()
     }
 
     /// Sends one request to `broker`; false if there is nothing to send.
@@ -185,8 +201,10 @@ impl Engine {
         for id in &lanes {
             self.offer(*id);
         }
-        self.requests.insert(request, Request { broker, connection, lanes, sent_at: self.now.instant });
-        *self.requests_out.entry(broker).or_default() += 1;
+        self.requests
+            .insert(request, Request { broker, connection, lanes, bytes, sent_at: self.now.instant });
+        let out = self.requests_out.entry(broker).or_default();
+        *out = (out.0 + 1, out.1 + bytes);
         // A process that stands still before the bytes leave has to look again.
         let fresh_until = self.now.instant + ABSENT;
         let not_after = self.lease.map_or(fresh_until, |until| until.min(fresh_until));
@@ -195,12 +213,16 @@ impl Engine {
     }
 
     pub(super) fn produced(&mut self, request: RequestId, reply: Result<ProduceReply, SendError>) {
-        let Some(Request { broker, connection, lanes, .. }) = self.requests.remove(&request) else { return };
+        let Some(Request { broker, connection, lanes, bytes, sent_at }) = self.requests.remove(&request)
+        else {
+            return;
+        };
         if let Some(out) = self.requests_out.get_mut(&broker) {
-            *out -= 1;
+            *out = (out.0 - 1, out.1 - bytes);
         }
         match reply {
             Ok(reply) => {
+                self.ways.produced(broker, sent_at, self.now.instant, bytes);
                 if !reply.throttle.is_zero() {
                     self.send_not_before.insert(broker, self.now.instant + reply.throttle);
                 }
@@ -215,6 +237,7 @@ impl Engine {
                 let is_first = self.connections.get(&broker) == Some(&connection);
                 if is_first {
                     self.connections.remove(&broker);
+                    self.ways.destination_lost(broker);
                 }
                 self.destination.wanted = true;
                 match &trouble {

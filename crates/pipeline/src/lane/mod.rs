@@ -149,8 +149,6 @@ pub(crate) struct Merge {
 /// What decides whether a batch may leave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendRules {
-    /// Batches of a lane under way at most.
-    pub(crate) window: usize,
     /// Records older than this may be forgotten by the destination, with our sequence, at any time.
     pub(crate) aged_before_ms: i64,
     pub(crate) now: Instant,
@@ -251,6 +249,8 @@ pub(crate) struct Lane {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) transcoded: u64,
+    /// Source batches that left as a part of a larger one.
+    pub(crate) merged: u64,
     /// What was done about topics created anew, cut, overtaken or lost.
     pub(crate) life: LifeCounts,
     /// Where the source turned out to be another log, until it was looked at again.
@@ -471,6 +471,7 @@ impl Lane {
             records: 0,
             bytes: 0,
             transcoded: 0,
+            merged: 0,
             life: LifeCounts::default(),
             diverged: None,
             moving: None,

@@ -204,19 +204,23 @@ impl Lane {
         self.held_bytes < bytes_max && !matches!(self.queue.back(), Some(Item::Stuck(_)))
     }
 
-    /// How many bytes to ask for now, if any: whole batches where their size is known, because a reply that ends
-    /// in the middle of one brings that again; and no more ahead of what is acknowledged than was earned.
-    pub(crate) fn wanted_bytes(&self, held_bytes_max: usize, fetch_bytes_max: usize) -> Option<usize> {
+    /// How many bytes more the lane may hold, if it is to be read now: no more ahead of what is acknowledged than was
+    /// earned.
+    pub(crate) fn room_bytes(&self, held_bytes_max: usize) -> Option<usize> {
         // A search holds nothing, and nothing of it is copied.
         let ahead = if self.is_searching() { usize::MAX } else { ahead_bytes_max(self.copied_bytes()) };
         // Many small pieces would cost a request each.
-        if !self.has_room(held_bytes_max) || self.held_bytes > ahead / 2 {
-            return None;
-        }
-        let room = (ahead - self.held_bytes).min(fetch_bytes_max);
-        let Some(batches) = room.checked_div(self.batch_bytes) else { return Some(room) };
+        let has_room = self.has_room(held_bytes_max) && self.held_bytes <= ahead / 2;
+        has_room.then_some(ahead - self.held_bytes)
+    }
+
+    /// What to ask for where there is `room_bytes` of room: whole batches where their size is known, because a reply that
+    /// ends in the middle of one brings that again.
+    pub(crate) fn bytes_to_ask_for(&self, room_bytes: usize, fetch_bytes_max: usize) -> usize {
+        let room = room_bytes.min(fetch_bytes_max);
+        let Some(batches) = room.checked_div(self.batch_bytes) else { return room };
         let again = usize::from(self.verify.is_some());
-        Some(((batches.max(1) + again) * self.batch_bytes).min(fetch_bytes_max))
+        ((batches.max(1) + again) * self.batch_bytes).min(fetch_bytes_max)
     }
 
     /// Notes what is asked for.
@@ -569,7 +573,7 @@ mod tests {
     }
 
     fn wanted(lane: &Lane) -> Option<usize> {
-        lane.wanted_bytes(8 << 20, 1 << 20)
+        lane.room_bytes(8 << 20).map(|room| lane.bytes_to_ask_for(room, 1 << 20))
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use super::*;
 use bytes::Buf;
 
-/// Batches that leave one at a time are merged up to this size.
+/// Batches are merged up to this size.
 const MERGED_BYTES_MAX: usize = 128 << 10;
+/// A batch that is a fraction of what a producer fills by default: a broker's work for it is its number, not its bytes.
+const TINY_BYTES_MAX: usize = 4 << 10;
 
 impl Lane {
     /// Whether the next batch may leave now.
@@ -18,7 +20,7 @@ impl Lane {
             State::Flowing => aged || self.acked_aged || self.in_flight.back().is_some_and(|sent| sent.aged),
             _ => return false,
         };
-        let room = if alone { self.in_flight.is_empty() } else { self.in_flight.len() < rules.window };
+        let room = if alone { self.in_flight.is_empty() } else { true };
         self.to_skip == 0 && self.unconfirmed.is_none() && room
     }
 
@@ -74,14 +76,23 @@ impl Lane {
         }
     }
 
-    /// Takes small batches from the head of the queue, to be made one, where each would leave alone: aged ones, which
-    /// wait for the answer to the one before. The sequences are those of the same records all the same.
-    pub(crate) fn merge(&mut self, rules: &SendRules) -> Option<Merge> {
+    /// Takes small batches from the head of the queue, to be made one, where it is their number that costs: aged ones,
+    /// which leave alone and wait for the answer to the one before; and tiny ones where the destination is `crowded` with
+    /// requests, if at least `crowd` wait. The sequences are those of the same records all the same.
+    pub(crate) fn merge(&mut self, rules: &SendRules, crowded: bool, crowd: usize) -> Option<Merge> {
         if !self.may_send(rules) {
             return None;
         }
         let Some(Item::Ready(first)) = self.queue.front() else { return None };
         let (attributes, epoch) = (first.batch.header.attributes, first.mark.sent_epoch);
+        let aged = self.is_aged(first, rules.aged_before_ms);
+        if !aged && !crowded {
+            return None;
+        }
+        let is_worth_it = |held: &Held| match aged {
+            true => self.is_aged(held, rules.aged_before_ms),
+            false => held.batch.bytes.len() <= TINY_BYTES_MAX && !self.is_aged(held, rules.aged_before_ms),
+        };
         let bytes_max = MERGED_BYTES_MAX.min(self.route.rule.batch_bytes_max);
         let (mut due, mut count, mut bytes) = (first.first_source, 0, 0);
         for item in &self.queue {
@@ -93,7 +104,7 @@ impl Lane {
             let follows = self.share.is_some() || held.first_source == due && is_dense;
             let is_alike = held.batch.header.attributes == attributes && held.mark.sent_epoch == epoch;
             let is_next = follows && is_alike && !held.merged;
-            if !is_next || bytes > bytes_max || !self.is_aged(held, rules.aged_before_ms) {
+            if !is_next || bytes > bytes_max || !is_worth_it(held) {
                 break;
             }
             count += 1;
@@ -102,9 +113,10 @@ impl Lane {
                 break;
             }
         }
-        if count < 2 {
+        if count < if aged { 2 } else { crowd } {
             return None;
         }
+        self.merged += count as u64;
         let (mut pieces, mut charges) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let (mut last, mut bytes) = (None, 0);
         for item in self.queue.drain(..count) {

@@ -48,14 +48,16 @@ const PROPERTIES: &[Property] = &[
     used(
         "fetch.max.bytes",
         Kind::bytes(0),
-        "4194304",
-        "the bytes of one fetch reply, unless a single batch is larger (Replicator: 52428800)",
+        "",
+        "the bytes of one fetch reply, unless a single batch is larger; unset: 4194304, or as many as the way is long \
+         (Replicator: 52428800)",
     ),
     used(
         "max.partition.fetch.bytes",
         Kind::bytes(0),
-        "1048576",
-        "the bytes of one partition within a fetch reply, unless a single batch is larger",
+        "",
+        "the bytes of one partition within a fetch reply, unless a single batch is larger; unset: 1048576 or less, so that \
+         several share a reply, or as many as the way is long (Replicator: 1048576)",
     ),
     refused(
         "auto.offset.reset",

@@ -15,7 +15,8 @@ const PROPERTIES: &[Property] = &[
         "paralog.buffer.bytes.max",
         between(Unit::Bytes, 1 << 20, 1 << 40),
         "33554432",
-        "the bytes of record batches held at any time, over all partitions: the bound on memory",
+        "the bytes of record batches held at any time, over all partitions: the bound on memory, of which brokers that are \
+         near take a part",
     ),
     used(
         "paralog.produce.bytes.max",
@@ -26,14 +27,15 @@ const PROPERTIES: &[Property] = &[
     used(
         "paralog.produce.requests.max",
         between(Unit::Count, 1, 1000),
-        "5",
-        "how many produce requests may be under way on one connection",
+        "",
+        "how many produce requests may be under way on one connection; unset: 5, or as many as the way is long",
     ),
     used(
         "paralog.lane.bytes.max",
         between(Unit::Bytes, 1 << 16, 1 << 40),
-        "8388608",
-        "the bytes of one partition's batches held at any time: one that holds so much is read no further",
+        "",
+        "the bytes of one partition's batches held at any time: one that holds so much is read no further; unset: 8388608, or \
+         as many as the way is long",
     ),
     used(
         "paralog.existing.records",

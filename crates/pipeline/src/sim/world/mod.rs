@@ -282,9 +282,12 @@ impl World {
         }
         let started = an_instant();
         let mut options = Options::new("sim");
-        options.produce_requests_max = if rng.chance(70) { 1 + rng.below(5) } else { 1 + rng.below(20) };
+        let requests_max = if rng.chance(70) { 1 + rng.below(5) } else { 1 + rng.below(20) };
+        // One in three as shipped: as many as are soon answered.
+        options.produce_requests_max = (!apart.chance(33)).then_some(requests_max);
         options.flush_interval = Duration::from_secs(1 + rng.below(10) as u64);
-        options.lane_bytes_max = 200 + rng.below(4000);
+        options.merge_batches_min = if apart.chance(50) { 2 } else { 8 };
+        options.lane_bytes_max = Some(200 + rng.below(4000));
         options.produce_bytes_max = 100 + rng.below(2000);
         options.isolation =
             if flavour.committed_only { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
