@@ -32,6 +32,7 @@ mod relay;
 mod shape;
 mod targets;
 mod topics;
+mod wire;
 
 use anyhow::Context;
 use clap::Parser;
