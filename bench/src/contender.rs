@@ -54,6 +54,11 @@ impl Contender {
         }
     }
 
+    /// Its records count when they are committed, by markers that take offsets as well.
+    pub(crate) fn commits(self) -> bool {
+        self == Contender::MirrorExactlyOnce
+    }
+
     /// It is ours, however it connects.
     pub(crate) fn is_paralog(self) -> bool {
         matches!(self, Contender::Paralog | Contender::ParalogTls)

@@ -101,7 +101,8 @@ fn write_page(folder: &Path) -> anyhow::Result<()> {
         let path = folder.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    write("performance.md", page::page(&record))?;
+    let notes = std::fs::read_to_string(folder.join("performance-notes.md")).ok(); // there need be none
+    write("performance.md", page::page(&record, notes.as_deref()))?;
     write("performance.svg", chart::chart(&record))?;
     println!("{}", page::tables(&record));
     println!("written: {}", folder.join("performance.md").display());
