@@ -78,8 +78,8 @@ final class Admin {
         }
     }
 
-    void delete(String topic) throws Exception {
-        client.deleteTopics(Collections.singleton(topic)).all().get();
+    void delete(List<String> topics) throws Exception {
+        client.deleteTopics(topics).all().get();
     }
 
     void grow(String topic, int partitions) throws Exception {

@@ -58,7 +58,7 @@ public final class Session {
             case "ping": break;
             case "create": Admin.of(bootstrap).create(rest); break;
             case "create-many": Admin.of(bootstrap).createMany(rest.get(0), Integer.parseInt(rest.get(1)), Integer.parseInt(rest.get(2))); break;
-            case "delete": Admin.of(bootstrap).delete(rest.get(0)); break;
+            case "delete": Admin.of(bootstrap).delete(rest); break;
             case "grow": Admin.of(bootstrap).grow(rest.get(0), Integer.parseInt(rest.get(1))); break;
             case "alter": Admin.of(bootstrap).alter(rest); break;
             case "describe": Admin.of(bootstrap).describe(rest.get(0), this); break;

@@ -221,7 +221,15 @@ impl Session {
     /// # Errors
     /// [`Error::Refused`].
     pub fn delete_topic(&mut self, bootstrap: &str, topic: &str) -> Result<(), Error> {
-        self.call(&["delete", bootstrap, topic]).map(drop)
+        self.delete_topics(bootstrap, &[topic])
+    }
+
+    /// Deletes topics, all with one request.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn delete_topics(&mut self, bootstrap: &str, topics: &[&str]) -> Result<(), Error> {
+        self.call(&[&["delete", bootstrap][..], topics].concat()).map(drop)
     }
 
     /// Gives a topic more partitions.
