@@ -59,6 +59,11 @@ impl Contender {
         self == Contender::MirrorExactlyOnce
     }
 
+    /// It is MirrorMaker 2, however it is set up.
+    pub(crate) fn is_mirror(self) -> bool {
+        matches!(self, Contender::MirrorShipped | Contender::MirrorTuned | Contender::MirrorExactlyOnce)
+    }
+
     /// It is ours, however it connects.
     pub(crate) fn is_paralog(self) -> bool {
         matches!(self, Contender::Paralog | Contender::ParalogTls)

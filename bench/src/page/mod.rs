@@ -61,7 +61,7 @@ is the CPU of the source's and the destination's broker meanwhile. {medians}
 | load averages before and after | {before}; {after} |
 | Kafka, MirrorMaker 2, clients | {kafka} from Maven Central, {java} |
 | Paralog | {paralog}, commit {commit}, release build |
-| work, unless said otherwise | {records} of values in 8 partitions (one-record batches: an eighth), {rounds} rounds; shapes with three contenders: half as much, {more_rounds} |
+| work, unless said otherwise | {records} of values in 8 partitions (one-record batches: an eighth), {rounds} rounds, MirrorMaker 2 in {mirror_rounds}; shapes with three contenders: half as much, {more_rounds} |
 
 {quiet}
 
@@ -112,6 +112,7 @@ Java 17, Maven and a release build are all it needs.
         idle = idle(record),
         long = long(record),
         notes = missed(notes),
+        mirror_rounds = fact("mirror rounds"),
         more_rounds = match record.fact("more rounds") {
             "1" => "one round".to_owned(),
             rounds => format!("{rounds} rounds"),

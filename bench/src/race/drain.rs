@@ -1,7 +1,7 @@
 //! Everyone copies a filled topic, in turns.
 
 use super::{
-    Options, keep,
+    Options, keep, of_round,
     pair::{Filled, Numbers, Race, settle},
 };
 use crate::{
@@ -46,10 +46,7 @@ impl Race {
         println!("{shape}: {} bytes of log; one copy to warm the brokers up, not counted", filled.bytes);
         self.copy(Contender::Paralog, &filled)?;
         for round in 1..=rounds {
-            // Everyone comes after everyone else once.
-            let turn = (round as usize - 1) % contenders.len();
-            let (later, sooner) = contenders.split_at(turn);
-            for &contender in sooner.iter().chain(later) {
+            for contender in of_round(contenders, round, options.mirror_rounds) {
                 let numbers = match contender {
                     Contender::Relay => self.relay(&filled)?,
                     _ => self.copy(contender, &filled)?,

@@ -25,11 +25,11 @@ const HEAP_MB: u32 = 2048;
 const PREFIX: &str = "idle-";
 
 /// A copier that takes no more than this share of a core for a while has done what there was to do.
-const QUIET_SHARE: f64 = 0.05;
+const QUIET_SHARE: f64 = 0.1;
 const QUIET_SLICE: Duration = Duration::from_secs(5);
 
 /// It is measured after this long, quiet or not.
-const QUIET_PATIENCE: Duration = Duration::from_secs(120);
+const QUIET_PATIENCE: Duration = Duration::from_secs(60);
 
 /// `topic.poll.interval.ms` is two minutes as shipped; this is how long a new topic is waited for.
 const NOTICING: Duration = Duration::from_secs(150);
@@ -63,6 +63,7 @@ impl Race {
         let job = Job { contender, topic: &topic, shape: &shape, way: Way::Direct, until_caught_up: false };
         let copier = self.copier(&job)?;
         let copies = format!("{}.{PREFIX}", copier.task().source_alias());
+        self.tidy_up()?; // so that the brokers hold as much as for the one before
         let before = self.snapshot();
         let mut process = copier.start()?;
         let started = Instant::now();
@@ -87,8 +88,6 @@ impl Race {
         }
         let usage = process.kill()?;
         set("others_share", Race::numbers(&before, &self.snapshot(), usage)["others_share"]);
-        drop(copier);
-        self.remove_copies(&copies)?;
         Ok(Line { kind: Kind::Idle, shape, contender, round: 1, numbers })
     }
 
@@ -124,12 +123,6 @@ impl Race {
         let seen_ms = seen_ms.with_context(|| format!("no {copy} after {} s", NOTICING.as_secs()))?;
         self.session.delete_topic(&source, &name)?;
         Ok((seen_ms - created_ms) as f64 / 1000.0)
-    }
-
-    /// All that was made for one contender, so that the next one's brokers have no more to hold.
-    fn remove_copies(&mut self, prefix: &str) -> anyhow::Result<()> {
-        let destination = self.destination.bootstrap.clone();
-        self.delete_topics(&destination, |topic| topic.starts_with(prefix))
     }
 }
 

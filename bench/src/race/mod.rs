@@ -59,6 +59,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3)]
     rounds: u32,
 
+    /// In how many of these rounds MirrorMaker 2 takes part: it takes most of the time, and varies least
+    #[arg(long, value_name = "ROUNDS", default_value_t = 1)]
+    mirror_rounds: u32,
+
     /// Records a second for the latency part; 0 leaves it out
     #[arg(long, value_name = "PER-SECOND", default_value_t = 2000)]
     latency_rate: u32,
@@ -155,6 +159,7 @@ fn facts(options: &Options, paralog: &Path) -> Vec<(String, String)> {
         ("commit", machine::commit()),
         ("records", options.records.to_string()),
         ("rounds", options.rounds.to_string()),
+        ("mirror rounds", options.mirror_rounds.to_string()),
         ("more rounds", options.more_rounds.to_string()),
         ("idle seconds", options.idle_seconds.to_string()),
         ("distance patience", options.distance_patience.to_string()),
@@ -164,8 +169,32 @@ fn facts(options: &Options, paralog: &Path) -> Vec<(String, String)> {
     machine::facts().into_iter().chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// Who runs in a round, in turns: everyone comes after everyone else once.
+fn of_round(contenders: &[Contender], round: u32, mirror_rounds: u32) -> Vec<Contender> {
+    let takes_part = |contender: &&Contender| round <= mirror_rounds || !contender.is_mirror();
+    let mut of_round: Vec<Contender> = contenders.iter().filter(takes_part).copied().collect();
+    let turn = (round as usize).saturating_sub(1) % of_round.len().max(1);
+    of_round.rotate_left(turn);
+    of_round
+}
+
 /// Keeps what there is so far: a race that ends early is not lost.
 fn keep(record: &Record, folder: &Path) -> anyhow::Result<()> {
     let path = folder.join("performance.tsv");
     fs::write(&path, record.to_string()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_move_and_mirror_maker_takes_part_in_the_first_rounds() {
+        let (relay, paralog, mirror) = (Contender::Relay, Contender::Paralog, Contender::MirrorTuned);
+        let all = [relay, paralog, mirror];
+        assert_eq!(of_round(&all, 1, 2), [relay, paralog, mirror]);
+        assert_eq!(of_round(&all, 2, 2), [paralog, mirror, relay]);
+        assert_eq!(of_round(&all, 3, 2), [relay, paralog]);
+        assert!(of_round(&[mirror], 2, 1).is_empty());
+    }
 }

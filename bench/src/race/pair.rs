@@ -371,16 +371,17 @@ impl Race {
         self.delete_topics(&self.source.bootstrap.clone(), |topic| topic.starts_with("mm2-"))
     }
 
-    pub(super) fn delete_topics(
-        &mut self,
-        bootstrap: &str,
-        ours: impl Fn(&str) -> bool,
-    ) -> anyhow::Result<()> {
-        for topic in self.session.topics(bootstrap)? {
-            // Internal ones that the session's list has all the same are the brokers' own.
-            if ours(&topic) && !topic.starts_with("__") {
-                self.session.delete_topic(bootstrap, &topic)?;
-            }
+    fn delete_topics(&mut self, bootstrap: &str, ours: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        let topics = self.session.topics(bootstrap)?;
+        // Internal ones that the session's list has all the same are the brokers' own.
+        let ours: Vec<&str> = topics
+            .iter()
+            .map(String::as_str)
+            .filter(|topic| ours(topic) && !topic.starts_with("__"))
+            .collect();
+        // With thousands of partitions in one request, a broker answers late.
+        for some in ours.chunks(50) {
+            self.session.delete_topics(bootstrap, some)?;
         }
         Ok(())
     }

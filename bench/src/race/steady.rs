@@ -1,7 +1,7 @@
 //! Latency at a steady rate, everyone in turn.
 
 use super::{
-    Options, keep,
+    Options, keep, of_round,
     pair::{Job, Race, Way, settle},
 };
 use crate::{
@@ -22,9 +22,11 @@ impl Race {
     pub(super) fn latency(&mut self, options: &Options, record: &mut Record) -> anyhow::Result<()> {
         let shape: Shape = "1KiB/none/16KiB".parse().expect("it is well formed");
         let source = self.source.bootstrap.clone();
+        let contenders: Vec<Contender> =
+            options.contenders.iter().filter(|contender| has_latency(**contender)).copied().collect();
         let mut serial = 0;
         for round in 1..=options.rounds {
-            for &contender in options.contenders.iter().filter(|contender| has_latency(**contender)) {
+            for contender in of_round(&contenders, round, options.mirror_rounds) {
                 serial += 1;
                 let topic = format!("latency-{serial}");
                 // Made first: MirrorMaker 2 looks for new topics every ten minutes.
