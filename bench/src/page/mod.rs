@@ -102,10 +102,7 @@ Java 17, Maven and a release build are all it needs.
         summary = summary(record),
         drains = drains(record),
         rounds = fact("rounds"),
-        medians = match fact("rounds") {
-            "1" => "Each figure is of one run: a hint, no more.",
-            _ => "Each figure is the median of the rounds, with the least and the most where they differ.",
-        },
+        medians = medians(fact("rounds"), fact("mirror rounds")),
         latency = latency(record),
         distance = distance(record),
         restart = restart(record),
@@ -148,6 +145,17 @@ pub(crate) fn tables(record: &Record) -> String {
         quiet(record),
     ];
     sections.join("\n")
+}
+
+/// How many runs a figure is of.
+fn medians(rounds: &str, mirror_rounds: &str) -> String {
+    if rounds == "1" {
+        return "Each figure is of one run: a hint, no more.".to_owned();
+    }
+    let mut text =
+        "Each figure is the median of the rounds, with the least and the most where they differ".to_owned();
+    text += if mirror_rounds == "1" { "; MirrorMaker 2's are of one run." } else { "." };
+    text
 }
 
 /// What someone wrote about missed targets, as it is.

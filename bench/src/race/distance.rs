@@ -9,7 +9,6 @@ use crate::{
     record::{Kind, Line, Record},
     shape::Shape,
 };
-use anyhow::Context;
 use std::time::{Duration, Instant};
 
 /// At this distance the destination is far as well, and MirrorMaker 2 takes part: ms of round trip.
@@ -31,7 +30,10 @@ impl Race {
         self.copy(Contender::Paralog, &filled)?; // warms the brokers up
         let within = Duration::from_secs(options.distance_patience);
         for (kind, round_trip_ms, contender) in runs {
-            let numbers = self.far(kind, round_trip_ms, contender, &filled, within)?;
+            let Some(numbers) = self.far(kind, round_trip_ms, contender, &filled, within)? else {
+                println!("{kind:?}, {round_trip_ms} ms: {contender} has copied nothing");
+                continue;
+            };
             println!("{kind:?}, {round_trip_ms} ms: {contender}: {numbers:?}");
             record.lines.push(Line { kind, shape: shape.clone(), contender, round: 1, numbers });
             keep(record, &options.out)?;
@@ -39,7 +41,8 @@ impl Race {
         self.empty(&filled)
     }
 
-    /// One copy over one distance, half of the round trip each way, ended after `within` however far it is.
+    /// One copy over one distance, half of the round trip each way, ended after `within` however far it is; None if nothing
+    /// was copied until then.
     fn far(
         &mut self,
         kind: Kind,
@@ -47,7 +50,7 @@ impl Race {
         contender: Contender,
         filled: &Filled,
         within: Duration,
-    ) -> anyhow::Result<Numbers> {
+    ) -> anyhow::Result<Option<Numbers>> {
         let (way, wire) = match kind {
             Kind::DestinationFar => (Way::DestinationWired, self.destination.wire.clone()),
             _ => (Way::SourceWired, self.source.wire.clone()),
@@ -61,7 +64,12 @@ impl Race {
         let started_ms = process.started_ms();
         let deadline = Instant::now() + within;
         let first_ms = self.wait_within(&mut process, &copier, &copied, 1, within)?;
-        let first_ms = first_ms.with_context(|| format!("{contender} copied nothing\n{}", copier.tail()))?;
+        let Some(first_ms) = first_ms else {
+            process.kill()?;
+            wire.delay(Duration::ZERO);
+            self.tidy_up()?;
+            return Ok(None);
+        };
         let cpu_first = process.cpu();
         let mut seen = vec![(seconds_between(started_ms, first_ms), 1)];
         let mut held = 1;
@@ -92,7 +100,7 @@ impl Race {
             set("verified", self.verified(contender, filled, &copied)?);
         }
         self.tidy_up()?;
-        Ok(numbers)
+        Ok(Some(numbers))
     }
 }
 

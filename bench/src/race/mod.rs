@@ -59,7 +59,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3)]
     rounds: u32,
 
-    /// In how many of these rounds MirrorMaker 2 takes part: it takes most of the time, and varies least
+    /// In how many of these rounds MirrorMaker 2 takes part: it takes most of the time
     #[arg(long, value_name = "ROUNDS", default_value_t = 1)]
     mirror_rounds: u32,
 
@@ -127,19 +127,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     fs::create_dir_all(&options.out).with_context(|| format!("cannot create {}", options.out.display()))?;
     let mut record = Record { facts: facts(options, &paralog), lines: Vec::new() };
 
-    let mut race = Race::start(&options.kafka, paralog.clone(), Duration::from_secs(options.patience))?;
-    race.drains(options, &mut record)?;
-    if options.latency_rate > 0 {
-        race.latency(options, &mut record)?;
-    }
-    race.distance(options, &mut record)?;
-    race.restarts(options, &mut record)?;
-    race.long(options, &mut record)?;
-    drop(race);
-    idle::idle(options, &paralog, &mut record)?;
+    let result = parts(options, &paralog, &mut record);
     record.facts.push(("load after".to_owned(), machine::load()));
     keep(&record, &options.out)?;
-    crate::write_page(&options.out)
+    crate::write_page(&options.out)?; // also of a race that ended early
+    result
+}
+
+fn parts(options: &Options, paralog: &Path, record: &mut Record) -> anyhow::Result<()> {
+    let patience = Duration::from_secs(options.patience);
+    let mut race = Race::start(&options.kafka, paralog.to_owned(), patience)?;
+    race.drains(options, record)?;
+    if options.latency_rate > 0 {
+        race.latency(options, record)?;
+    }
+    race.distance(options, record)?;
+    race.restarts(options, record)?;
+    race.long(options, record)?;
+    drop(race); // the next pair needs the memory
+    idle::idle(options, paralog, record)
 }
 
 /// The Paralog to race: the one asked for, or the one beside this program.
