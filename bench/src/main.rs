@@ -5,6 +5,9 @@
 //! shape    contender, process, relay           race        race      record         page, chart
 //! ```
 //!
+//! The same pair of clusters is copied over long ways, through a kill, and for ten gigabytes; another pair holds a
+//! thousand topics that idle. See [`race`].
+//!
 //! Whatever is measured is a process of its own, so that the operating system's account of it is the whole
 //! truth; the relay is therefore this same program, started with another command. `cargo xtask bench` builds
 //! this and Paralog in release and runs it; nothing here uses a crate of the product.

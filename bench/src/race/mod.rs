@@ -1,4 +1,9 @@
 //! The race itself: a narrative from an empty pair of clusters to a page.
+//!
+//! ```text
+//! drain ──▶ steady ──▶ distance ──▶ restart ──▶ long        on one pair of clusters (`pair`)
+//! idle                                                      on another
+//! ```
 
 mod distance;
 mod drain;
