@@ -213,7 +213,8 @@ impl Task<'_> {
         set("emit.heartbeats.enabled".into(), "false");
         set("emit.checkpoints.enabled".into(), "false");
         if contender == Contender::MirrorExactlyOnce {
-            set("exactly.once.source.support".into(), "enabled");
+            // Of the cluster that is written to; without its name in front it is not heeded.
+            set(format!("{destination}.exactly.once.source.support"), "enabled");
             set("dedicated.mode.enable.internal.rest".into(), "true");
             set("listeners".into(), "http://127.0.0.1:0");
             set(format!("{source}.consumer.isolation.level"), "read_committed");
