@@ -18,8 +18,8 @@ pub(super) fn restart(record: &Record) -> String {
             text,
             "## Killed in the middle
 
-`{shape}`, {records} records: the copier is killed (`SIGKILL`) when half of them have arrived, and started again at once with the same
-settings, its files and its topics as they are. *Goes on* is from its second start until the next new record could be read at the
+`{shape}`, {records} records: the copier is killed (`SIGKILL`) when half of them have arrived, and started again with the same settings
+when what it had sent has arrived, 0.3 s later at the least, its files and its topics as they are. *Goes on* is from its second start until the next new record could be read at the
 destination; *whole copy* is from the first start until the last one could. Each record has a number: those that came more than
 once, and those that never came, are counted one by one at the end, when nothing has changed for 2 s. Of MirrorMaker 2 exactly once,
 as of everyone who uses transactions, only what is committed counts.

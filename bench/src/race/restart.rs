@@ -1,4 +1,5 @@
-//! A copier killed when half is copied, and started again at once: how soon it goes on, what came twice, what is lost.
+//! A copier killed when half is copied, and started again when what it had sent has arrived: how soon it goes on, what came
+//! twice, what is lost.
 
 use super::{
     Options, keep,
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// A copy that has not grown for so long is over.
 const STILL: Duration = Duration::from_secs(2);
+
+/// What a killed copier had sent has arrived when nothing has for so long.
+const LANDED: Duration = Duration::from_millis(300);
 
 /// One that lacks records then may go on after this: a transaction's markers are counted as records until it is read.
 const STILL_THOUGH_INCOMPLETE: Duration = Duration::from_secs(20);
@@ -75,6 +79,9 @@ impl Race {
             return Ok(None);
         }
         let first_life = first.kill()?;
+        // What it had sent is not what the second life copies.
+        let landed = (LANDED, self.patience);
+        self.session.wait_until_still(&destination, &copied, false, 0, landed)?;
 
         let mut second = copier.start()?;
         let again_ms = second.started_ms();
