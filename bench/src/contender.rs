@@ -54,6 +54,16 @@ impl Contender {
         }
     }
 
+    /// Its records count when they are committed, by markers that take offsets as well.
+    pub(crate) fn commits(self) -> bool {
+        self == Contender::MirrorExactlyOnce
+    }
+
+    /// It is MirrorMaker 2, however it is set up.
+    pub(crate) fn is_mirror(self) -> bool {
+        matches!(self, Contender::MirrorShipped | Contender::MirrorTuned | Contender::MirrorExactlyOnce)
+    }
+
     /// It is ours, however it connects.
     pub(crate) fn is_paralog(self) -> bool {
         matches!(self, Contender::Paralog | Contender::ParalogTls)
@@ -203,7 +213,8 @@ impl Task<'_> {
         set("emit.heartbeats.enabled".into(), "false");
         set("emit.checkpoints.enabled".into(), "false");
         if contender == Contender::MirrorExactlyOnce {
-            set("exactly.once.source.support".into(), "enabled");
+            // Of the cluster that is written to; without its name in front it is not heeded.
+            set(format!("{destination}.exactly.once.source.support"), "enabled");
             set("dedicated.mode.enable.internal.rest".into(), "true");
             set("listeners".into(), "http://127.0.0.1:0");
             set(format!("{source}.consumer.isolation.level"), "read_committed");

@@ -5,6 +5,9 @@
 //! shape    contender, process, relay           race        race      record         page, chart
 //! ```
 //!
+//! The same pair of clusters is copied over long ways, through a kill, and for ten gigabytes; another pair holds a
+//! thousand topics that idle. See [`race`].
+//!
 //! Whatever is measured is a process of its own, so that the operating system's account of it is the whole
 //! truth; the relay is therefore this same program, started with another command. `cargo xtask bench` builds
 //! this and Paralog in release and runs it; nothing here uses a crate of the product.
@@ -32,6 +35,7 @@ mod relay;
 mod shape;
 mod targets;
 mod topics;
+mod wire;
 
 use anyhow::Context;
 use clap::Parser;
@@ -100,7 +104,8 @@ fn write_page(folder: &Path) -> anyhow::Result<()> {
         let path = folder.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    write("performance.md", page::page(&record))?;
+    let notes = std::fs::read_to_string(folder.join("performance-notes.md")).ok(); // there need be none
+    write("performance.md", page::page(&record, notes.as_deref()))?;
     write("performance.svg", chart::chart(&record))?;
     println!("{}", page::tables(&record));
     println!("written: {}", folder.join("performance.md").display());

@@ -23,6 +23,14 @@ pub(crate) struct Usage {
     pub(crate) success: bool,
 }
 
+/// What a living process holds in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Memory {
+    pub(crate) resident_bytes: u64,
+    /// The most so far, from its first instruction on.
+    pub(crate) peak_bytes: u64,
+}
+
 /// Where a process's output goes.
 #[derive(Debug)]
 pub(crate) enum Output {
@@ -83,6 +91,14 @@ impl Measured {
     /// Processor time so far, in the kernel's ticks of 10 ms; all of it once it has ended.
     pub(crate) fn cpu(&self) -> Duration {
         self.usage.map_or_else(|| cpu_of(self.child.id()), |usage| usage.cpu)
+    }
+
+    /// What it holds in memory now, if it lives.
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        if self.usage.is_some() {
+            return None;
+        }
+        read_status(&fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?)
     }
 
     /// What it took, if it has ended.
@@ -185,6 +201,15 @@ fn read_stat(stat: &str) -> Option<Stat> {
     })
 }
 
+/// proc_pid_status(5): VmRSS and VmHWM, in KiB.
+fn read_status(status: &str) -> Option<Memory> {
+    let bytes = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Some(Memory { resident_bytes: bytes("VmRSS")?, peak_bytes: bytes("VmHWM")? })
+}
+
 /// What child `id` took; None while it lives and `options` say not to wait. Call it no more once it has told.
 #[allow(unsafe_code)] // the standard library waits too, but keeps to itself what the kernel says
 fn wait4(id: u32, options: libc::c_int) -> io::Result<Option<Usage>> {
@@ -256,6 +281,13 @@ mod tests {
         let mut sleeper = shell("exec sleep 1000");
         assert_eq!(sleeper.ended().unwrap(), None);
         assert!(!sleeper.kill().unwrap().success);
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let status = "Name:\tparalog\nVmHWM:\t   2048 kB\nVmRSS:\t    1024 kB\n";
+        assert_eq!(read_status(status), Some(Memory { resident_bytes: 1 << 20, peak_bytes: 2 << 20 }));
+        assert_eq!(read_status("Name:\tparalog\n"), None); // it has ended
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! run      1KiB/none/full  paralog  1  bytes=1082130432  …
 //! latency  1KiB/none/full  paralog  1  source_p50_ms=1.2  …
 //! ```
+//!
+//! [`Kind`] says what else there is.
 
 use crate::{contender::Contender, shape::Shape};
 use anyhow::{Context, bail};
@@ -24,6 +26,45 @@ pub(crate) enum Kind {
     Run,
     /// One stretch at a steady rate.
     Latency,
+    /// One copy of one partition from a source that is far away.
+    SourceFar,
+    /// The same to a destination that is far away.
+    DestinationFar,
+    /// One copy whose maker is killed in the middle and started again.
+    Restart,
+    /// One stretch in which nothing happens to many topics.
+    Idle,
+    /// One copy of many gigabytes.
+    Long,
+}
+
+impl Kind {
+    const ALL: [Kind; 7] = [
+        Kind::Run,
+        Kind::Latency,
+        Kind::SourceFar,
+        Kind::DestinationFar,
+        Kind::Restart,
+        Kind::Idle,
+        Kind::Long,
+    ];
+
+    /// As the file has it.
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Run => "run",
+            Kind::Latency => "latency",
+            Kind::SourceFar => "source-far",
+            Kind::DestinationFar => "destination-far",
+            Kind::Restart => "restart",
+            Kind::Idle => "idle",
+            Kind::Long => "long",
+        }
+    }
+
+    fn named(word: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.word() == word)
+    }
 }
 
 /// One measurement: numbers by name, units in the names.
@@ -66,6 +107,20 @@ impl Record {
 }
 
 impl Line {
+    fn read(kind: &str, shape: &str, contender: &str, round: &str, numbers: &[&str]) -> anyhow::Result<Line> {
+        let numbers = numbers.iter().map(|word| {
+            let (name, value) = word.split_once('=').context("a number without a name")?;
+            Ok((name.to_owned(), value.parse().with_context(|| word.to_string())?))
+        });
+        Ok(Line {
+            kind: Kind::named(kind).with_context(|| format!("{kind} is no kind of measurement"))?,
+            shape: shape.parse()?,
+            contender: contender.parse()?,
+            round: round.parse().context("the round is no number")?,
+            numbers: numbers.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
     /// A number, NaN where it was not measured: medians leave that out.
     pub(crate) fn number(&self, name: &str) -> f64 {
         self.numbers.get(name).copied().unwrap_or(f64::NAN)
@@ -78,11 +133,7 @@ impl fmt::Display for Record {
             writeln!(f, "fact\t{name}\t{}", value.replace(['\t', '\n'], " "))?;
         }
         for line in &self.lines {
-            let kind = match line.kind {
-                Kind::Run => "run",
-                Kind::Latency => "latency",
-            };
-            write!(f, "{kind}\t{}\t{}\t{}", line.shape, line.contender, line.round)?;
+            write!(f, "{}\t{}\t{}\t{}", line.kind.word(), line.shape, line.contender, line.round)?;
             for (name, value) in &line.numbers {
                 write!(f, "\t{name}={value}")?;
             }
@@ -101,23 +152,12 @@ impl FromStr for Record {
             let words: Vec<&str> = line.split('\t').collect();
             match words[..] {
                 ["fact", name, value] => record.facts.push((name.to_owned(), value.to_owned())),
-                [kind @ ("run" | "latency"), shape, contender, round, ref numbers @ ..] => {
-                    let read = || -> anyhow::Result<Line> {
-                        let numbers = numbers.iter().map(|word| {
-                            let (name, value) = word.split_once('=').context("a number without a name")?;
-                            Ok((name.to_owned(), value.parse().with_context(|| word.to_string())?))
-                        });
-                        Ok(Line {
-                            kind: if kind == "run" { Kind::Run } else { Kind::Latency },
-                            shape: shape.parse()?,
-                            contender: contender.parse()?,
-                            round: round.parse().context("the round is no number")?,
-                            numbers: numbers.collect::<anyhow::Result<_>>()?,
-                        })
-                    };
-                    record.lines.push(read().with_context(|| format!("line {}", at + 1))?);
+                [kind, shape, contender, round, ref numbers @ ..] => {
+                    let line = Line::read(kind, shape, contender, round, numbers)
+                        .with_context(|| format!("line {}", at + 1))?;
+                    record.lines.push(line);
                 }
-                _ => bail!("line {} is no fact, run or latency", at + 1),
+                _ => bail!("line {} is neither a fact nor a measurement", at + 1),
             }
         }
         Ok(record)
@@ -161,9 +201,17 @@ pub(crate) mod tests {
 
     #[test]
     fn a_record_survives_its_file() {
-        let record = example();
+        let mut record = example();
+        for (line, kind) in record.lines.iter_mut().zip(Kind::ALL) {
+            line.kind = kind;
+        }
         assert_eq!(record.to_string().parse::<Record>().unwrap(), record);
-        for wrong in ["what", "run\t1KiB/none/full\tparalog\tone", "run\t1KiB/none/full\tparalog\t1\tx"] {
+        for wrong in [
+            "what",
+            "walk\t1KiB/none/full\tparalog\t1",
+            "run\t1KiB/none/full\tparalog\tone",
+            "run\t1KiB/none/full\tparalog\t1\tx",
+        ] {
             assert!(wrong.parse::<Record>().is_err(), "{wrong}");
         }
     }

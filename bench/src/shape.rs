@@ -4,7 +4,7 @@ use anyhow::{Context, bail, ensure};
 use real_kafka::Fill;
 use std::{fmt, str::FromStr};
 
-/// Partitions of every source topic.
+/// Partitions of a source topic, unless said otherwise.
 pub(crate) const PARTITIONS: u32 = 8;
 
 /// One kind of source topic, written `1KiB/lz4/full`.
@@ -36,9 +36,9 @@ impl Shape {
         (bytes / self.record_bytes).max(u64::from(PARTITIONS))
     }
 
-    /// How the source topic is filled.
-    pub(crate) fn fill(&self, bytes: u64) -> Fill {
-        let fill = Fill::plain(self.records(bytes), PARTITIONS)
+    /// How the source topic is filled with so many records.
+    pub(crate) fn fill(&self, records: u64, partitions: u32) -> Fill {
+        let fill = Fill::plain(records, partitions)
             .with("value-bytes", &self.record_bytes.to_string())
             .codec(&self.codec);
         match self.batch {
@@ -51,9 +51,9 @@ impl Shape {
         }
     }
 
-    /// A topic name for it.
-    pub(crate) fn topic(&self) -> String {
-        format!("race-{}", self.to_string().replace('/', "-"))
+    /// The name of a topic of that many partitions for it.
+    pub(crate) fn topic(&self, partitions: u32) -> String {
+        format!("race-{}-{partitions}", self.to_string().replace('/', "-"))
     }
 }
 
@@ -118,6 +118,11 @@ impl FromStr for Bytes {
     }
 }
 
+/// Reads a size, or 0.
+pub(crate) fn bytes_or_none(text: &str) -> anyhow::Result<Bytes> {
+    if text == "0" { Ok(Bytes(0)) } else { text.parse() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +133,7 @@ mod tests {
             assert_eq!(text.parse::<Shape>().unwrap().to_string(), text);
         }
         assert_eq!("1GiB".parse::<Bytes>().unwrap(), Bytes(1 << 30));
+        assert_eq!(bytes_or_none("0").unwrap(), Bytes(0));
         for wrong in ["1KiB/none", "1KiB/brotli/full", "1KiB/none/half", "1B/none/full", "x/none/full"] {
             assert!(wrong.parse::<Shape>().is_err(), "{wrong}");
         }

@@ -69,13 +69,99 @@ pub(crate) fn added_ms(percentile: &str) -> impl Fn(&Line) -> f64 {
     move |line| line.number(&destination) - line.number(&source)
 }
 
+/// The same while the second half of what was copied arrived: read-ahead has grown by then.
+pub(crate) fn second_half_mb_per_s(line: &Line) -> f64 {
+    line.number("bytes") / 2.0 / 1e6 / (line.number("copy_s") - line.number("half_s"))
+}
+
+/// The distances of one kind that were measured, each once, in ms of round trip, in order.
+pub(crate) fn round_trips(record: &Record, kind: Kind) -> Vec<f64> {
+    let mut round_trips: Vec<f64> = Vec::new();
+    for line in record.lines.iter().filter(|line| line.kind == kind) {
+        let round_trip_ms = line.number("round_trip_ms");
+        if !round_trips.contains(&round_trip_ms) {
+            round_trips.push(round_trip_ms);
+        }
+    }
+    round_trips
+}
+
 /// All targets that this race can speak about.
 pub(crate) fn targets(record: &Record) -> Vec<Target> {
+    let mut targets = drain_targets(record);
+    targets.extend(latency_targets(record));
+    targets.extend(distance_targets(record));
+    targets.extend(restart_targets(record));
+    targets.extend(idle_targets(record));
+    targets.extend(long_targets(record));
+    targets.retain(|target| target.measured.is_finite());
+    targets
+}
+
+/// Every run of Paralog's of one kind, and what is wanted of its median.
+fn ours(
+    record: &Record,
+    kind: Kind,
+    what: &str,
+    wanted: Bound,
+    figure: impl Fn(&Line) -> f64,
+    unit: &'static str,
+) -> Target {
+    let lines = record.lines.iter().filter(|line| line.kind == kind && line.contender == Contender::Paralog);
+    let measured = Median::of(lines.map(figure)).map_or(f64::NAN, |median| median.median);
+    Target { what: what.to_owned(), wanted, measured, unit }
+}
+
+fn distance_targets(record: &Record) -> Vec<Target> {
+    let far = |kind, end: &str| {
+        let at_100_ms = |line: &Line| {
+            if line.number("round_trip_ms") == 100.0 { second_half_mb_per_s(line) } else { f64::NAN }
+        };
+        let what = format!("100 ms round trip to the {end}, one partition, 16 KiB batches, second half");
+        ours(record, kind, &what, Bound::AtLeast(50.0), at_100_ms, "MB/s")
+    };
+    vec![far(Kind::SourceFar, "source"), far(Kind::DestinationFar, "destination")]
+}
+
+fn restart_targets(record: &Record) -> Vec<Target> {
+    let none = |what: &str, name: &str| {
+        ours(record, Kind::Restart, what, Bound::AtMost(0.0), |line| line.number(name), "records")
+    };
+    vec![none("killed in the middle: lost", "lost"), none("killed in the middle: copied twice", "duplicates")]
+}
+
+fn idle_targets(record: &Record) -> Vec<Target> {
+    let topics = record
+        .lines
+        .iter()
+        .find(|line| line.kind == Kind::Idle)
+        .map(|line| (line.number("topics"), line.number("partitions")));
+    let Some((topics, partitions)) = topics else { return Vec::new() };
+    let of = |what: &str, most: f64, figure: &dyn Fn(&Line) -> f64, unit| {
+        let what = format!("{topics} idle topics, {partitions} partitions: {what}");
+        ours(record, Kind::Idle, &what, Bound::AtMost(most), figure, unit)
+    };
+    vec![
+        of("share of a core", 5.0, &|line| 100.0 * line.number("core_share"), "%"),
+        of("memory", 200.0, &|line| line.number("resident_bytes") / 1e6, "MB"),
+        of("peak memory", 200.0, &|line| line.number("peak_bytes") / 1e6, "MB"),
+        // `topic.poll.interval.ms` as shipped.
+        of("a new topic has its copy", 120.0, &|line| line.number("noticed_s"), "s"),
+    ]
+}
+
+fn long_targets(record: &Record) -> Vec<Target> {
+    let Some(line) = record.lines.iter().find(|line| line.kind == Kind::Long) else { return Vec::new() };
+    let gigabytes = line.number("bytes") / 1e9;
+    let what = format!("drain of {gigabytes:.1} GB, {} partitions: peak memory", line.number("partitions"));
+    let peak = |line: &Line| line.number("peak_bytes") / 1e6;
+    vec![ours(record, Kind::Long, &what, Bound::AtMost(48.0), peak, "MB")]
+}
+
+fn drain_targets(record: &Record) -> Vec<Target> {
     let mut targets = Vec::new();
     let mut add = |what: String, wanted: Bound, measured: f64, unit: &'static str| {
-        if measured.is_finite() {
-            targets.push(Target { what, wanted, measured, unit });
-        }
+        targets.push(Target { what, wanted, measured, unit });
     };
     for shape in record.shapes(Kind::Run) {
         let of =
@@ -127,13 +213,21 @@ pub(crate) fn targets(record: &Record) -> Vec<Target> {
         let first = ours(&|line| 1000.0 * line.number("first_s"));
         add(format!("{shape}: start to first record"), Bound::AtMost(300.0), first, "ms");
     }
+    targets
+}
+
+fn latency_targets(record: &Record) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let mut add = |what: &str, wanted: Bound, measured: f64, unit: &'static str| {
+        targets.push(Target { what: what.to_owned(), wanted, measured, unit });
+    };
     for shape in record.shapes(Kind::Latency) {
         let of =
             |contender, percentile| median(record, Kind::Latency, shape, contender, added_ms(percentile));
-        add("added latency, p99".to_owned(), Bound::AtMost(10.0), of(Contender::Paralog, "99"), "ms");
+        add("added latency, p99", Bound::AtMost(10.0), of(Contender::Paralog, "99"), "ms");
         let mirror = of(Contender::MirrorShipped, "50").min(of(Contender::MirrorTuned, "50"));
         let ratio = of(Contender::Paralog, "50") / mirror;
-        add("added latency, p50, against MirrorMaker 2's".to_owned(), Bound::AtMost(1.0), ratio, "×");
+        add("added latency, p50, against MirrorMaker 2's", Bound::AtMost(1.0), ratio, "×");
     }
     targets
 }
@@ -142,6 +236,53 @@ pub(crate) fn targets(record: &Record) -> Vec<Target> {
 mod tests {
     use super::*;
     use crate::record::tests::example;
+
+    fn record(kind: &str, numbers: &str) -> Record {
+        format!("{kind}\t1KiB/none/16KiB\tparalog\t1\t{}\n", numbers.replace(' ', "\t")).parse().unwrap()
+    }
+
+    fn check(kind: &str, numbers: &str, expected: &[(&str, f64, bool)]) {
+        let targets = targets(&record(kind, numbers));
+        let told: Vec<(&str, f64, bool)> =
+            targets.iter().map(|target| (target.what.as_str(), target.measured, target.met())).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn over_a_distance_the_second_half_counts() {
+        let numbers = "round_trip_ms=100 bytes=1e9 first_s=1 half_s=11 copy_s=21";
+        let what =
+            |end| format!("100 ms round trip to the {end}, one partition, 16 KiB batches, second half");
+        check("source-far", numbers, &[(what("source").as_str(), 50.0, true)]);
+        check("destination-far", numbers, &[(what("destination").as_str(), 50.0, true)]);
+        check("source-far", "round_trip_ms=20 bytes=1e9 first_s=1 half_s=11 copy_s=21", &[]);
+    }
+
+    #[test]
+    fn nothing_may_be_lost_or_doubled_by_a_kill() {
+        let expected =
+            [("killed in the middle: lost", 0.0, true), ("killed in the middle: copied twice", 3.0, false)];
+        check("restart", "lost=0 duplicates=3", &expected);
+    }
+
+    #[test]
+    fn idle_topics_cost_little() {
+        let numbers =
+            "topics=10 partitions=100 core_share=0.01 resident_bytes=1e8 peak_bytes=3e8 noticed_s=119";
+        let expected = [
+            ("10 idle topics, 100 partitions: share of a core", 1.0, true),
+            ("10 idle topics, 100 partitions: memory", 100.0, true),
+            ("10 idle topics, 100 partitions: peak memory", 300.0, false),
+            ("10 idle topics, 100 partitions: a new topic has its copy", 119.0, true),
+        ];
+        check("idle", numbers, &expected);
+    }
+
+    #[test]
+    fn a_long_drain_stays_small() {
+        let expected = [("drain of 10.0 GB, 100 partitions: peak memory", 50.0, false)];
+        check("long", "bytes=1e10 partitions=100 peak_bytes=5e7", &expected);
+    }
 
     #[test]
     fn targets_compare_medians_of_the_same_race() {

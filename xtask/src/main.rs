@@ -31,7 +31,8 @@ usage: cargo xtask COMMAND
                    KEY=VALUE are broker settings; {id} in a value stands for the broker's id
   golden           capture the log segments in crates/record-batch/tests/golden anew from real brokers
   bench race [--help | OPTION...]
-                   race Paralog against MirrorMaker 2 and a bare relay; writes docs/performance.md
+                   race Paralog against MirrorMaker 2 and a bare relay: filled topics, latency, long ways (--distances), a kill
+                   in the middle (--restart), idle topics (--idle-topics), a long drain (--long); writes docs/performance.md
   bench page       write that page again from the runs the last race kept
   bench cost [--help | OPTION...]
                    measure what exactly once costs: the engine's processor time a GB against that of the whole process

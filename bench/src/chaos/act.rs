@@ -52,34 +52,34 @@ impl Stage {
             Fault::LeadersMoved { side, shift } => self.move_leaders(self.side(side), shift),
             Fault::Cut { side, broker, lasts } => {
                 let wires = self.side(side).wires_to(broker);
-                wires.iter().for_each(super::wire::Wire::cut);
+                wires.iter().for_each(crate::wire::Wire::cut);
                 stop::sleep(lasts)?;
-                wires.iter().for_each(super::wire::Wire::mend);
+                wires.iter().for_each(crate::wire::Wire::mend);
                 Ok(())
             }
             Fault::Delayed { side, by, lasts } => {
                 let wires = self.side(side).wires_to(None);
                 wires.iter().for_each(|wire| wire.delay(by));
                 stop::sleep(lasts)?;
-                wires.iter().for_each(super::wire::Wire::mend);
+                wires.iter().for_each(crate::wire::Wire::mend);
                 Ok(())
             }
             Fault::Silent { side, broker, lasts, then_cut } => {
                 let wires = self.side(side).wires_to(broker);
-                wires.iter().for_each(super::wire::Wire::silence);
+                wires.iter().for_each(crate::wire::Wire::silence);
                 stop::sleep(lasts)?;
                 if then_cut {
-                    wires.iter().for_each(super::wire::Wire::drop_connections);
+                    wires.iter().for_each(crate::wire::Wire::drop_connections);
                 }
-                wires.iter().for_each(super::wire::Wire::mend);
+                wires.iter().for_each(crate::wire::Wire::mend);
                 Ok(())
             }
             Fault::AnswersLost { side, lasts } => {
                 let wires = self.side(side).wires_to(None);
-                wires.iter().for_each(super::wire::Wire::silence_answers);
+                wires.iter().for_each(crate::wire::Wire::silence_answers);
                 stop::sleep(lasts)?;
-                wires.iter().for_each(super::wire::Wire::drop_connections);
-                wires.iter().for_each(super::wire::Wire::mend);
+                wires.iter().for_each(crate::wire::Wire::drop_connections);
+                wires.iter().for_each(crate::wire::Wire::mend);
                 Ok(())
             }
             Fault::UncleanElection { side } => self.unclean_election(side),

@@ -21,7 +21,6 @@ mod side;
 mod stop;
 mod verdict;
 mod watch;
-mod wire;
 
 use crate::{contender::Contender, machine};
 use agent::Agent;

@@ -1,9 +1,11 @@
 //! One of the two clusters: three brokers, each with a wire for the copier, and the topics.
 
-use crate::chaos::{
-    ask::{Answers, Connection, Placement},
-    fault::Which,
-    stop,
+use crate::{
+    chaos::{
+        ask::{Answers, Connection, Placement},
+        fault::Which,
+        stop,
+    },
     wire::Wire,
 };
 use anyhow::{Context, bail};

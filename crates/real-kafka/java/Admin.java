@@ -65,8 +65,21 @@ final class Admin {
         throw new IllegalStateException("topic " + words.get(0) + " got no leaders");
     }
 
-    void delete(String topic) throws Exception {
-        client.deleteTopics(Collections.singleton(topic)).all().get();
+    /** Topics of one replica, named by what is put before a number: that many, of that many partitions. */
+    void createMany(String prefix, int count, int partitions) throws Exception {
+        List<NewTopic> topics = new ArrayList<>();
+        for (int n = 0; n < count; n++) {
+            topics.add(new NewTopic(prefix + n, partitions, (short) 1));
+            // Kafka 4 takes 10,000 partitions in one request at most, and answers late where there are many.
+            if (topics.size() == 50 || n == count - 1) {
+                client.createTopics(topics).all().get();
+                topics.clear();
+            }
+        }
+    }
+
+    void delete(List<String> topics) throws Exception {
+        client.deleteTopics(topics).all().get();
     }
 
     void grow(String topic, int partitions) throws Exception {

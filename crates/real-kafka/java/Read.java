@@ -23,7 +23,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 final class Read {
     private Read() {}
 
-    private static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, String isolation) {
+    static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, String isolation) {
         Map<String, Object> settings = new HashMap<>();
         settings.put("bootstrap.servers", bootstrap);
         settings.put("enable.auto.commit", "false");
@@ -36,7 +36,7 @@ final class Read {
     }
 
     @SuppressWarnings("unchecked")
-    private static ConsumerRecords<byte[], byte[]> poll(KafkaConsumer<byte[], byte[]> consumer) throws Exception {
+    static ConsumerRecords<byte[], byte[]> poll(KafkaConsumer<byte[], byte[]> consumer) throws Exception {
         Method method;
         Object wait;
         try {
@@ -49,7 +49,7 @@ final class Read {
         return (ConsumerRecords<byte[], byte[]>) method.invoke(consumer, wait);
     }
 
-    private static List<TopicPartition> partitions(KafkaConsumer<byte[], byte[]> consumer, String topic) {
+    static List<TopicPartition> partitions(KafkaConsumer<byte[], byte[]> consumer, String topic) {
         return sorted(topic, consumer.partitionsFor(topic));
     }
 
@@ -97,7 +97,7 @@ final class Read {
         session.answer(held, System.currentTimeMillis());
     }
 
-    private static void all(String bootstrap, String topic, String isolation, Consumer<ConsumerRecord<byte[], byte[]>> each) throws Exception {
+    static void all(String bootstrap, String topic, String isolation, Consumer<ConsumerRecord<byte[], byte[]>> each) throws Exception {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(bootstrap, isolation)) {
             List<TopicPartition> partitions = partitions(consumer, topic);
             if (partitions.isEmpty()) {

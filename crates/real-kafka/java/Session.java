@@ -57,7 +57,8 @@ public final class Session {
         switch (words.get(0)) {
             case "ping": break;
             case "create": Admin.of(bootstrap).create(rest); break;
-            case "delete": Admin.of(bootstrap).delete(rest.get(0)); break;
+            case "create-many": Admin.of(bootstrap).createMany(rest.get(0), Integer.parseInt(rest.get(1)), Integer.parseInt(rest.get(2))); break;
+            case "delete": Admin.of(bootstrap).delete(rest); break;
             case "grow": Admin.of(bootstrap).grow(rest.get(0), Integer.parseInt(rest.get(1))); break;
             case "alter": Admin.of(bootstrap).alter(rest); break;
             case "describe": Admin.of(bootstrap).describe(rest.get(0), this); break;
@@ -72,6 +73,11 @@ public final class Session {
             case "acls": Admin.of(bootstrap).acls(this); break;
             case "ends": Read.ends(bootstrap, rest.get(0), this); break;
             case "await": Read.await(bootstrap, rest.get(0), Long.parseLong(rest.get(1)), Long.parseLong(rest.get(2)), this); break;
+            case "next": Watch.next(bootstrap, rest.get(0), rest.get(1), Long.parseLong(rest.get(2)), this); break;
+            case "still":
+                Watch.still(bootstrap, rest.get(0), rest.get(1), Long.parseLong(rest.get(2)), Long.parseLong(rest.get(3)), Long.parseLong(rest.get(4)), this);
+                break;
+            case "tally": Watch.tally(bootstrap, rest.get(0), rest.get(1), this); break;
             case "digest": Read.digest(bootstrap, rest.get(0), rest.get(1), this); break;
             case "dump": Read.dump(bootstrap, rest.get(0), rest.get(1), this); break;
             case "fill": Fill.fill(bootstrap, rest.get(0), options(rest.subList(1, rest.size())), this); break;

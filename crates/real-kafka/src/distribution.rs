@@ -284,11 +284,12 @@ fn list_jars(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(jars)
 }
 
-const HELPER: [(&str, &str); 8] = [
+const HELPER: [(&str, &str); 9] = [
     ("Keytool.java", include_str!("../java/Keytool.java")),
     ("Session.java", include_str!("../java/Session.java")),
     ("Fill.java", include_str!("../java/Fill.java")),
     ("Read.java", include_str!("../java/Read.java")),
+    ("Watch.java", include_str!("../java/Watch.java")),
     ("Admin.java", include_str!("../java/Admin.java")),
     ("OffsetProbe.java", include_str!("../java/OffsetProbe.java")),
     ("RefusePolicy.java", include_str!("../java/RefusePolicy.java")),

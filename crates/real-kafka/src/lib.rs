@@ -37,6 +37,7 @@ mod stores;
 mod token_endpoint;
 mod tools;
 mod wait;
+mod watch;
 
 pub use cluster::{Cluster, Config};
 pub use connect::Connect;
@@ -51,3 +52,4 @@ pub use session::{
 pub use stores::Stores;
 pub use token_endpoint::TokenEndpoint;
 pub use wait::{Deadline, wait_until};
+pub use watch::Tally;

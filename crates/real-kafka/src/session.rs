@@ -202,12 +202,34 @@ impl Session {
         self.call(&words).map(drop)
     }
 
+    /// Creates topics of one replica, named `prefix` and a number from 0 on; waits for no leaders.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the broker's word.
+    pub fn create_topics(
+        &mut self,
+        bootstrap: &str,
+        prefix: &str,
+        count: u32,
+        partitions: u32,
+    ) -> Result<(), Error> {
+        self.call(&["create-many", bootstrap, prefix, &count.to_string(), &partitions.to_string()]).map(drop)
+    }
+
     /// Deletes a topic.
     ///
     /// # Errors
     /// [`Error::Refused`].
     pub fn delete_topic(&mut self, bootstrap: &str, topic: &str) -> Result<(), Error> {
-        self.call(&["delete", bootstrap, topic]).map(drop)
+        self.delete_topics(bootstrap, &[topic])
+    }
+
+    /// Deletes topics, all with one request.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn delete_topics(&mut self, bootstrap: &str, topics: &[&str]) -> Result<(), Error> {
+        self.call(&[&["delete", bootstrap][..], topics].concat()).map(drop)
     }
 
     /// Gives a topic more partitions.
@@ -481,7 +503,7 @@ impl Session {
         Ok(records)
     }
 
-    fn call(&mut self, words: &[&str]) -> Result<Vec<String>, Error> {
+    pub(crate) fn call(&mut self, words: &[&str]) -> Result<Vec<String>, Error> {
         let line: Vec<String> = words.iter().map(|word| encode(word)).collect();
         self.call_line(&words[..words.len().min(4)], &line.join("\t"))
     }
@@ -523,19 +545,19 @@ impl Drop for Session {
     }
 }
 
-fn isolation(committed: bool) -> &'static str {
+pub(crate) fn isolation(committed: bool) -> &'static str {
     if committed { "read_committed" } else { "read_uncommitted" }
 }
 
 /// The words of one line of an answer.
-struct Words<'a> {
+pub(crate) struct Words<'a> {
     command: &'a [&'a str],
     line: &'a str,
     rest: Vec<&'a str>,
 }
 
 impl<'a> Words<'a> {
-    fn new(command: &'a [&'a str], line: &'a str) -> Words<'a> {
+    pub(crate) fn new(command: &'a [&'a str], line: &'a str) -> Words<'a> {
         let mut rest: Vec<&str> = line.split('\t').collect();
         rest.reverse();
         Words { command, line, rest }
@@ -553,7 +575,7 @@ impl<'a> Words<'a> {
         self.nullable()?.ok_or_else(|| self.unexpected())
     }
 
-    fn number<T: std::str::FromStr>(&mut self) -> Result<T, Error> {
+    pub(crate) fn number<T: std::str::FromStr>(&mut self) -> Result<T, Error> {
         self.text()?.parse().map_err(|_| self.unexpected())
     }
 

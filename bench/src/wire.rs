@@ -1,4 +1,4 @@
-//! The wires between the copier and one broker: a relay in user space that can be cut, slowed and silenced.
+//! The wire between a copier and one broker: a relay in user space that can be cut, slowed and silenced.
 //!
 //! ```text
 //! copier ──▶ relay's port ──▶ reader ──(due, bytes)──▶ writer ──▶ broker      and the same back
@@ -19,11 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One read moves at most this much; so many chunks wait in one direction at most, and then the sender waits.
+/// One read moves at most this much; so many chunks wait in one direction at most, and then the sender waits. Chunks of
+/// 16 KiB, which are small ones, make up 16 MiB: what a slow wire holds is never what bounds a copy.
 const CHUNK_BYTES: usize = 64 << 10;
-const CHUNKS: usize = 64;
+const CHUNKS: usize = 1024;
 
-/// How often a silent or slowed connection looks whether it may go on.
+/// How often a silent connection, or one slowed by more than that, looks whether it may go on.
 const STEP: Duration = Duration::from_millis(5);
 
 /// A relay for one broker. It listens as long as the program lives.
@@ -104,6 +105,15 @@ impl Wire {
 }
 
 impl State {
+    /// How long a chunk that was read so long ago waits before it is looked at again; None: it is due.
+    fn wait(&self, holds: fn(&State) -> &AtomicBool, age: Duration) -> Option<Duration> {
+        if holds(self).load(Ordering::Acquire) {
+            return Some(STEP);
+        }
+        let delay = Duration::from_millis(self.delay_ms.load(Ordering::Acquire));
+        delay.checked_sub(age).filter(|rest| !rest.is_zero()).map(|rest| rest.min(STEP))
+    }
+
     fn open(&self) -> std::sync::MutexGuard<'_, Vec<(TcpStream, TcpStream)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,12 +149,8 @@ fn pass(mut from: TcpStream, mut to: TcpStream, state: &Arc<State>, holds: fn(&S
     let writer_state = Arc::clone(state);
     let writer = thread::spawn(move || {
         for (read_at, chunk) in chunks {
-            let due = |state: &State| {
-                !holds(state).load(Ordering::Acquire)
-                    && read_at.elapsed() >= Duration::from_millis(state.delay_ms.load(Ordering::Acquire))
-            };
-            while !due(&writer_state) {
-                thread::sleep(STEP);
+            while let Some(wait) = writer_state.wait(holds, read_at.elapsed()) {
+                thread::sleep(wait);
             }
             if to.write_all(&chunk).is_err() {
                 break;
@@ -220,6 +226,19 @@ mod tests {
         stream.set_read_timeout(None).unwrap();
         stream.read_exact(&mut byte).unwrap();
         assert_eq!(byte, [9]);
+    }
+
+    #[test]
+    fn a_chunk_waits_for_the_rest_of_its_delay_and_no_longer() {
+        let state = State::default();
+        let wait = |age_ms| state.wait(|state| &state.holds_answers, Duration::from_millis(age_ms));
+        assert_eq!(wait(0), None);
+        state.delay_ms.store(50, Ordering::Release);
+        assert_eq!(wait(10), Some(STEP));
+        assert_eq!(wait(48), Some(Duration::from_millis(2)));
+        assert_eq!(wait(50), None);
+        state.holds_answers.store(true, Ordering::Release);
+        assert_eq!(wait(50), Some(STEP));
     }
 
     #[test]
