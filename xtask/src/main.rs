@@ -35,6 +35,8 @@ usage: cargo xtask COMMAND
   golden           capture the log segments in crates/record-batch/tests/golden anew from real brokers
   bench race [--help | OPTION...]
                    race Paralog against MirrorMaker 2 and a bare relay; writes docs/performance.md
+  bench race --embedded [--records 64MiB] [OPTION...]
+                   race Paralog against the relay between two embedded clusters, without Java; writes target/bench
   bench page       write that page again from the runs the last race kept
   bench cost [--help | OPTION...]
                    measure what exactly once costs: the engine's processor time a GB against that of the whole process
