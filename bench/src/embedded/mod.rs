@@ -39,6 +39,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) out: &'a Path,
 }
 
+/// How long Paralog may take to end once all is copied.
+const ENDING_MAX: Duration = Duration::from_secs(60);
+
 type Numbers = BTreeMap<String, f64>;
 
 /// Runs the race and writes its record and its page.
@@ -92,18 +95,24 @@ fn facts(wanted: &Wanted<'_>) -> Vec<(String, String)> {
     machine.chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+fn write_record(record: &Record, folder: &Path) -> anyhow::Result<()> {
+    write_file(folder, "performance.tsv", &record.to_string())
+}
+
+fn write_file(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let path = folder.join(name);
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
 fn write(record: &Record, folder: &Path) -> anyhow::Result<()> {
-    let write = |name: &str, text: String| {
-        let path = folder.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
     let tables = page::tables(record);
     let facts: String = record.facts.iter().map(|(name, value)| format!("- {name}: {value}\n")).collect();
-    write("performance.tsv", record.to_string())?;
-    write("performance.svg", chart::chart(record))?;
-    write(
+    write_record(record, folder)?;
+    write_file(folder, "performance.svg", &chart::chart(record))?;
+    write_file(
+        folder,
         "performance.md",
-        format!(
+        &format!(
             "# Performance between embedded clusters\n\nBy `cargo xtask bench race --embedded`: for comparing changes of \
              Paralog with each other. The brokers are not Kafka, and the targets are not about them.\n\n{tables}\n{facts}"
         ),
@@ -153,6 +162,8 @@ impl Race<'_> {
                 numbers.insert("records".to_owned(), records as f64);
                 println!("{shape}: round {round}: {}", summary(contender, &numbers));
                 record.lines.push(Line { kind: Kind::Run, shape: shape.clone(), contender, round, numbers });
+                // A race that ends early is not lost.
+                write_record(record, self.wanted.out)?;
             }
         }
         self.source.clear()
@@ -185,7 +196,8 @@ impl Race<'_> {
         let last_ms = self.wait_for(&mut process, &log, &copied, records)?;
         let after = self.snapshot();
         // It ends by itself, and its ending counts.
-        let usage = process.wait(Duration::from_secs(60))?;
+        let usage =
+            process.wait(ENDING_MAX).with_context(|| format!("paralog has copied all\n{}", said(&log)))?;
         ensure!(usage.success, "paralog failed\n{}", said(&log));
         let copy = self.destination.digest(&copied)?;
         ensure!(copy == original, "THE COPY DIFFERS\nsource {original:#?}\ncopy {copy:#?}");
