@@ -144,10 +144,14 @@ impl Task<'_> {
             bail!("the relay copies no topics");
         }
         if contender.is_paralog() {
-            let mut command = Command::new(self.paralog);
-            if contender == Contender::ParalogTls {
-                let Some(secured) = &self.secured else { bail!("these clusters speak no TLS") };
-                command.args(["run", "--source", secured.source, "--destination", secured.destination]);
+            let (source, destination) = match &self.secured {
+                _ if contender == Contender::Paralog => (self.source, self.destination),
+                Some(secured) => (secured.source, secured.destination),
+                None => bail!("these clusters speak no TLS"),
+            };
+            let alias = self.source_alias();
+            let mut command = paralog_command(self.paralog, source, destination, self.topic, &alias);
+            if let (Contender::ParalogTls, Some(secured)) = (contender, &self.secured) {
                 let trusted = secured.stores.file("trust.pem");
                 for side in ["src", "dest"] {
                     let set = |name: &str, value: &str| format!("{side}.kafka.{name}={value}");
@@ -155,11 +159,7 @@ impl Task<'_> {
                     command.args(["--set", &set("ssl.truststore.type", "PEM")]);
                     command.args(["--set", &set("ssl.truststore.location", &trusted.display().to_string())]);
                 }
-            } else {
-                command.args(["run", "--source", self.source, "--destination", self.destination]);
             }
-            command.args(["--topics", self.topic]);
-            command.arg("--rename").arg(format!("{}.${{topic}}", self.source_alias()));
             if self.until_caught_up {
                 command.arg("--until-caught-up");
             }
@@ -221,6 +221,20 @@ impl Task<'_> {
         }
         settings
     }
+}
+
+/// Paralog as shipped, copying one topic to one whose name begins with `prefix` and a dot.
+pub(crate) fn paralog_command(
+    paralog: &Path,
+    source: &str,
+    destination: &str,
+    topic: &str,
+    prefix: &str,
+) -> Command {
+    let mut command = Command::new(paralog);
+    command.args(["run", "--source", source, "--destination", destination, "--topics", topic]);
+    command.arg("--rename").arg(format!("{prefix}.${{topic}}"));
+    command
 }
 
 /// The options of Kafka's own start scripts (`kafka-run-class.sh`), with this smallest heap, over those that

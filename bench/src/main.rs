@@ -10,7 +10,8 @@
 //!
 //! Whatever is measured is a process of its own, so that the operating system's account of it is the whole
 //! truth; the relay is therefore this same program, started with another command. `cargo xtask bench` builds
-//! this and Paralog in release and runs it; nothing here uses a crate of the product.
+//! this and Paralog in release and runs it; nothing here uses a crate of the product, but [`embedded`], the race without Java,
+//! the clusters of its demo.
 //!
 //! Beside it, and with the same contenders, [`chaos`]: no figures of speed, but what is lost, doubled and reordered, and
 //! how long a copy stands still, while everything fails; [`kill_loop`], how much of a log is fetched twice by one who
@@ -23,6 +24,7 @@ mod chaos;
 mod chart;
 mod contender;
 mod cost;
+mod embedded;
 mod figures;
 mod kill_loop;
 mod latency;
@@ -74,6 +76,9 @@ enum Cli {
         /// Where to connect to
         sink: SocketAddr,
     },
+    /// Be one cluster of a race with --embedded, and do what standard input says
+    #[command(hide = true)]
+    EmbeddedCluster,
 }
 
 fn main() -> ExitCode {
@@ -85,6 +90,7 @@ fn main() -> ExitCode {
         Cli::KillLoop(options) => kill_loop::run(&options),
         Cli::Topics(options) => topics::run(&options),
         Cli::Relay { sink } => relay::serve(sink),
+        Cli::EmbeddedCluster => embedded::cluster::serve(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod bench;
+mod counts;
 mod golden;
 mod kafka;
 mod simulate;
@@ -19,7 +20,7 @@ use test::Tests;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test             format, tidy, clippy, tests, documentation, tests with real Kafka; says at its end what was
+  test             format, tidy, clippy, tests, documentation, instruction counts, tests with real Kafka; says at its end what was
                    not run, for want of Java or Maven, and whether the tests without took over two minutes once built,
                    which with CI=true are failures
   test --without-java
@@ -29,10 +30,14 @@ usage: cargo xtask COMMAND
   kafka VERSION [--brokers N] [KEY=VALUE]...
                    run a real Kafka cluster (4.3.1, 3.9.2, 2.8.2, 1.1.1, ...) until ctrl-c; prints its addresses.
                    KEY=VALUE are broker settings; {id} in a value stands for the broker's id
+  counts [--write] count the instructions of the hot functions with valgrind, and compare them with the figures that are
+                   kept in crates/record-batch/benches/instructions.tsv, or write these
   golden           capture the log segments in crates/record-batch/tests/golden anew from real brokers
   bench race [--help | OPTION...]
                    race Paralog against MirrorMaker 2 and a bare relay: filled topics, latency, long ways (--distances), a kill
                    in the middle (--restart), idle topics (--idle-topics), a long drain (--long); writes docs/performance.md
+  bench race --embedded [--records 64MiB] [OPTION...]
+                   race Paralog against the relay between two embedded clusters, without Java; writes target/bench
   bench page       write that page again from the runs the last race kept
   bench cost [--help | OPTION...]
                    measure what exactly once costs: the engine's processor time a GB against that of the whole process
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         ["simulate", rest @ ..] => simulate::run(rest),
         ["chaos", ..] => bench::run(&words),
+        ["counts", rest @ ..] => counts::run(rest),
         ["golden"] => golden::run(),
         ["tidy"] => tidy::run().map(|tidy| if tidy { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         ["kafka", version, rest @ ..] => kafka::run(version, rest),

@@ -12,7 +12,7 @@ use std::{
 pub(crate) const VERSIONS: [&str; 4] = ["4.3.1", "3.9.2", "2.8.2", "1.1.1"];
 
 /// With it everything is built, so that most crates are built once.
-const FEATURES: &str = "paralog/gssapi";
+pub(crate) const FEATURES: &str = "paralog/gssapi";
 /// Those, and the features that turn on the tests that need it, and those with clients that others wrote: the same for
 /// both.
 const REAL_KAFKA_FEATURES: &str =
@@ -59,6 +59,12 @@ pub(crate) fn run(tests: Tests) -> anyhow::Result<ExitCode> {
     all.env("RUST_TEST_THREADS", (3 * processors).to_string());
     let took = tally.step("tests", all)?;
     tally.took_without_java(took);
+    if is_on_path("valgrind") {
+        tally.step("instruction counts", own(&["counts"])?)?;
+    } else {
+        let missing = "NOT RUN: instruction counts: there is no valgrind (.ci/run installs it)";
+        tally.shortcomings.push(missing.to_owned());
+    }
     let mut doc = cargo(&["doc", "--workspace", "--features", FEATURES, "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     tally.step("documentation", doc)?;

@@ -17,7 +17,7 @@ pub(crate) use pair::{Race, same};
 
 use crate::{
     contender::Contender,
-    machine,
+    embedded, machine,
     record::Record,
     shape::{Bytes, Shape, bytes_or_none},
 };
@@ -58,6 +58,7 @@ pub(crate) struct Options {
 
     /// Who takes part: relay, paralog, paralog-tls, mm2, mm2-tuned, mm2-eos
     #[arg(long, value_delimiter = ',', default_value = "relay,paralog,paralog-tls,mm2,mm2-tuned,mm2-eos")]
+    #[arg(default_value_if("embedded", "true", "relay,paralog"))]
     contenders: Vec<Contender>,
 
     /// How often everyone runs, taking turns; 0 leaves the draining of filled topics out
@@ -121,14 +122,30 @@ pub(crate) struct Options {
     paralog: Option<PathBuf>,
 
     /// Where performance.tsv, .md and .svg go
-    #[arg(long, default_value = "docs")]
+    #[arg(long, default_value = "docs", default_value_if("embedded", "true", "target/bench"))]
     out: PathBuf,
+
+    /// Race between two clusters of embedded-kafka, without Java: relay and paralog drain topics, into target/bench
+    #[arg(long)]
+    embedded: bool,
 }
 
 /// Runs the race and writes its page.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(!options.contenders.is_empty(), "a race has contenders");
     let paralog = program(options.paralog.as_deref())?;
+    if options.embedded {
+        ensure!(options.rounds > 0, "a race between embedded clusters has at least one round");
+        return embedded::run(&embedded::Wanted {
+            records: options.records,
+            shapes: &options.shapes,
+            contenders: &options.contenders,
+            rounds: options.rounds,
+            patience: Duration::from_secs(options.patience),
+            paralog,
+            out: &options.out,
+        });
+    }
     fs::create_dir_all(&options.out).with_context(|| format!("cannot create {}", options.out.display()))?;
     let mut record = Record { facts: facts(options, &paralog), lines: Vec::new() };
 
