@@ -211,7 +211,7 @@ impl Lane {
         let ahead = if self.is_searching() { usize::MAX } else { ahead_bytes_max(self.copied_bytes()) };
         // Many small pieces would cost a request each.
         let has_room = self.has_room(held_bytes_max) && self.held_bytes <= ahead / 2;
-        has_room.then_some(ahead - self.held_bytes)
+        has_room.then(|| ahead - self.held_bytes)
     }
 
     /// What to ask for where there is `room_bytes` of room: whole batches where their size is known, because a reply that
