@@ -80,6 +80,11 @@ impl Kept {
         self.bytes -= freed;
     }
 
+    /// Nothing is lent, though something came: what was needed of late is long ago some day.
+    fn age(&mut self) {
+        self.lend(0);
+    }
+
     /// Takes a buffer back, if so much is still needed.
     fn take_back(&mut self, buffer: MmapMut) {
         self.lent_bytes -= buffer.len();
@@ -91,10 +96,16 @@ impl Kept {
 }
 
 impl BufferPool {
+    /// A reply came that takes no buffer.
+    pub(crate) fn age(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).age();
+    }
+
     /// An empty buffer with room for `need_bytes`, used before if one fits.
     pub(crate) fn take(&self, need_bytes: usize) -> Loan {
         let own = || Loan { memory: Memory::Own(vec![0; need_bytes]), filled: 0 };
         if need_bytes < POOLED_BYTES_MIN {
+            self.age();
             return own();
         }
         let room = rounded_up(need_bytes);
@@ -242,6 +253,15 @@ mod tests {
         let reply = loan.into_bytes();
         drop(pool);
         assert_eq!(reply[..], [1]);
+    }
+
+    #[test]
+    fn nothing_waits_where_only_small_replies_come() {
+        let pool = BufferPool::default();
+        drop([pool.take(8 * MIB), pool.take(8 * MIB)]);
+        assert_eq!(kept(&pool).0, 2);
+        (0..2 * LOANS_OF_LATE).for_each(|_| pool.age());
+        assert_eq!(kept(&pool), (0, 0));
     }
 
     #[test]

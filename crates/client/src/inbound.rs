@@ -9,6 +9,7 @@ use std::io;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use protocol::LENGTH_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout_at;
 
 use crate::buffers::{BufferPool, Loan};
 use crate::error::CloseCause;
@@ -39,9 +40,18 @@ impl Inbound {
         reader: &mut (dyn AsyncRead + Send + Unpin),
         low_water: Option<&mut LowWater>,
     ) -> Result<(), CloseCause> {
-        if let Some(low_water) = low_water {
-            low_water.wait_for(self.large.as_ref().map_or(1, |(loan, length)| length - loan.len()));
+        let Some(low_water) = low_water else { return self.read_some(reader).await };
+        let missing = self.large.as_ref().map_or(1, |(loan, length)| length - loan.len());
+        let Some(until) = low_water.wait_for(missing) else { return self.read_some(reader).await };
+        if let Ok(read) = timeout_at(until, self.read_some(reader)).await {
+            low_water.came();
+            return read;
         }
+        low_water.give_up();
+        self.read_some(reader).await
+    }
+
+    async fn read_some(&mut self, reader: &mut (dyn AsyncRead + Send + Unpin)) -> Result<(), CloseCause> {
         let read = match &mut self.large {
             Some((loan, length)) => {
                 let left = *length - loan.len();
@@ -81,6 +91,7 @@ impl Inbound {
             self.staged.advance(LENGTH_BYTES);
             let frame = Bytes::copy_from_slice(&self.staged[..length]);
             self.staged.advance(length);
+            self.pool.age();
             return Ok(Some(frame));
         }
         if LENGTH_BYTES + length > STAGED_BYTES {
@@ -144,6 +155,36 @@ mod tests {
         let lengths = [0, 4, 8188, 8189, 9000, 1];
         let sent: Vec<u8> = lengths.iter().flat_map(|&length| frame(length)).collect();
         assert_eq!(read_in_pieces(sent, 1).await, lengths, "byte by byte");
+    }
+
+    /// The kernel is told to wait for half a megabyte, and the peer stops before: whatever is there is taken all the same.
+    #[tokio::test]
+    async fn a_peer_that_stops_within_a_large_frame_is_read_as_far_as_it_went() {
+        const SENT: usize = 300_000;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let mut low_water = LowWater::of(&near).unwrap();
+        let (mut reader, _writer) = near.into_split();
+        let mut inbound = Inbound::new(BufferPool::default(), 1 << 20);
+        let sent = frame(1 << 20);
+        tokio::io::AsyncWriteExt::write_all(&mut far, &sent[..SENT]).await.unwrap();
+        while inbound.large.as_ref().is_none_or(|(loan, _)| loan.len() < SENT - LENGTH_BYTES) {
+            inbound.read(&mut reader, Some(&mut low_water)).await.unwrap();
+            assert!(inbound.next_frame().unwrap().is_none());
+        }
+        let rest = tokio::spawn(async move {
+            tokio::io::AsyncWriteExt::write_all(&mut far, &sent[SENT..]).await.unwrap();
+            far
+        });
+        let frame = loop {
+            inbound.read(&mut reader, Some(&mut low_water)).await.unwrap();
+            if let Some(frame) = inbound.next_frame().unwrap() {
+                break frame;
+            }
+        };
+        assert!(frame.iter().enumerate().all(|(index, &byte)| byte == (index % 251) as u8));
+        drop(rest.await.unwrap());
     }
 
     #[tokio::test]

@@ -42,7 +42,7 @@ pub struct LaneStatus {
     pub bytes: u64,
     /// Source batches that could not pass as they were.
     pub transcoded_batches: u64,
-    /// Source batches that left as a part of a larger one.
+    /// Batches that were made of several small ones of the source.
     pub merged_batches: u64,
     /// What was done about topics created anew, cut, overtaken or lost.
     pub life: LifeCounts,

@@ -19,10 +19,10 @@ const MEASURED_TRIPS: u32 = 4;
 /// A fetch reply nearby. Measured: replies of this size cost half the CPU per byte of 50 MB ones, because their buffers are
 /// written again while they are still in the cache; smaller ones cost more wake-ups than they save.
 const FETCH_BYTES: usize = 4 << 20;
-/// Of which one partition is a share, so that a reply has something for all lanes, and a request for the destination, which
-/// has one batch of each, is large.
-const PARTITION_FETCH_BYTES_MIN: usize = 64 << 10;
-const PARTITION_FETCH_BYTES_MAX: usize = 1 << 20;
+/// Of which one partition may be so much.
+const PARTITION_FETCH_BYTES: usize = 1 << 20;
+/// The largest reply ever asked for, well within what a connection takes.
+const FAR_FETCH_BYTES: usize = 64 << 20;
 /// What one lane may hold nearby.
 const LANE_BYTES: usize = 8 << 20;
 /// What all may hold nearby, but for the replies that are under way or being passed on.
@@ -63,6 +63,12 @@ impl Way {
 
     fn two_trips(&self) -> usize {
         self.within(self.trip * 2)
+    }
+
+    /// What to fetch at a time. One fetch follows the other: each takes a trip besides the time that its bytes take, so
+    /// that two trips' worth would fill half of the way, and four trips' three quarters.
+    fn four_trips(&self) -> usize {
+        self.within(self.trip * 4).min(FAR_FETCH_BYTES)
     }
 }
 
@@ -108,21 +114,23 @@ impl Ways {
         self.destination.remove(&broker);
     }
 
-    /// What to ask a source broker for, of which `lanes` lanes want something.
+    /// What to ask a source broker for, of which `lanes` lanes have something to read.
     pub(crate) fn fetch_bytes(&self, broker: BrokerId, lanes: usize, options: &Options) -> FetchBytes {
-        let far = self.source.get(&broker).map_or(0, Way::two_trips);
+        let far = self.source.get(&broker).map_or(0, Way::four_trips);
         let reply_max = options.fetch_bytes_max.unwrap_or(FETCH_BYTES.max(far));
         let share = far / lanes.max(1);
-        let near = (FETCH_BYTES / lanes.max(1)).clamp(PARTITION_FETCH_BYTES_MIN, PARTITION_FETCH_BYTES_MAX);
-        let partition_max = options.partition_fetch_bytes_max.unwrap_or(near.max(share));
+        let partition_max = options.partition_fetch_bytes_max.unwrap_or(PARTITION_FETCH_BYTES.max(share));
         FetchBytes { reply_max, partition_max }
     }
 
     /// How many bytes all lanes may hold, of which fetches of `brokers` source brokers are a part.
     pub(crate) fn held_bytes_max(&self, brokers: usize, options: &Options) -> usize {
-        let far: usize = self.source.values().chain(self.destination.values()).map(Way::two_trips).sum();
+        let fetches: usize = self.source.values().map(Way::four_trips).sum();
+        let sent: usize = self.destination.values().map(Way::two_trips).sum();
+        let far = fetches.saturating_add(sent);
         let reply = options.fetch_bytes_max.unwrap_or(FETCH_BYTES);
-        let near = HELD_BYTES.saturating_add(reply.saturating_mul(brokers.max(1)));
+        let held = HELD_BYTES.max(options.lane_bytes_max.unwrap_or(0));
+        let near = held.saturating_add(reply.saturating_mul(brokers.max(1)));
         near.saturating_add(far).min(options.buffer_bytes_max)
     }
 
@@ -173,12 +181,9 @@ mod tests {
     #[test]
     fn nearby_constants_rule() {
         let options = Options::new("flow");
-        for ways in [Ways::default(), after_two_seconds(NEAR, Duration::from_millis(1), 300_000)] {
+        for ways in [Ways::default(), after_two_seconds(NEAR, Duration::from_millis(1), 200_000)] {
             let asked = ways.fetch_bytes(NEAR, 1, &options);
-            assert_eq!(
-                asked,
-                FetchBytes { reply_max: FETCH_BYTES, partition_max: PARTITION_FETCH_BYTES_MAX }
-            );
+            assert_eq!(asked, FetchBytes { reply_max: FETCH_BYTES, partition_max: PARTITION_FETCH_BYTES });
             let held = ways.held_bytes_max(1, &options);
             assert!((12 << 20..14 << 20).contains(&held), "{held}");
             assert_eq!(ways.lane_bytes_max(&options), LANE_BYTES);
@@ -190,15 +195,16 @@ mod tests {
         let options = Options::new("flow");
         let ways = after_two_seconds(FAR, Duration::from_millis(100), 5_000_000);
         let asked = ways.fetch_bytes(FAR, 1, &options);
-        assert_eq!(asked, FetchBytes { reply_max: 10_000_000, partition_max: 10_000_000 });
-        assert_eq!(ways.fetch_bytes(FAR, 4, &options).partition_max, 2_500_000);
-        assert_eq!(ways.fetch_bytes(NEAR, 8, &options).partition_max, 512 << 10);
+        assert_eq!(asked, FetchBytes { reply_max: 20_000_000, partition_max: 20_000_000 });
+        assert_eq!(ways.fetch_bytes(FAR, 4, &options).partition_max, 5_000_000);
         assert_eq!(ways.fetch_bytes(NEAR, 1, &options).reply_max, FETCH_BYTES, "each broker has its own");
-        assert_eq!(ways.held_bytes_max(1, &options), (12 << 20) + 20_000_000);
+        assert_eq!(ways.held_bytes_max(1, &options), options.buffer_bytes_max);
+        let plenty = Options { buffer_bytes_max: 1 << 30, ..options.clone() };
+        assert_eq!(ways.held_bytes_max(1, &plenty), (12 << 20) + 30_000_000);
         assert_eq!(ways.lane_bytes_max(&options), 10_000_000);
-        // One partition that comes by a megabyte a trip asks for two the next time, and so on.
+        // One partition that comes by a megabyte a trip asks for four the next time, and so on.
         let ways = after_two_seconds(FAR, Duration::from_millis(100), 1 << 20);
-        assert_eq!(ways.fetch_bytes(FAR, 1, &options).partition_max, 2 << 20);
+        assert_eq!(ways.fetch_bytes(FAR, 1, &options).partition_max, 4 << 20);
     }
 
     #[test]

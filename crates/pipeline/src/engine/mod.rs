@@ -156,8 +156,8 @@ pub(crate) struct Engine {
     /// How many are under way to each broker, and their bytes.
     requests_out: BTreeMap<BrokerId, (usize, usize)>,
     ways: Ways,
-    /// When requests last waited for a broker, so that batches per second were the limit.
-    crowded_at: BTreeMap<BrokerId, Instant>,
+    /// When requests last waited for a broker, so that batches per second were the limit, and whether that was told.
+    crowded_at: BTreeMap<BrokerId, (Instant, bool)>,
     connections: BTreeMap<BrokerId, ConnectionId>,
     sendable: BTreeMap<BrokerId, VecDeque<LaneId>>,
     send_not_before: BTreeMap<BrokerId, Instant>,

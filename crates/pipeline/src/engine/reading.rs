@@ -22,6 +22,8 @@ const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
 /// For so long there may be no room without a lane that holds nothing being read apart from the others: acknowledgements
 /// make room sooner, as long as they come.
 const CROWDED: Duration = Duration::from_millis(50);
+/// And for so long before the operator's bound holds, and not what the ways need.
+const HELD_UP: Duration = Duration::from_millis(500);
 /// Nor one that is about to read.
 const WAIT_WHILE_OTHERS_OPEN: Duration = Duration::from_millis(50);
 /// A lane that was tried more often is not about to.
@@ -92,13 +94,17 @@ impl Engine {
         let reading = (brokers.len() + self.fetches.len()).max(1);
         let limit = self.ways.held_bytes_max(reading, &self.options);
         let (reserve, share) = (self.options.buffer_bytes_max / 4, limit / (2 * reading));
-        let mut crowded = false;
+        let mut has_room = false;
         let mut asks_leaders = false;
         let leaders_known =
             self.source.known_since.is_some_and(|at| self.now.instant < at + UNSEEN) || !self.has_topic_ids();
         for (broker, (mut ids, others_are_full)) in brokers {
+            if ids.is_empty() {
+                continue;
+            }
+            let behind = self.lanes_behind(&ids);
             let FetchBytes { reply_max, partition_max } =
-                self.ways.fetch_bytes(broker, ids.len(), &self.options);
+                self.ways.fetch_bytes(broker, behind, &self.options);
             let mut wanted_bytes = 0_usize;
             for (id, bytes) in &mut ids {
                 *bytes = self.lanes.get(id).map_or(0, |lane| lane.bytes_to_ask_for(*bytes, partition_max));
@@ -106,15 +112,21 @@ impl Engine {
             }
             let bytes_max = reply_max.min(share).max(FETCH_BYTES_MIN).min(wanted_bytes.max(FETCH_BYTES_MIN));
             let used_then = self.budget.used_bytes() + bytes_max;
-            let plenty = used_then <= limit && used_then + reserve <= self.options.buffer_bytes_max;
-            let (ids, bytes_max) = if plenty {
-                (ids, bytes_max)
+            let within_bound = used_then + reserve <= self.options.buffer_bytes_max;
+            let plenty = if used_then <= limit && within_bound {
+                has_room = true;
+                true
             } else {
-                crowded = true;
                 let since = *self.crowded_since.get_or_insert(self.now.instant);
                 if self.now.instant < since + CROWDED {
                     continue;
                 }
+                // What is held is held up: it does not show how long the way is.
+                within_bound && self.now.instant >= since + HELD_UP
+            };
+            let (ids, bytes_max) = if plenty {
+                (ids, bytes_max)
+            } else {
                 let holds_nothing = |(id, _): &(LaneId, usize)| self.lanes.get(id).is_some_and(Lane::is_idle);
                 (
                     ids.into_iter().filter(holds_nothing).collect::<Vec<_>>(),
@@ -178,13 +190,27 @@ impl Engine {
             );
             self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
         }
-        if !crowded {
+        if has_room {
             self.crowded_since = None;
         }
         if asks_leaders {
             self.source.wanted = true;
             self.refresh_leaders(Side::Source);
         }
+    }
+
+    /// How many source partitions of these lanes have something to read, at least 1.
+    fn lanes_behind(&self, lanes: &[(LaneId, usize)]) -> usize {
+        let behind = lanes.iter().filter_map(|(id, _)| self.lanes.get(id)).filter(|lane| lane.is_behind());
+        // Shares of one partition stand together.
+        let sources = behind.map(|lane| (lane.share.is_some().then_some(&lane.route.source), lane.id));
+        let mut last = None;
+        let mut count = 0;
+        for (spread, _) in sources {
+            count += usize::from(spread.is_none() || spread != last);
+            last = spread;
+        }
+        count.max(1)
     }
 
     /// When a lane that holds nothing is read apart from the others, if there is still no room then.
@@ -513,10 +539,12 @@ impl Engine {
         if lane.queued_for == Some(leader.broker) || !lane.may_send(&rules) {
             return;
         }
-        let first = lane.merged == 0;
+        let aged = lane.shows_aged(rules.aged_before_ms);
         if let Some(Merge { ticket, pieces, charge }) = lane.merge(&rules, crowded, crowd) {
-            if crowded && first {
-                info!(source = %lane.route.source, "small batches come faster than they are taken one by one: merging them");
+            let told = self.crowded_at.get_mut(&leader.broker).filter(|(_, told)| !aged && !told);
+            if let Some((_, told)) = told {
+                *told = true;
+                info!(broker = %leader.broker, "small batches come faster than they are taken one by one: merging them");
             }
             let (lane, batch_bytes_max) = (lane.key(), lane.route.rule.batch_bytes_max);
             self.actions.push_back(Action::Merge { lane, ticket, pieces, batch_bytes_max, charge });

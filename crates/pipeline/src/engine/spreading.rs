@@ -389,8 +389,8 @@ fn sum(shares: &[LaneStatus]) -> Option<LaneStatus> {
         sum.source_end_at_start = sum.source_end_at_start.max(share.source_end_at_start);
         sum.records += share.records;
         sum.bytes += share.bytes;
-        // All of them read the same batches, and pass over the same offsets.
         sum.merged_batches += share.merged_batches;
+        // All of them read the same batches, and pass over the same offsets.
         sum.transcoded_batches = sum.transcoded_batches.max(share.transcoded_batches);
         sum.life.begun_anew = sum.life.begun_anew.max(share.life.begun_anew);
         sum.life.offsets_skipped = sum.life.offsets_skipped.max(share.life.offsets_skipped);

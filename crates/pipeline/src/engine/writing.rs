@@ -108,7 +108,7 @@ impl Engine {
         for broker in brokers {
             while self.sendable.get(&broker).is_some_and(|waiting| !waiting.is_empty()) {
                 if !self.ways.may_send(broker, self.under_way(broker), &self.options) {
-                    self.crowded_at.insert(broker, self.now.instant);
+                    self.crowded_at.entry(broker).or_insert((self.now.instant, false)).0 = self.now.instant;
                     break;
                 }
                 if self.send_not_before.get(&broker).is_some_and(|at| *at > self.now.instant) {
@@ -124,7 +124,7 @@ impl Engine {
 
     /// Whether requests have had to wait for `broker` of late.
     pub(super) fn is_crowded(&self, broker: BrokerId) -> bool {
-        self.crowded_at.get(&broker).is_some_and(|at| self.now.instant < *at + CROWDED_FOR)
+        self.crowded_at.get(&broker).is_some_and(|(at, _)| self.now.instant < *at + CROWDED_FOR)
     }
 
     /// Requests under way to `broker`, and their bytes.
@@ -198,9 +198,7 @@ impl Engine {
         if batches.is_empty() {
             return false;
         }
-        for id in &lanes {
-            self.offer(*id);
-        }
+        let sent = lanes.clone();
         self.requests
             .insert(request, Request { broker, connection, lanes, bytes, sent_at: self.now.instant });
         let out = self.requests_out.entry(broker).or_default();
@@ -209,6 +207,9 @@ impl Engine {
         let fresh_until = self.now.instant + ABSENT;
         let not_after = self.lease.map_or(fresh_until, |until| until.min(fresh_until));
         self.actions.push_back(Action::Send { broker, connection, request, batches, not_after });
+        for id in sent {
+            self.offer(id);
+        }
         true
     }
 

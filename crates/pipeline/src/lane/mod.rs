@@ -249,7 +249,7 @@ pub(crate) struct Lane {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) transcoded: u64,
-    /// Source batches that left as a part of a larger one.
+    /// Batches that were made of several of the source.
     pub(crate) merged: u64,
     /// What was done about topics created anew, cut, overtaken or lost.
     pub(crate) life: LifeCounts,

@@ -214,6 +214,11 @@ impl Lane {
         has_room.then(|| ahead - self.held_bytes)
     }
 
+    /// The source has something that was not read, as far as is known.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.source_end.is_none_or(|end| self.read_from < end)
+    }
+
     /// What to ask for where there is `room_bytes` of room: whole batches where their size is known, because a reply that
     /// ends in the middle of one brings that again.
     pub(crate) fn bytes_to_ask_for(&self, room_bytes: usize, fetch_bytes_max: usize) -> usize {
@@ -504,6 +509,7 @@ impl Lane {
         };
         self.held_bytes -= bytes;
         let count = pieces.len();
+        self.merged += u64::from(merged && count == 1);
         if count == 0 {
             // Records that were dropped by cleaning since: the position moves past them all the same.
             let later: VecDeque<Item> = self.queue.split_off(at);

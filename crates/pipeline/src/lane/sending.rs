@@ -86,7 +86,8 @@ impl Lane {
         let Some(Item::Ready(first)) = self.queue.front() else { return None };
         let (attributes, epoch) = (first.batch.header.attributes, first.mark.sent_epoch);
         let aged = self.is_aged(first, rules.aged_before_ms);
-        if !aged && !crowded {
+        // After a failure each goes by itself: whichever cannot be taken holds up none before it.
+        if !aged && (!crowded || self.attempts > 0) {
             return None;
         }
         let is_worth_it = |held: &Held| match aged {
@@ -116,7 +117,6 @@ impl Lane {
         if count < if aged { 2 } else { crowd } {
             return None;
         }
-        self.merged += count as u64;
         let (mut pieces, mut charges) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let (mut last, mut bytes) = (None, 0);
         for item in self.queue.drain(..count) {
