@@ -40,6 +40,8 @@ use spreading::{SpreadIds, Spreading};
 const OVERDUE: Duration = Duration::from_secs(5);
 /// The longest time between two events.
 const PULSE: Duration = Duration::from_secs(2);
+/// Where requests had to wait, tiny batches are merged for so long.
+const CROWDED_FOR: Duration = Duration::from_secs(1);
 /// After so long a time without any, the process was not running.
 pub(crate) const ABSENT: Duration = Duration::from_secs(5);
 
@@ -82,6 +84,21 @@ struct Request {
     lanes: Vec<LaneId>,
     bytes: usize,
     sent_at: Instant,
+}
+
+/// A broker that requests had to wait for, so that batches per second were the limit.
+#[derive(Debug)]
+struct Crowded {
+    last: Instant,
+    /// That batches are merged for that was told.
+    told: bool,
+}
+
+impl Crowded {
+    /// It was lately.
+    fn lasts(&self, now: Instant) -> bool {
+        now < self.last + CROWDED_FOR
+    }
 }
 
 /// A fetch request under way.
@@ -156,8 +173,7 @@ pub(crate) struct Engine {
     /// How many are under way to each broker, and their bytes.
     requests_out: BTreeMap<BrokerId, (usize, usize)>,
     ways: Ways,
-    /// When requests last waited for a broker, so that batches per second were the limit, and whether that was told.
-    crowded_at: BTreeMap<BrokerId, (Instant, bool)>,
+    crowded_at: BTreeMap<BrokerId, Crowded>,
     connections: BTreeMap<BrokerId, ConnectionId>,
     sendable: BTreeMap<BrokerId, VecDeque<LaneId>>,
     send_not_before: BTreeMap<BrokerId, Instant>,

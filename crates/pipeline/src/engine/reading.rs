@@ -503,9 +503,6 @@ impl Engine {
     /// Puts a lane with something to send into its broker's list; stops one that has nothing it can send.
     pub(super) fn offer(&mut self, id: LaneId) {
         let rules = self.send_rules();
-        let leader = self.lanes.get(&id).and_then(|lane| lane.looked_at);
-        let crowded = leader.is_some_and(|(leader, _)| self.is_crowded(leader.broker));
-        let crowd = self.options.merge_batches_min;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if let Some(trouble) = lane.stuck().cloned() {
             match lane.diverged {
@@ -539,11 +536,12 @@ impl Engine {
         if lane.queued_for == Some(leader.broker) || !lane.may_send(&rules) {
             return;
         }
+        let crowded = self.crowded_at.get_mut(&leader.broker).filter(|crowded| crowded.lasts(rules.now));
+        let crowd = crowded.is_some().then_some(self.options.merge_batches_min);
         let aged = lane.shows_aged(rules.aged_before_ms);
-        if let Some(Merge { ticket, pieces, charge }) = lane.merge(&rules, crowded, crowd) {
-            let told = self.crowded_at.get_mut(&leader.broker).filter(|(_, told)| !aged && !told);
-            if let Some((_, told)) = told {
-                *told = true;
+        if let Some(Merge { ticket, pieces, charge }) = lane.merge(&rules, crowd) {
+            if let Some(crowded) = crowded.filter(|crowded| !aged && !crowded.told) {
+                crowded.told = true;
                 info!(broker = %leader.broker, "small batches come faster than they are taken one by one: merging them");
             }
             let (lane, batch_bytes_max) = (lane.key(), lane.route.rule.batch_bytes_max);

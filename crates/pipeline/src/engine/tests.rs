@@ -1,6 +1,7 @@
 //! What the simulation does not draw: operators who change something between two runs, and single events at their time.
 
 mod answers;
+mod crowd;
 mod life;
 mod spreading;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use client::{ErrorCode, FetchReply, Fetched, ProduceReply, Produced};
 use model::{BrokerId, LeaderEpoch, Offset, ProducerId, Route, Routes, TopicId, TopicPartition};
 use offsets::{Checkpoint, Fingerprint, Producer, Segment, SelectionId, Stored, StoredLane};
-use record_batch::{Batch, BatchBuilder, Codec};
+use record_batch::{Batch, BatchBuilder, Codec, merge};
 
 use super::Engine;
 use crate::budget::Budget;
@@ -60,6 +61,8 @@ struct Run {
     sent: Vec<(BrokerId, RequestId)>,
     /// Whose connections were given up.
     left: Vec<BrokerId>,
+    /// How many batches were made one, each time.
+    merges: Vec<usize>,
 }
 
 impl Run {
@@ -120,6 +123,7 @@ impl Run {
             fetches: Vec::new(),
             sent: Vec::new(),
             left: Vec::new(),
+            merges: Vec::new(),
         }
     }
 
@@ -191,6 +195,10 @@ impl Run {
             Action::Send { broker, request, .. } => {
                 self.sent.push((broker, request));
                 return None;
+            }
+            Action::Merge { lane, ticket, pieces, batch_bytes_max, .. } => {
+                self.merges.push(pieces.len());
+                Event::Transcoded { lane, ticket, pieces: Ok(merge(pieces, batch_bytes_max)) }
             }
             Action::Disconnect { broker, .. } => {
                 self.left.push(broker);

@@ -7,16 +7,12 @@
 use client::{Class, ErrorCode, ProduceBatch, ProduceReply, Produced, classify};
 use model::{BrokerId, Offset, TimestampRule, TopicPartition};
 use std::cmp::Ordering;
-use std::time::Duration;
 use tracing::{debug, warn};
 
-use super::{ABSENT, Engine, Identity, Request, producer_of};
+use super::{ABSENT, Crowded, Engine, Identity, Request, producer_of};
 use crate::events::{Action, LaneId, RequestId, SendError};
 use crate::lane::{Sent, State};
 use crate::trouble::{Side, Trouble};
-
-/// Where requests had to wait, tiny batches are merged for so long.
-const CROWDED_FOR: Duration = Duration::from_secs(1);
 
 /// A sequence that is refused so often after a look is not a matter of the look's moment.
 const REFUSALS_MAX: u32 = 5;
@@ -108,7 +104,8 @@ impl Engine {
         for broker in brokers {
             while self.sendable.get(&broker).is_some_and(|waiting| !waiting.is_empty()) {
                 if !self.ways.may_send(broker, self.under_way(broker), &self.options) {
-                    self.crowded_at.entry(broker).or_insert((self.now.instant, false)).0 = self.now.instant;
+                    let last = self.now.instant;
+                    self.crowded_at.entry(broker).or_insert(Crowded { last, told: false }).last = last;
                     break;
                 }
                 if self.send_not_before.get(&broker).is_some_and(|at| *at > self.now.instant) {
@@ -120,11 +117,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// Whether requests have had to wait for `broker` of late.
-    pub(super) fn is_crowded(&self, broker: BrokerId) -> bool {
-        self.crowded_at.get(&broker).is_some_and(|(at, _)| self.now.instant < *at + CROWDED_FOR)
     }
 
     /// Requests under way to `broker`, and their bytes.

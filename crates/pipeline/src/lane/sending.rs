@@ -77,9 +77,9 @@ impl Lane {
     }
 
     /// Takes small batches from the head of the queue, to be made one, where it is their number that costs: aged ones,
-    /// which leave alone and wait for the answer to the one before; and tiny ones where the destination is `crowded` with
-    /// requests, if at least `crowd` wait. The sequences are those of the same records all the same.
-    pub(crate) fn merge(&mut self, rules: &SendRules, crowded: bool, crowd: usize) -> Option<Merge> {
+    /// which leave alone and wait for the answer to the one before; and tiny ones where requests wait for the destination,
+    /// if at least `crowd` wait. The sequences are those of the same records all the same.
+    pub(crate) fn merge(&mut self, rules: &SendRules, crowd: Option<usize>) -> Option<Merge> {
         if !self.may_send(rules) {
             return None;
         }
@@ -87,9 +87,8 @@ impl Lane {
         let (attributes, epoch) = (first.batch.header.attributes, first.mark.sent_epoch);
         let aged = self.is_aged(first, rules.aged_before_ms);
         // After a failure each goes by itself: whichever cannot be taken holds up none before it.
-        if !aged && (!crowded || self.attempts > 0) {
-            return None;
-        }
+        let crowd = crowd.filter(|_| self.attempts == 0);
+        let count_min = if aged { 2 } else { crowd? };
         let is_worth_it = |held: &Held| match aged {
             true => self.is_aged(held, rules.aged_before_ms),
             false => held.batch.bytes.len() <= TINY_BYTES_MAX && !self.is_aged(held, rules.aged_before_ms),
@@ -114,7 +113,7 @@ impl Lane {
                 break;
             }
         }
-        if count < if aged { 2 } else { crowd } {
+        if count < count_min {
             return None;
         }
         let (mut pieces, mut charges) = (Vec::with_capacity(count), Vec::with_capacity(count));
