@@ -460,7 +460,7 @@ impl Slow {
 
 #[tokio::test(start_paused = true)]
 async fn while_a_login_is_made_ready_the_old_one_does_until_its_end() {
-    let lifetime = Duration::from_secs(6);
+    let lifetime = Duration::from_secs(12);
     let Slow { kafka, connection, go_on } = Slow::connect(lifetime).await;
     let logins = kafka.requests(ApiKey::SaslHandshake);
     let mut sequence = 0;
