@@ -6,7 +6,7 @@
 //! was lent at a time of late: what is lent and what waits, together, is the most that was needed.
 //!
 //! The memory is the kernel's own, not the allocator's: what is given back is gone from the process at once. An allocator
-//! keeps large blocks for a while, and replies of growing sizes would then take twice the memory (measured).
+//! keeps large blocks for a while, and replies of growing sizes would then take half as much memory again (measured).
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

@@ -230,6 +230,21 @@ impl Run {
         self.tell(after, Event::Fetched { broker, reply });
     }
 
+    /// The `nth` request is answered.
+    fn nth_answered(&mut self, nth: usize, after: u64, error: ErrorCode, base_offset: Option<i64>) {
+        let produced = Produced {
+            partition: orders(),
+            error,
+            base_offset: base_offset.map(Offset),
+            log_append_time_ms: None,
+            log_start_offset: None,
+            message: None,
+        };
+        let reply = ProduceReply { throttle: Duration::ZERO, partitions: vec![produced] };
+        let request = self.sent[nth].1;
+        self.tell(after, Event::Produced { request, reply: Ok(reply) });
+    }
+
     /// What is stored of the lane, if anything was.
     fn stored(&self) -> Option<&StoredLane> {
         self.saved.iter().rev().find_map(|stored| stored.lanes.get(&orders()))

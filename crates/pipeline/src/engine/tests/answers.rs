@@ -28,17 +28,7 @@ fn one_appended() -> Run {
 impl Run {
     /// The last request is answered.
     fn answered(&mut self, after: u64, error: ErrorCode, base_offset: Option<i64>) {
-        let produced = Produced {
-            partition: orders(),
-            error,
-            base_offset: base_offset.map(Offset),
-            log_append_time_ms: None,
-            log_start_offset: None,
-            message: None,
-        };
-        let reply = ProduceReply { throttle: Duration::ZERO, partitions: vec![produced] };
-        let request = self.sent[self.sent.len() - 1].1;
-        self.tell(after, Event::Produced { request, reply: Ok(reply) });
+        self.nth_answered(self.sent.len() - 1, after, error, base_offset);
     }
 
     fn position(&self) -> &Checkpoint {

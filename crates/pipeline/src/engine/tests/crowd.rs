@@ -3,21 +3,6 @@
 use super::*;
 
 impl Run {
-    /// The `nth` request is answered.
-    fn nth_answered(&mut self, nth: usize, error: ErrorCode, base_offset: Option<i64>) {
-        let produced = Produced {
-            partition: orders(),
-            error,
-            base_offset: base_offset.map(Offset),
-            log_append_time_ms: None,
-            log_start_offset: None,
-            message: None,
-        };
-        let reply = ProduceReply { throttle: Duration::ZERO, partitions: vec![produced] };
-        let request = self.sent[nth].1;
-        self.tell(self.seconds, Event::Produced { request, reply: Ok(reply) });
-    }
-
     /// Records of the batch that was sent last.
     fn sent_records(&self) -> i32 {
         self.engine.lanes.values().next().unwrap().in_flight.back().unwrap().records()
@@ -30,11 +15,11 @@ fn merged_in_a_crowd() -> Run {
     let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
     let mut run = Run::of(StoredLane::Ours(first_checkpoint_for_tests()), true, (0, 1000), nothing);
     run.give(BROKER, batch(0));
-    run.nth_answered(0, ErrorCode::NONE, Some(0));
+    run.nth_answered(0, 1, ErrorCode::NONE, Some(0));
     run.give(BROKER, (1..=30).flat_map(batch).collect());
     assert_eq!((run.sent.len(), &run.merges[..]), (6, &[][..]), "five are under way before there is a crowd");
     for nth in 1..=5 {
-        run.nth_answered(nth, ErrorCode::NONE, Some(nth as i64));
+        run.nth_answered(nth, 1, ErrorCode::NONE, Some(nth as i64));
     }
     assert_eq!((run.sent.len(), &run.merges[..]), (8, &[24][..]));
     assert_eq!(run.sent_records(), 24);
@@ -44,8 +29,8 @@ fn merged_in_a_crowd() -> Run {
 #[test]
 fn those_that_wait_are_merged_and_their_position_is_that_of_each() {
     let mut run = merged_in_a_crowd();
-    run.nth_answered(6, ErrorCode::NONE, Some(6));
-    run.nth_answered(7, ErrorCode::NONE, Some(7));
+    run.nth_answered(6, 1, ErrorCode::NONE, Some(6));
+    run.nth_answered(7, 1, ErrorCode::NONE, Some(7));
     let acked = &run.engine.lanes.values().next().unwrap().acked;
     assert_eq!((acked.next_source, acked.sequence, acked.destination_end), (Offset(31), 31, Offset(31)));
     assert_eq!(run.engine.status().lanes[0].merged_batches, 1);
