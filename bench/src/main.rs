@@ -35,6 +35,7 @@ mod race;
 mod record;
 mod relay;
 mod shape;
+mod snapshot;
 mod targets;
 mod topics;
 mod wire;

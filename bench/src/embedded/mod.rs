@@ -13,15 +13,15 @@ use crate::{
     chart,
     contender::{Contender, paralog_command},
     machine, page,
-    process::{Measured, Output, Usage, family_cpu},
+    process::{Measured, Output},
     record::{Kind, Line, Record},
     relay,
     shape::{Bytes, PARTITIONS, Shape},
+    snapshot::{Numbers, Snapshot},
 };
 use anyhow::{Context, bail, ensure};
 use cluster::Embedded;
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -41,8 +41,6 @@ pub(crate) struct Wanted<'a> {
 
 /// How long Paralog may take to end once all is copied.
 const ENDING_MAX: Duration = Duration::from_secs(60);
-
-type Numbers = BTreeMap<String, f64>;
 
 /// Runs the race and writes its record and its page.
 pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
@@ -129,15 +127,6 @@ struct Race<'a> {
     serial: u32,
 }
 
-/// Consumption of everyone but the contender, up to one moment.
-struct Snapshot {
-    at: Instant,
-    source: Duration,
-    destination: Duration,
-    /// Whoever is no child of ours.
-    strangers: Duration,
-}
-
 impl Race<'_> {
     /// Everyone copies a filled topic of one shape, in turns.
     fn drain(&mut self, shape: &Shape, record: &mut Record) -> anyhow::Result<()> {
@@ -172,7 +161,7 @@ impl Race<'_> {
     fn relay(&mut self, log: &Path) -> anyhow::Result<Numbers> {
         let before = self.snapshot();
         let relayed = relay::measure(&[log.to_owned()])?;
-        let mut numbers = numbers(&before, &self.snapshot(), relayed.usage);
+        let mut numbers = before.numbers(&self.snapshot(), relayed.usage);
         numbers.insert("copy_s".to_owned(), relayed.wall.as_secs_f64());
         numbers.remove("source_cpu_s"); // no broker takes part
         numbers.remove("destination_cpu_s");
@@ -202,7 +191,7 @@ impl Race<'_> {
         let copy = self.destination.digest(&copied)?;
         ensure!(copy == original, "THE COPY DIFFERS\nsource {original:#?}\ncopy {copy:#?}");
         self.destination.clear()?;
-        let mut numbers = numbers(&before, &after, usage);
+        let mut numbers = before.numbers(&after, usage);
         let mut set = |name: &str, value: f64| numbers.insert(name.to_owned(), value);
         set("first_s", (first_ms - started_ms) as f64 / 1000.0);
         set("copy_s", (last_ms - started_ms) as f64 / 1000.0);
@@ -236,28 +225,8 @@ impl Race<'_> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            at: Instant::now(),
-            source: self.source.cpu(),
-            destination: self.destination.cpu(),
-            strangers: machine::busy().saturating_sub(family_cpu()),
-        }
+        Snapshot::now(self.source.cpu(), self.destination.cpu())
     }
-}
-
-/// What a contender took, and what the brokers and strangers took meanwhile.
-fn numbers(before: &Snapshot, after: &Snapshot, usage: Usage) -> Numbers {
-    let wall = (after.at - before.at).as_secs_f64() * machine::cores() as f64;
-    let seconds = |after: Duration, before: Duration| after.saturating_sub(before).as_secs_f64();
-    [
-        ("cpu_s", usage.cpu.as_secs_f64()),
-        ("peak_bytes", usage.peak_bytes as f64),
-        ("source_cpu_s", seconds(after.source, before.source)),
-        ("destination_cpu_s", seconds(after.destination, before.destination)),
-        ("others_share", seconds(after.strangers, before.strangers) / wall),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
 }
 
 fn summary(contender: Contender, numbers: &Numbers) -> String {

@@ -2,12 +2,13 @@
 
 use super::{
     Options, keep,
-    pair::{Filled, Job, Numbers, Race, Way, ended, seconds_between, settle},
+    pair::{Filled, Job, Race, Way, ended, seconds_between, settle},
 };
 use crate::{
     contender::Contender,
     record::{Kind, Line, Record},
     shape::Shape,
+    snapshot::Numbers,
 };
 use std::time::{Duration, Instant};
 
@@ -86,7 +87,7 @@ impl Race {
         wire.delay(Duration::ZERO);
 
         let share = held as f64 / filled.records as f64;
-        let mut numbers = Race::numbers(&before, &after, usage);
+        let mut numbers = before.numbers(&after, usage);
         let mut set = |name: &str, value: f64| numbers.insert(name.to_owned(), value);
         set("round_trip_ms", f64::from(round_trip_ms));
         set("copied_share", share);

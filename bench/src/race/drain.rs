@@ -2,13 +2,14 @@
 
 use super::{
     Options, keep, of_round,
-    pair::{Filled, Numbers, Race, settle},
+    pair::{Filled, Race, settle},
 };
 use crate::{
     contender::Contender,
     record::{Kind, Line, Record},
     relay,
     shape::{Bytes, PARTITIONS, Shape},
+    snapshot::Numbers,
 };
 /// Who races over the further shapes.
 const FEW: [Contender; 3] = [Contender::Relay, Contender::Paralog, Contender::MirrorTuned];
@@ -63,7 +64,7 @@ impl Race {
         settle();
         let before = self.snapshot();
         let relayed = relay::measure(&filled.log)?;
-        let mut numbers = Race::numbers(&before, &self.snapshot(), relayed.usage);
+        let mut numbers = before.numbers(&self.snapshot(), relayed.usage);
         numbers.insert("bytes".to_owned(), filled.bytes as f64);
         numbers.insert("records".to_owned(), filled.records as f64);
         numbers.insert("copy_s".to_owned(), relayed.wall.as_secs_f64());

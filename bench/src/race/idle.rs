@@ -87,7 +87,7 @@ impl Race {
             set("noticed_s", self.noticed(&mut process, &copier)?);
         }
         let usage = process.kill()?;
-        set("others_share", Race::numbers(&before, &self.snapshot(), usage)["others_share"]);
+        set("others_share", before.numbers(&self.snapshot(), usage)["others_share"]);
         Ok(Line { kind: Kind::Idle, shape, contender, round: 1, numbers })
     }
 

@@ -5,24 +5,20 @@
 
 use crate::{
     contender::{Contender, Secured, Task, jvm_as_shipped},
-    machine,
-    process::{Measured, Output, Usage, cpu_of, family_cpu},
+    process::{Measured, Output, Usage, cpu_of},
     shape::{Bytes, PARTITIONS, Shape},
+    snapshot::{Numbers, Snapshot},
     wire::Wire,
 };
 use anyhow::{Context, bail, ensure};
 use real_kafka::{Cluster, Config, Distribution, Error, Listener, PartitionDigest, Session, Stores};
 use std::{
-    collections::BTreeMap,
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
-
-/// Figures by name, units in the names.
-pub(super) type Numbers = BTreeMap<String, f64>;
 
 /// A pair of clusters, and what is needed to copy from one to the other.
 pub(crate) struct Race {
@@ -98,15 +94,6 @@ pub(super) struct Copier {
     until_caught_up: bool,
     /// Removed with this.
     folder: tempfile::TempDir,
-}
-
-/// Consumption of everyone but the contender, up to one moment.
-pub(super) struct Snapshot {
-    at: Instant,
-    source: Duration,
-    destination: Duration,
-    /// Whoever is no child of ours: what else the machine has to do.
-    strangers: Duration,
 }
 
 impl Side {
@@ -299,7 +286,7 @@ impl Race {
             (last_ms, after) = (complete.grew_ms, complete.then);
         }
         let usage = ended(process, &copier)?;
-        let mut numbers = Race::numbers(&before, &after, usage);
+        let mut numbers = before.numbers(&after, usage);
         let mut set = |name: &str, value: f64| numbers.insert(name.to_owned(), value);
         set("bytes", filled.bytes as f64);
         set("records", filled.records as f64);
@@ -387,27 +374,7 @@ impl Race {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            at: Instant::now(),
-            source: self.source.cpu(),
-            destination: self.destination.cpu(),
-            strangers: machine::busy().saturating_sub(family_cpu()),
-        }
-    }
-
-    /// What a contender took, and what the brokers and strangers took meanwhile.
-    pub(super) fn numbers(before: &Snapshot, after: &Snapshot, usage: Usage) -> Numbers {
-        let wall = (after.at - before.at).as_secs_f64() * machine::cores() as f64;
-        let seconds = |after: Duration, before: Duration| after.saturating_sub(before).as_secs_f64();
-        [
-            ("cpu_s", usage.cpu.as_secs_f64()),
-            ("peak_bytes", usage.peak_bytes as f64),
-            ("source_cpu_s", seconds(after.source, before.source)),
-            ("destination_cpu_s", seconds(after.destination, before.destination)),
-            ("others_share", seconds(after.strangers, before.strangers) / wall),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        Snapshot::now(self.source.cpu(), self.destination.cpu())
     }
 }
 

@@ -3,13 +3,14 @@
 
 use super::{
     Options, keep,
-    pair::{Filled, Job, Numbers, Race, Snapshot, Way, ended, seconds_between, settle},
+    pair::{Filled, Job, Race, Way, ended, seconds_between, settle},
 };
 use crate::{
     contender::Contender,
     process::Usage,
     record::{Kind, Line, Record},
     shape::{PARTITIONS, Shape},
+    snapshot::{Numbers, Snapshot},
 };
 use anyhow::Context;
 use real_kafka::Tally;
@@ -99,7 +100,7 @@ impl Race {
             peak_bytes: first_life.peak_bytes.max(second_life.peak_bytes),
             success: second_life.success,
         };
-        let mut numbers = Race::numbers(&before, &then, usage);
+        let mut numbers = before.numbers(&then, usage);
         let mut set = |name: &str, value: f64| numbers.insert(name.to_owned(), value);
         set("bytes", filled.bytes as f64);
         set("records", filled.records as f64);

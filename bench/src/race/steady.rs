@@ -45,7 +45,7 @@ impl Race {
                     latency::measure(&copier.task(), options.latency_rate, options.latency_seconds);
                 let usage = process.kill()?;
                 let measured = measured.with_context(|| format!("{contender}\n{}", copier.tail()))?;
-                let mut numbers = Race::numbers(&before, &self.snapshot(), usage);
+                let mut numbers = before.numbers(&self.snapshot(), usage);
                 numbers.retain(|name, _| matches!(name.as_str(), "cpu_s" | "peak_bytes"));
                 numbers.extend(measured);
                 println!("latency: round {round}: {contender}: {numbers:?}");
