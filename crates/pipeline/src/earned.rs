@@ -3,20 +3,33 @@
 //! Fetched again is what was read and not acknowledged ([`ahead_bytes_max`]), and what was acknowledged and not
 //! stored ([`is_worth_storing`]). Both are shares of the progress of this process, so that one that is killed again
 //! and again gets on all the same. A lane that acknowledges all it holds earns its share of that anew: by each round
-//! trip it reads a twentieth more, and no rule that keeps to the share could grow faster.
+//! trip it reads so much more, and no rule that keeps to the share could grow faster. Nearby a twentieth is plenty: a
+//! hundred round trips are over in no time. Over a long way they take half a minute, so the share grows with the way, up
+//! to all that was copied: then each trip doubles it.
+
+use std::time::Duration;
 
 /// What a lane that has copied nothing yet may hold: two batches of a producer with default settings.
 const AHEAD_BYTES_MIN: usize = 32 << 10;
-/// One byte ahead for so many that are copied.
+/// One byte ahead for so many that are copied, nearby.
 const COPIED_PER_AHEAD: u64 = 20;
+/// As many times this is longer than a trip: within seconds the whole way is filled, however long. It takes some six trips
+/// there and back for each that is one byte ahead for.
+const EARNED_WITHIN: Duration = Duration::from_millis(140);
 /// One byte not stored for so many that are copied.
 const COPIED_PER_UNSTORED: u64 = 40;
 /// Storing costs by the lane, so a lane must have something to show for it: a batch.
 const UNSTORED_BYTES_MIN: u64 = 16 << 10;
 
+/// How many bytes are to be copied for one to be held ahead of that, where an answer takes `trip`.
+pub(crate) fn copied_per_ahead(trip: Duration) -> u64 {
+    let times = EARNED_WITHIN.as_micros() / trip.as_micros().max(1);
+    u64::try_from(times).unwrap_or(COPIED_PER_AHEAD).clamp(1, COPIED_PER_AHEAD)
+}
+
 /// How much a lane may hold, fetched and not acknowledged, that has copied `copied_bytes` in this process.
-pub(crate) fn ahead_bytes_max(copied_bytes: u64) -> usize {
-    usize::try_from(copied_bytes / COPIED_PER_AHEAD).unwrap_or(usize::MAX).max(AHEAD_BYTES_MIN)
+pub(crate) fn ahead_bytes_max(copied_bytes: u64, copied_per_ahead: u64) -> usize {
+    usize::try_from(copied_bytes / copied_per_ahead.max(1)).unwrap_or(usize::MAX).max(AHEAD_BYTES_MIN)
 }
 
 /// Whether so much of what this process has copied, in so many lanes, is to be stored.
@@ -37,21 +50,27 @@ fn unstored_bytes_min(lanes: usize) -> u64 {
 mod tests {
     use super::*;
 
-    /// Round trips until a lane that has `window_bytes` acknowledged by each may hold so much, and what it has copied.
-    fn round_trips(window_bytes: usize) -> (u32, u64) {
+    /// Round trips of `millis` until a lane that has 8 MiB acknowledged by each may hold so much, and what it has copied.
+    fn round_trips(millis: u64) -> (u32, u64) {
+        let per_ahead = copied_per_ahead(Duration::from_millis(millis));
         let (mut trips, mut copied) = (0, 0);
-        while ahead_bytes_max(copied) < window_bytes {
-            copied += ahead_bytes_max(copied) as u64;
+        while ahead_bytes_max(copied, per_ahead) < 8 << 20 {
+            copied += ahead_bytes_max(copied, per_ahead) as u64;
             trips += 1;
         }
         (trips, copied)
     }
 
     #[test]
-    fn a_long_way_is_filled_within_dozens_of_round_trips() {
-        // 50 MiB under way, by 50 lanes of a fetch's size each, and by a single one that may hold as much.
-        assert_eq!(round_trips(1 << 20), (92, 21_983_887));
-        assert_eq!(round_trips(8 << 20), (134, 170_629_797));
+    fn a_way_is_filled_within_seconds_however_long_it_is() {
+        for millis in [0, 1, 7] {
+            assert_eq!(round_trips(millis), (134, 170_629_797));
+        }
+        for (millis, trips) in [(20, 49), (50, 16), (100, 9), (200, 9)] {
+            assert_eq!(round_trips(millis).0, trips);
+            // To the source and back, and to the destination and back, one after the other.
+            assert!(2 * u64::from(trips) * millis <= 4000, "{millis} ms");
+        }
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl Ways {
         near.saturating_add(far).min(options.buffer_bytes_max)
     }
 
+    /// The longest time of an answer, each way's shortest.
+    pub(crate) fn trip(&self) -> Duration {
+        self.source.values().chain(self.destination.values()).map(|way| way.trip).max().unwrap_or_default()
+    }
+
     /// How many bytes one lane may hold before it is read no further.
     pub(crate) fn lane_bytes_max(&self, options: &Options) -> usize {
         let far = self.destination.values().map(Way::two_trips).max().unwrap_or(0);

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use super::spreading::WantedBy;
 use super::{Engine, FetchUnderWay, backoff_of};
 use crate::budget::Charge;
+use crate::earned::copied_per_ahead;
 use crate::events::{Action, LaneId, LaneKey};
 use crate::lane::{Diverged, Job, Lane, Merge, Opening, Reading, State};
 use crate::options::Isolation;
@@ -45,6 +46,7 @@ impl Engine {
         }
         let mut brokers: BTreeMap<BrokerId, (Vec<(LaneId, usize)>, bool)> = BTreeMap::new();
         let lane_bytes_max = self.ways.lane_bytes_max(&self.options);
+        let copied_per_ahead = copied_per_ahead(self.ways.trip());
         let mut leaderless = Vec::new();
         let mut others_open: BTreeMap<BrokerId, Duration> = BTreeMap::new();
         let mut spread: BTreeMap<(BrokerId, TopicPartition), Vec<WantedBy>> = BTreeMap::new();
@@ -65,7 +67,7 @@ impl Engine {
                 continue;
             }
             let (lanes, others_are_full) = brokers.entry(broker).or_default();
-            let wanted = lane.room_bytes(lane_bytes_max);
+            let wanted = lane.room_bytes(lane_bytes_max, copied_per_ahead);
             if lane.share.is_some() {
                 *others_are_full |= wanted.is_none();
                 spread.entry((broker, lane.route.source.clone())).or_default().push((lane.id, wanted));

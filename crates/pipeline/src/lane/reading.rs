@@ -206,9 +206,10 @@ impl Lane {
 
     /// How many bytes more the lane may hold, if it is to be read now: no more ahead of what is acknowledged than was
     /// earned.
-    pub(crate) fn room_bytes(&self, held_bytes_max: usize) -> Option<usize> {
+    pub(crate) fn room_bytes(&self, held_bytes_max: usize, copied_per_ahead: u64) -> Option<usize> {
         // A search holds nothing, and nothing of it is copied.
-        let ahead = if self.is_searching() { usize::MAX } else { ahead_bytes_max(self.copied_bytes()) };
+        let earned = ahead_bytes_max(self.copied_bytes(), copied_per_ahead);
+        let ahead = if self.is_searching() { usize::MAX } else { earned };
         // Many small pieces would cost a request each.
         let has_room = self.has_room(held_bytes_max) && self.held_bytes <= ahead / 2;
         has_room.then(|| ahead - self.held_bytes)
@@ -579,7 +580,7 @@ mod tests {
     }
 
     fn wanted(lane: &Lane) -> Option<usize> {
-        lane.room_bytes(8 << 20).map(|room| lane.bytes_to_ask_for(room, 1 << 20))
+        lane.room_bytes(8 << 20, 20).map(|room| lane.bytes_to_ask_for(room, 1 << 20))
     }
 
     #[test]

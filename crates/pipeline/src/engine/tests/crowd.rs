@@ -35,3 +35,49 @@ fn those_that_wait_are_merged_and_their_position_is_that_of_each() {
     assert_eq!((acked.next_source, acked.sequence, acked.destination_end), (Offset(31), 31, Offset(31)));
     assert_eq!(run.engine.status().lanes[0].merged_batches, 1);
 }
+
+#[test]
+fn after_a_refusal_the_next_goes_by_itself() {
+    let mut run = merged_in_a_crowd();
+    run.nth_answered(6, 1, ErrorCode::NONE, Some(6));
+    run.destination = shown(6, 7);
+    run.nth_answered(7, 1, ErrorCode::CORRUPT_MESSAGE, None);
+    run.give(BROKER, Bytes::new()); // what was asked for before
+    run.give(BROKER, (6..=30).flat_map(batch).collect());
+    assert_eq!((run.sent.len(), run.sent_records(), &run.merges[..]), (9, 1, &[24][..]));
+    run.nth_answered(8, 1, ErrorCode::NONE, Some(7));
+    assert_eq!((run.sent_records(), &run.merges[..]), (23, &[24, 23][..]));
+}
+
+/// How much the source is asked for, so many milliseconds after the start: with the last answer, which is empty, if `answered`.
+fn asked_for(run: &mut Run, millis: u64, answered: bool) -> Option<usize> {
+    let now = Now { instant: run.started + Duration::from_millis(millis), wall_ms: 0 };
+    let reply = FetchReply { throttle: Duration::ZERO, bytes: 0, partitions: Vec::new() };
+    run.engine.handle(now, if answered { Event::Fetched { broker: BROKER, reply: Ok(reply) } } else { Event::Timer });
+    let mut asked = None;
+    while let Some(action) = run.engine.poll_action() {
+        if let Action::Fetch { bytes_max, .. } = action {
+            assert_eq!(asked.replace(bytes_max), None, "one at a time");
+        }
+    }
+    asked
+}
+
+#[test]
+fn who_holds_nothing_is_read_sparingly_while_others_are_full_and_in_full_once_they_are_held_up() {
+    let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let mut run = Run::of(StoredLane::Ours(first_checkpoint_for_tests()), true, (0, 1000), nothing);
+    let plenty = asked_for(&mut run, 100, true).expect("there is room");
+    // As much as all may hold nearby, but not as much as the operator allows.
+    let held = run.engine.budget.charge(12 << 20);
+    assert_eq!(asked_for(&mut run, 1000, true), None);
+    assert_eq!(asked_for(&mut run, 1049, false), None);
+    let sparing = asked_for(&mut run, 1050, false).expect("it holds nothing");
+    assert_eq!(asked_for(&mut run, 1499, true), Some(sparing));
+    assert_eq!(asked_for(&mut run, 1500, true), Some(plenty));
+    drop(held);
+    assert_eq!(asked_for(&mut run, 1510, true), Some(plenty));
+    let held = run.engine.budget.charge(12 << 20);
+    assert_eq!(asked_for(&mut run, 1520, true), None, "its time begins anew");
+    drop(held);
+}
