@@ -11,7 +11,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions};
 
 /// Below this the allocator's own lists serve as well.
 const POOLED_BYTES_MIN: usize = 64 << 10;
@@ -111,7 +111,7 @@ impl BufferPool {
         let room = rounded_up(need_bytes);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Where the kernel gives no more maps, the allocator may have something left.
-        let taken = kept.take(need_bytes, room).or_else(|| MmapMut::map_anon(room).ok());
+        let taken = kept.take(need_bytes, room).or_else(|| MmapOptions::new().len(room).populate().map_anon().ok());
         let Some(buffer) = taken else { return own() };
         kept.lend(buffer.len());
         Loan { memory: Memory::Lent(Some(buffer), Arc::downgrade(&self.0)), filled: 0 }

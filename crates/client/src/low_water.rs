@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The most that is waited for, so that what waits in the kernel's buffer may still be in the cache; chosen, not measured.
-const BYTES_MAX: usize = 512 << 10;
+const BYTES_MAX: usize = 2 << 20;
 /// Who is not woken for so long looks for himself.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// A kernel that leaves us waiting so often in a row is not asked any more.

@@ -31,6 +31,7 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    limits::refuse_huge_pages();
     let cli = match Cli::try_parse_from(cli::translate(std::env::args_os())) {
         Ok(cli) => cli,
         Err(answer) => {

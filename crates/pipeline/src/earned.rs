@@ -17,7 +17,7 @@ const COPIED_PER_AHEAD: u64 = 20;
 /// there and back for each that is one byte ahead for.
 const EARNED_WITHIN: Duration = Duration::from_millis(140);
 /// One byte not stored for so many that are copied.
-const COPIED_PER_UNSTORED: u64 = 40;
+const COPIED_PER_UNSTORED: u64 = 20;
 /// Storing costs by the lane, so a lane must have something to show for it: a batch.
 const UNSTORED_BYTES_MIN: u64 = 16 << 10;
 
@@ -39,7 +39,7 @@ pub(crate) fn is_worth_storing(unstored_bytes: u64, copied_bytes: u64, lanes: us
 
 /// Whether so much has come since the store was given what it is still busy with that reading waits for it.
 pub(crate) fn is_ahead_of_store(unstored_bytes: u64, copied_bytes: u64, lanes: usize) -> bool {
-    unstored_bytes >= (4 * unstored_bytes_min(lanes)).max(copied_bytes / COPIED_PER_AHEAD)
+    unstored_bytes >= (4 * unstored_bytes_min(lanes)).max(copied_bytes / COPIED_PER_UNSTORED * 2)
 }
 
 fn unstored_bytes_min(lanes: usize) -> u64 {
