@@ -111,7 +111,8 @@ impl BufferPool {
         let room = rounded_up(need_bytes);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Where the kernel gives no more maps, the allocator may have something left.
-        let taken = kept.take(need_bytes, room).or_else(|| MmapOptions::new().len(room).populate().map_anon().ok());
+        let taken =
+            kept.take(need_bytes, room).or_else(|| MmapOptions::new().len(room).populate().map_anon().ok());
         let Some(buffer) = taken else { return own() };
         kept.lend(buffer.len());
         Loan { memory: Memory::Lent(Some(buffer), Arc::downgrade(&self.0)), filled: 0 }

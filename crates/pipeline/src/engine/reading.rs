@@ -23,8 +23,9 @@ const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
 /// For so long there may be no room without a lane that holds nothing being read apart from the others: acknowledgements
 /// make room sooner, as long as they come.
 const CROWDED: Duration = Duration::from_millis(50);
-/// And for so long before the operator's bound holds, and not what the ways need.
-const HELD_UP: Duration = Duration::from_millis(500);
+/// And for so long before the operator's bound holds, and not what the ways need: a disk that writes out what it has
+/// makes a broker answer late, but not that late.
+const HELD_UP: Duration = Duration::from_secs(2);
 /// Nor one that is about to read.
 const WAIT_WHILE_OTHERS_OPEN: Duration = Duration::from_millis(50);
 /// A lane that was tried more often is not about to.
@@ -129,7 +130,9 @@ impl Engine {
             let (ids, bytes_max) = if plenty {
                 (ids, bytes_max)
             } else {
-                let holds_nothing = |(id, _): &(LaneId, usize)| self.lanes.get(id).is_some_and(Lane::is_idle);
+                let holds_nothing = |(id, _): &(LaneId, usize)| {
+                    self.lanes.get(id).is_some_and(|lane| lane.is_idle() && self.gets_rid_of_more(lane))
+                };
                 (
                     ids.into_iter().filter(holds_nothing).collect::<Vec<_>>(),
                     bytes_max.min(SPARING_FETCH_BYTES),
@@ -199,6 +202,12 @@ impl Engine {
             self.source.wanted = true;
             self.refresh_leaders(Side::Source);
         }
+    }
+
+    /// Whether what the lane reads now need not wait for the answers to what its destination was sent before.
+    fn gets_rid_of_more(&self, lane: &Lane) -> bool {
+        let Some((leader, _)) = lane.looked_at.filter(|_| !lane.is_walking()) else { return true };
+        self.ways.may_send(leader.broker, self.under_way(leader.broker), &self.options)
     }
 
     /// How many source partitions of these lanes have something to read, at least 1.

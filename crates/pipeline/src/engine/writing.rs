@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// Requests under way to `broker`, and their bytes.
-    fn under_way(&self, broker: BrokerId) -> (usize, usize) {
+    pub(super) fn under_way(&self, broker: BrokerId) -> (usize, usize) {
         self.requests_out.get(&broker).copied().unwrap_or_default()
     }
 
