@@ -36,7 +36,7 @@ One partition of 1 KiB records in 16 KiB batches, and one of the clusters far aw
 copier and the broker, which passes everything on after half of the round trip in each direction and holds at least 16 MiB; it
 loses nothing and has no bound of its own. A connection is there at once: TCP's own handshake and window are not part of it.
 *MB/s* is from the first record to the last; *second half* is the same while the second half of what was copied arrived: Paralog
-fetches further ahead the more it has copied, so that a restart repeats little. Whoever is not done after {patience} s is stopped,
+fetches further ahead the more it has copied. Whoever is not done after {patience} s is stopped,
 and the figures are of what was copied until then.
 
 | far | round trip, ms | | copied | first record, s | MB/s | second half, MB/s | CPU-s/GB | peak memory, MB |

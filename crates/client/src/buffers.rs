@@ -8,6 +8,7 @@
 //! The memory is the kernel's own, not the allocator's: what is given back is gone from the process at once. An allocator
 //! keeps large blocks for a while, and replies of growing sizes would then take half as much memory again (measured).
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -15,6 +16,9 @@ use memmap2::{MmapMut, MmapOptions};
 
 /// Below this the allocator's own lists serve as well.
 const POOLED_BYTES_MIN: usize = 64 << 10;
+
+/// What a near broker is asked for, twice.
+const POPULATED_BYTES_MAX: usize = 8 << 20;
 
 /// Of late: in the last so many loans, or twice that.
 const LOANS_OF_LATE: u32 = 32;
@@ -111,12 +115,22 @@ impl BufferPool {
         let room = rounded_up(need_bytes);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Where the kernel gives no more maps, the allocator may have something left.
-        let taken =
-            kept.take(need_bytes, room).or_else(|| MmapOptions::new().len(room).populate().map_anon().ok());
+        let taken = kept.take(need_bytes, room).or_else(|| map(room).ok());
         let Some(buffer) = taken else { return own() };
         kept.lend(buffer.len());
         Loan { memory: Memory::Lent(Some(buffer), Arc::downgrade(&self.0)), filled: 0 }
     }
+}
+
+/// Memory of the kernel's. All its pages at once, since all will be filled: a twentieth less processor time for a gigabyte
+/// (measured). Not where it is much: what a length promises may never come.
+fn map(bytes: usize) -> io::Result<MmapMut> {
+    let mut options = MmapOptions::new();
+    options.len(bytes);
+    if bytes <= POPULATED_BYTES_MAX {
+        options.populate();
+    }
+    options.map_anon()
 }
 
 /// Room in steps of an eighth of the next power of two, so that replies of nearly one size share buffers.

@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(read_in_pieces(sent, 1).await, lengths, "byte by byte");
     }
 
-    /// The kernel is told to wait for half a megabyte, and the peer stops before: whatever is there is taken all the same.
+    /// The kernel is told to wait for more, and the peer stops before: whatever is there is taken all the same.
     #[tokio::test]
     async fn a_peer_that_stops_within_a_large_frame_is_read_as_far_as_it_went() {
         const SENT: usize = 300_000;

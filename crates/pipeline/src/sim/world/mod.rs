@@ -288,6 +288,10 @@ impl World {
         options.flush_interval = Duration::from_secs(1 + rng.below(10) as u64);
         options.merge_batches_min = if apart.chance(50) { 2 } else { 8 };
         options.lane_bytes_max = Some(200 + rng.below(4000));
+        if apart.chance(15) {
+            // The least that can be set for as many brokers as there are: fetches of all of them leave little room.
+            options.buffer_bytes_max = (200 << 10) + apart.below(100 << 10);
+        }
         options.produce_bytes_max = 100 + rng.below(2000);
         options.isolation =
             if flavour.committed_only { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
