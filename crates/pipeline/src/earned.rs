@@ -19,7 +19,7 @@ const EARNED_WITHIN: Duration = Duration::from_millis(140);
 /// One byte not stored for so many that are copied, while that is little: who is killed over and over comes no further.
 const COPIED_PER_UNSTORED: u64 = 20;
 /// And later. Each time is a file written and awaited: an eighth of the processor time of a gigabyte at the rate before.
-const MUCH_BYTES: u64 = 64 << 20;
+const MUCH_BYTES: u64 = 256 << 20;
 const MUCH_COPIED_PER_UNSTORED: u64 = 10;
 /// Storing costs by the lane, so a lane must have something to show for it: a batch.
 const UNSTORED_BYTES_MIN: u64 = 16 << 10;
@@ -91,7 +91,7 @@ mod tests {
             }
             stores
         };
-        assert_eq!(stores(8, 1_000_000_000), 107);
-        assert_eq!(stores(1000, 1_000_000_000), 27);
+        assert_eq!(stores(8, 1_000_000_000), 121);
+        assert_eq!(stores(1000, 1_000_000_000), 28);
     }
 }
