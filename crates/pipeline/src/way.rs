@@ -32,8 +32,8 @@ const HELD_BYTES: usize = 8 << 20;
 const REQUESTS_MIN: usize = 5;
 
 /// A broker that answers sooner is near: what constants allow moves 200 MB a second of one partition even so, and 800 MB of
-/// several. More would wait in memory, and no longer be in the processor's cache when it is its turn (measured: a tenth
-/// more processor time for a gigabyte).
+/// several. More would wait in memory, and no longer be in the processor's cache when it is its turn (a tenth more
+/// processor time for a gigabyte, between two races).
 const NEAR: Duration = Duration::from_millis(5);
 
 /// What is known of the way to one broker.
