@@ -4,7 +4,7 @@
 //! itself says what was appended since.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{Offset, TopicPartition};
 use offsets::{Producer, Stored, StoredLane};
@@ -97,10 +97,17 @@ impl Engine {
     /// Whether reading waits for the store: not for one that fails or hangs, since copying needs it only to be short
     /// of work after a crash.
     pub(super) fn waits_for_store(&self) -> bool {
+        self.waits_for_store_until().is_some()
+    }
+
+    /// Until when at the most.
+    pub(super) fn waits_for_store_until(&self) -> Option<Instant> {
+        let until = self.saving_since + STORE_PATIENCE;
         let unstored = self.copied_bytes - self.stored_bytes;
-        self.saving.is_some()
-            && self.now.instant < self.saving_since + STORE_PATIENCE
-            && is_ahead_of_store(unstored, self.copied_bytes, self.lanes.len())
+        let waits = self.saving.is_some()
+            && self.now.instant < until
+            && is_ahead_of_store(unstored, self.copied_bytes, self.lanes.len());
+        waits.then_some(until)
     }
 
     pub(super) fn saved(&mut self, result: Result<(), StoreError>) {

@@ -170,6 +170,8 @@ pub(crate) struct Engine {
     fetch_not_before: BTreeMap<BrokerId, (Instant, u32)>,
     /// Since when there is no room for what lanes would read.
     crowded_since: Option<Instant>,
+    /// When lanes that have nothing to read are asked for, whoever else is full.
+    read_alone_at: Option<Instant>,
 
     requests: BTreeMap<RequestId, Request>,
     /// How many are under way to each broker, and their bytes.
@@ -266,6 +268,7 @@ impl Engine {
             fetches: BTreeMap::new(),
             fetch_not_before: BTreeMap::new(),
             crowded_since: None,
+            read_alone_at: None,
             requests: BTreeMap::new(),
             requests_out: BTreeMap::new(),
             ways: Ways::default(),
@@ -366,10 +369,23 @@ impl Engine {
             false => Some(self.heard_at + PULSE),
         };
         let apart = self.reads_apart_at();
-        [lanes, identity, fetches, apart, sends, metadata, save, self.lease, pulse]
-            .into_iter()
-            .flatten()
-            .min()
+        let reads_on = self.waits_for_store_until();
+        [
+            lanes,
+            identity,
+            fetches,
+            apart,
+            self.read_alone_at,
+            reads_on,
+            sends,
+            metadata,
+            save,
+            self.lease,
+            pulse,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether a stop is complete: nothing is under way and what was acknowledged is stored.

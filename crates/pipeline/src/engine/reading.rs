@@ -18,7 +18,8 @@ use crate::options::Isolation;
 use crate::trouble::{Side, Trouble};
 use crate::way::FetchBytes;
 
-/// A long poll must not hold up a lane that gets room while it waits.
+/// A fetch that waits at its broker holds up a lane that gets room meanwhile, so where others are full those that have
+/// nothing to read are asked for along with the others, or this long after they were last read.
 const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
 /// For so long there may be no room without a lane that holds nothing being read apart from the others: acknowledgements
 /// make room sooner, as long as they come.
@@ -42,6 +43,7 @@ const UNSEEN: Duration = Duration::from_secs(5);
 impl Engine {
     /// Issues a fetch for every source broker that has none under way and lanes with room.
     pub(super) fn issue_fetches(&mut self) {
+        self.read_alone_at = None;
         if self.stopping || self.waits_for_store() {
             return;
         }
@@ -106,6 +108,15 @@ impl Engine {
                 continue;
             }
             let behind = self.lanes_behind(&ids);
+            let waits_for_others = others_are_full && behind == 0;
+            if waits_for_others {
+                let read_at = ids.iter().filter_map(|(id, _)| Some(self.lanes.get(id)?.last_read_at)).min();
+                let alone_at = read_at.map_or(self.now.instant, |at| at + WAIT_WHILE_OTHERS_ARE_FULL);
+                if alone_at > self.now.instant {
+                    self.read_alone_at = Some(self.read_alone_at.map_or(alone_at, |at| at.min(alone_at)));
+                    continue;
+                }
+            }
             let FetchBytes { reply_max, partition_max } =
                 self.ways.fetch_bytes(broker, behind.max(1), &self.options);
             let mut wanted_bytes = 0_usize;
@@ -186,6 +197,7 @@ impl Engine {
                 continue;
             }
             let wait_max = match others_are_full || !plenty {
+                true if waits_for_others => Duration::ZERO,
                 true => WAIT_WHILE_OTHERS_ARE_FULL,
                 false => others_open.get(&broker).copied().unwrap_or(self.options.fetch_wait_max),
             };

@@ -89,6 +89,88 @@ fn who_holds_nothing_is_read_sparingly_while_others_are_full_and_in_full_once_th
     drop(held);
 }
 
+/// What the source is asked for, partitions and for how long it may wait, so many milliseconds after the start and upon
+/// `event`.
+fn fetched_upon(run: &mut Run, millis: u64, event: Event) -> Option<(Vec<i32>, Duration)> {
+    let now = Now { instant: run.started + Duration::from_millis(millis), wall_ms: 0 };
+    run.engine.handle(now, event);
+    let mut asked = None;
+    while let Some(action) = run.engine.poll_action() {
+        match action {
+            Action::Fetch { wanted, wait_max, .. } => {
+                let partitions = wanted.iter().map(|wanted| wanted.partition.partition.0).collect();
+                assert_eq!(asked.replace((partitions, wait_max)), None, "one at a time");
+            }
+            action => {
+                let answer = run.answer(action);
+                answer.into_iter().for_each(|answer| run.engine.handle(now, answer));
+            }
+        }
+    }
+    asked
+}
+
+/// Two partitions, read 5 ms after the start: the first has more than it may hold and much to come, the other nothing.
+fn one_is_full_and_one_at_its_end() -> Run {
+    let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let position = StoredLane::Ours(first_checkpoint_for_tests());
+    let mut run = Run::with(Options::new("flow"), Some(position), true, (0, 1000), nothing);
+    let beside = TopicPartition::new("orders", 1);
+    let routes = [orders(), beside.clone()].map(|partition| route_for_tests(partition.clone(), partition));
+    let routes = Event::Routes(Arc::new(Routes { generation: 1, routes: routes.into() }));
+    let wait_max = run.engine.options.fetch_wait_max;
+    assert_eq!(fetched_upon(&mut run, 0, routes), Some((vec![0], wait_max)));
+    let mut give = |millis: u64, partition: TopicPartition, end: i64, records: Bytes| {
+        let bytes = records.len();
+        let fetched = Fetched {
+            partition,
+            error: ErrorCode::NONE,
+            high_watermark: Some(Offset(end)),
+            last_stable_offset: None,
+            log_start_offset: Some(Offset(0)),
+            aborted: Vec::new(),
+            preferred_replica: None,
+            diverging: None,
+            records,
+        };
+        let reply = Ok(FetchReply { throttle: Duration::ZERO, bytes, partitions: vec![fetched] });
+        fetched_upon(&mut run, millis, Event::Fetched { broker: BROKER, reply })
+    };
+    let mut large = BatchBuilder::new(Codec::None).base_offset(Offset(0)).leader_epoch(LeaderEpoch(0));
+    large.append(0, None, Some(&[7; 64 << 10]), &[]);
+    let second = give(1, orders(), 1000, large.build());
+    assert_eq!(second, Some((vec![1], Duration::from_millis(20))), "as far as is known it has records");
+    assert_eq!(give(5, beside, 0, Bytes::new()), None);
+    assert_eq!(run.sent.len(), 1);
+    assert_eq!(run.engine.timeout(), Some(run.started + Duration::from_millis(25)));
+    assert_eq!(fetched_upon(&mut run, 24, Event::Timer), None);
+    run
+}
+
+#[test]
+fn who_has_nothing_to_read_is_asked_for_with_who_has_and_never_holds_that_up() {
+    let mut run = one_is_full_and_one_at_its_end();
+    let produced = Produced {
+        partition: orders(),
+        error: ErrorCode::NONE,
+        base_offset: Some(Offset(0)),
+        log_append_time_ms: None,
+        log_start_offset: None,
+        message: None,
+    };
+    let reply = ProduceReply { throttle: Duration::ZERO, partitions: vec![produced] };
+    let answered = Event::Produced { request: run.sent[0].1, reply: Ok(reply) };
+    let asked = fetched_upon(&mut run, 24, answered).map(|(mut partitions, wait_max)| {
+        partitions.sort_unstable();
+        (partitions, wait_max)
+    });
+    assert_eq!(asked, Some((vec![0, 1], run.engine.options.fetch_wait_max)));
+    assert_eq!(run.engine.read_alone_at, None);
+
+    let mut run = one_is_full_and_one_at_its_end();
+    assert_eq!(fetched_upon(&mut run, 25, Event::Timer), Some((vec![1], Duration::ZERO)));
+}
+
 #[test]
 fn for_how_long_a_broker_waited_for_records_says_nothing_about_the_way() {
     let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
