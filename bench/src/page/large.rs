@@ -12,15 +12,18 @@ use std::fmt::Write;
 pub(super) fn idle(record: &Record) -> String {
     let mut rows = String::new();
     for line in lines(record, Kind::Idle) {
-        let noticed = line.number("noticed_s");
+        let known = |name: &str, otherwise: &str| {
+            let number = line.number(name);
+            if number.is_finite() { digits(number) } else { otherwise.to_owned() }
+        };
         let cells = [
             line.contender.title().to_owned(),
-            digits(line.number("created_s")),
+            known("created_s", "made beforehand"),
             digits(line.number("created_cpu_s")),
             digits(100.0 * line.number("core_share")),
             digits(line.number("resident_bytes") / 1e6),
             digits(line.number("peak_bytes") / 1e6),
-            if noticed.is_finite() { digits(noticed) } else { "not awaited".to_owned() },
+            known("noticed_s", "not awaited"),
         ];
         let _ = writeln!(rows, "| {} |", cells.join(" | "));
     }
@@ -28,11 +31,12 @@ pub(super) fn idle(record: &Record) -> String {
     format!(
         "## Idle topics
 
-{topics} empty topics of ten partitions, {partitions} in all, selected by a pattern. *All copies* is from the start until each topic
-has its copy; then, when it has become quiet, {seconds} s in which nothing happens: the share of a core, and the memory at their end. *New
+{topics} topics of ten partitions, {partitions} in all, selected by a pattern, and a record in one of them. *All copies* is from the
+start until each topic has its copy; then, when the record has arrived and it has become quiet, {seconds} s in which nothing happens: the share of a core, and the memory at their end. *New
 topic* is from a further topic's creation at the source, with one record, until that could be read at the destination. Paralog looks
 for new topics every two minutes (`topic.poll.interval.ms`), MirrorMaker 2 every ten (`refresh.topics.interval.seconds=600`), which
-was not awaited.
+was not awaited. MirrorMaker 2 asks for all its topics in one request, and a controller refuses one for more than 10,000 partitions
+(`PolicyViolationException: Excessively large number of partitions per request`); its copies were therefore made beforehand.
 
 | | all copies, s | CPU-s until then | then of a core, % | memory, MB | peak memory, MB | new topic, s |
 |---|--:|--:|--:|--:|--:|--:|
@@ -81,15 +85,15 @@ mod tests {
     #[test]
     fn who_was_not_awaited_has_no_figure() {
         assert_eq!(idle(&Record::default()), "");
-        let record: Record = "idle\t1KiB/none/one\tmm2\t1\ttopics=10\tpartitions=100\tcreated_s=20\tcreated_cpu_s=25\tcore_share=0.1\tresident_bytes=5e8\tpeak_bytes=6e8
+        let record: Record = "idle\t1KiB/none/one\tmm2\t1\ttopics=10\tpartitions=100\tcreated_cpu_s=25\tcore_share=0.1\tresident_bytes=5e8\tpeak_bytes=6e8
 idle\t1KiB/none/one\tparalog\t1\ttopics=10\tpartitions=100\tcreated_s=2\tcreated_cpu_s=1\tcore_share=0.01\tresident_bytes=5e7\tpeak_bytes=6e7\tnoticed_s=61
 "
         .parse()
         .unwrap();
         let text = idle(&record);
-        assert!(text.contains("10 empty topics of ten partitions, 100 in all"), "{text}");
+        assert!(text.contains("10 topics of ten partitions, 100 in all"), "{text}");
         let rows = "| Paralog as shipped | 2.00 | 1.00 | 1.00 | 50.0 | 60.0 | 61.0 |
-| MirrorMaker 2 as shipped | 20.0 | 25.0 | 10.0 | 500 | 600 | not awaited |";
+| MirrorMaker 2 as shipped | made beforehand | 25.0 | 10.0 | 500 | 600 | not awaited |";
         assert!(text.contains(rows), "{text}");
     }
 

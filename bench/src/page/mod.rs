@@ -55,7 +55,7 @@ is the CPU of the source's and the destination's broker meanwhile. {medians}
 | load averages before and after | {before}; {after} |
 | Kafka, MirrorMaker 2, clients | {kafka} from Maven Central, {java} |
 | Paralog | {paralog}, commit {commit}, release build |
-| work, unless said otherwise | {records} of values in 8 partitions (one-record batches: an eighth), {rounds} rounds, MirrorMaker 2 in {mirror_rounds}; shapes with three contenders: half as much, {more_rounds} |
+| work, unless said otherwise | {records} of values in 8 partitions (one-record batches: half), {rounds} rounds, MirrorMaker 2 in {mirror_rounds}; shapes with three contenders: half as much, {more_rounds} |
 
 {quiet}
 

@@ -47,6 +47,9 @@ pub(super) fn idle(options: &Options, paralog: &Path, record: &mut Record) -> an
     let small = |config: Config| config.with("log.index.size.max.bytes", "65536");
     let mut race = Race::start_with(&options.kafka, paralog.to_owned(), patience, HEAP_MB, small)?;
     race.session.create_topics(&race.source.bootstrap, PREFIX, options.idle_topics, PARTITIONS)?;
+    // A broker lists them somewhat after its controller has made them.
+    let source = race.source.bootstrap.clone();
+    race.wait_for_topics(&source, PREFIX, options.idle_topics as usize, || Ok(()))?;
     for contender in contenders {
         let line = race.idle(contender, options)?;
         println!("idle: {contender}: {:?}", line.numbers);
@@ -63,12 +66,25 @@ impl Race {
         let job = Job { contender, topic: &topic, shape: &shape, way: Way::Direct, until_caught_up: false };
         let copier = self.copier(&job)?;
         let copies = format!("{}.{PREFIX}", copier.task().source_alias());
+        let destination = self.destination.bootstrap.clone();
         self.tidy_up()?; // so that the brokers hold as much as for the one before
+        if contender.is_mirror() {
+            // It asks for all of them and one of its own in one request, and a controller refuses one for more than 10,000
+            // partitions.
+            self.session.create_topics(&destination, &copies, options.idle_topics, PARTITIONS)?;
+        }
         let before = self.snapshot();
         let mut process = copier.start()?;
         let started = Instant::now();
-        self.wait_for_copies(&mut process, &copier, &copies, options.idle_topics as usize)?;
+        let still_runs = || {
+            ensure!(process.ended()?.is_none(), "the copier has ended\n{}", copier.tail());
+            Ok(())
+        };
+        self.wait_for_topics(&destination, &copies, options.idle_topics as usize, still_runs)?;
         let created = started.elapsed();
+        let (idle, copy) = (format!("{PREFIX}0"), format!("{copies}0"));
+        self.session.send(&self.source.bootstrap, &idle, &[], &[first()])?;
+        self.wait_for(&mut process, &copier, &copy, 1)?;
         until_quiet(&mut process, &copier)?;
         let cpu = process.cpu();
         let share = share_of_a_core(&mut process, &copier, Duration::from_secs(options.idle_seconds))?;
@@ -77,7 +93,9 @@ impl Race {
         let mut set = |name: &str, value: f64| numbers.insert(name.to_owned(), value);
         set("topics", f64::from(options.idle_topics));
         set("partitions", f64::from(options.idle_topics * PARTITIONS));
-        set("created_s", created.as_secs_f64());
+        if !contender.is_mirror() {
+            set("created_s", created.as_secs_f64());
+        }
         set("created_cpu_s", cpu.as_secs_f64());
         set("core_share", share);
         set("resident_bytes", memory.resident_bytes as f64);
@@ -91,22 +109,23 @@ impl Race {
         Ok(Line { kind: Kind::Idle, shape, contender, round: 1, numbers })
     }
 
-    fn wait_for_copies(
+    /// Waits until so many topics whose names begin with `prefix` are listed, as long as `goes_on` is fine.
+    fn wait_for_topics(
         &mut self,
-        process: &mut Measured,
-        copier: &Copier,
+        bootstrap: &str,
         prefix: &str,
         count: usize,
+        mut goes_on: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.patience;
         loop {
-            let topics = self.session.topics(&self.destination.bootstrap)?;
-            let copies = topics.iter().filter(|topic| topic.starts_with(prefix)).count();
-            if copies >= count {
+            let topics = self.session.topics(bootstrap)?;
+            let found = topics.iter().filter(|topic| topic.starts_with(prefix)).count();
+            if found >= count {
                 return Ok(());
             }
-            ensure!(process.ended()?.is_none(), "the copier has ended\n{}", copier.tail());
-            ensure!(Instant::now() < deadline, "{copies} copies of {count} topics\n{}", copier.tail());
+            goes_on()?;
+            ensure!(Instant::now() < deadline, "{found} of {count} topics {prefix}*");
             thread::sleep(Duration::from_millis(200));
         }
     }
@@ -116,14 +135,17 @@ impl Race {
         let (source, name) = (self.source.bootstrap.clone(), format!("{PREFIX}new"));
         let created_ms = now_ms();
         self.session.create_topic(&source, &name, PARTITIONS, 1, &[])?;
-        let record = SourceRecord { value: Some(b"first".to_vec()), ..SourceRecord::default() };
-        self.session.send(&source, &name, &[], &[record])?;
+        self.session.send(&source, &name, &[], &[first()])?;
         let copy = format!("{}.{name}", copier.task().source_alias());
         let seen_ms = self.wait_within(process, copier, &copy, 1, NOTICING)?;
         let seen_ms = seen_ms.with_context(|| format!("no {copy} after {} s", NOTICING.as_secs()))?;
         self.session.delete_topic(&source, &name)?;
         Ok((seen_ms - created_ms) as f64 / 1000.0)
     }
+}
+
+fn first() -> SourceRecord {
+    SourceRecord { value: Some(b"first".to_vec()), ..SourceRecord::default() }
 }
 
 /// The share of a core that it takes over a while.
