@@ -20,9 +20,9 @@ const POOLED_BYTES_MIN: usize = 64 << 10;
 /// What a near broker is asked for, twice.
 const POPULATED_BYTES_MAX: usize = 8 << 20;
 
-/// A buffer that is larger than that many times what is needed is not used, so that what is held and what holds it do not
-/// differ by more.
-const TIMES_LARGER_MAX: usize = 8;
+/// What may be lent beyond what is needed, where larger buffers are used for smaller replies: as much as a near broker is
+/// asked for.
+const WASTED_BYTES_MAX: usize = 4 << 20;
 
 /// Of late: in the last so many loans, or twice that.
 const LOANS_OF_LATE: u32 = 32;
@@ -37,6 +37,8 @@ struct Kept {
     bytes: usize,
     /// What is lent, the most that was since the loans are counted anew, and the most in the count before.
     lent_bytes: usize,
+    /// Of that, in buffers that are more than twice as large as what is needed, what is beyond it.
+    wasted_bytes: usize,
     lent_most: usize,
     lent_most_before: usize,
     loans: u32,
@@ -52,8 +54,8 @@ pub(crate) struct Loan {
 #[derive(Debug)]
 enum Memory {
     Own(Vec<u8>),
-    /// `None` once it was given back.
-    Lent(Option<MmapMut>, Weak<Mutex<Kept>>),
+    /// `None` once it was given back; how much of it is counted as wasted.
+    Lent(Option<MmapMut>, usize, Weak<Mutex<Kept>>),
 }
 
 impl Kept {
@@ -62,19 +64,22 @@ impl Kept {
         self.lent_most.max(self.lent_most_before)
     }
 
-    /// The buffer that came back last of those that have room for `need_bytes` without wasting more than they hold. If a
-    /// new one would push out what waits, one that is larger: else the next large reply would need a new one again. That is
-    /// a twentieth of the processor time for a gigabyte in batches of 1 MB, a tenth in batches of one record (measured).
-    fn take(&mut self, need_bytes: usize, room: usize) -> Option<MmapMut> {
+    /// The buffer that came back last of those that have room for `need_bytes` without wasting more than they hold, and 0.
+    /// If a new one would push out what waits, one that is larger, and what it wastes: else the next large reply would need
+    /// a new one again, which is a twentieth of the processor time for a gigabyte (measured).
+    fn take(&mut self, need_bytes: usize, room: usize) -> Option<(MmapMut, usize)> {
+        let snug =
+            self.buffers.iter().rposition(|buffer| buffer.len() >= need_bytes && buffer.len() / 2 <= room);
         let is_full = self.lent_bytes + self.bytes + room > self.needed_bytes();
-        let fits = |times: usize| {
-            let fits = |buffer: &MmapMut| buffer.len() >= need_bytes && buffer.len() / times <= room;
-            self.buffers.iter().rposition(fits)
-        };
-        let place = fits(2).or_else(|| fits(TIMES_LARGER_MAX).filter(|_| is_full))?;
+        let wasted = |buffer: &MmapMut| buffer.len().saturating_sub(room);
+        let may_waste = WASTED_BYTES_MAX.saturating_sub(self.wasted_bytes);
+        let larger = |buffer: &MmapMut| buffer.len() >= need_bytes && wasted(buffer) <= may_waste;
+        let place = snug.or_else(|| self.buffers.iter().rposition(larger).filter(|_| is_full))?;
         let buffer = self.buffers.remove(place);
         self.bytes -= buffer.len();
-        Some(buffer)
+        let wasted = if snug.is_some() { 0 } else { wasted(&buffer) };
+        self.wasted_bytes += wasted;
+        Some((buffer, wasted))
     }
 
     /// Counts a buffer of so much room as lent.
@@ -100,8 +105,9 @@ impl Kept {
     }
 
     /// Takes a buffer back, if so much is still needed.
-    fn take_back(&mut self, buffer: MmapMut) {
+    fn take_back(&mut self, buffer: MmapMut, wasted: usize) {
         self.lent_bytes -= buffer.len();
+        self.wasted_bytes -= wasted;
         if self.lent_bytes + self.bytes + buffer.len() <= self.needed_bytes() {
             self.bytes += buffer.len();
             self.buffers.push(buffer);
@@ -125,10 +131,10 @@ impl BufferPool {
         let room = rounded_up(need_bytes);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Where the kernel gives no more maps, the allocator may have something left.
-        let taken = kept.take(need_bytes, room).or_else(|| map(room).ok());
-        let Some(buffer) = taken else { return own() };
+        let taken = kept.take(need_bytes, room).or_else(|| Some((map(room).ok()?, 0)));
+        let Some((buffer, wasted)) = taken else { return own() };
         kept.lend(buffer.len());
-        Loan { memory: Memory::Lent(Some(buffer), Arc::downgrade(&self.0)), filled: 0 }
+        Loan { memory: Memory::Lent(Some(buffer), wasted, Arc::downgrade(&self.0)), filled: 0 }
     }
 }
 
@@ -160,7 +166,7 @@ impl Loan {
         let filled = self.filled;
         let memory = match &mut self.memory {
             Memory::Own(memory) => &mut memory[..],
-            Memory::Lent(buffer, _) => buffer.as_deref_mut().unwrap_or_default(),
+            Memory::Lent(buffer, ..) => buffer.as_deref_mut().unwrap_or_default(),
         };
         &mut memory[filled..]
     }
@@ -186,7 +192,7 @@ impl AsRef<[u8]> for Loan {
     fn as_ref(&self) -> &[u8] {
         let memory = match &self.memory {
             Memory::Own(memory) => &memory[..],
-            Memory::Lent(buffer, _) => buffer.as_deref().unwrap_or_default(),
+            Memory::Lent(buffer, ..) => buffer.as_deref().unwrap_or_default(),
         };
         &memory[..self.filled]
     }
@@ -194,9 +200,9 @@ impl AsRef<[u8]> for Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        let Memory::Lent(buffer, pool) = &mut self.memory else { return };
+        let Memory::Lent(buffer, wasted, pool) = &mut self.memory else { return };
         let Some((pool, buffer)) = pool.upgrade().zip(buffer.take()) else { return };
-        pool.lock().unwrap_or_else(PoisonError::into_inner).take_back(buffer);
+        pool.lock().unwrap_or_else(PoisonError::into_inner).take_back(buffer, *wasted);
     }
 }
 
@@ -270,6 +276,10 @@ mod tests {
             assert_eq!(pool.take(need).rest().as_ptr(), memory);
             assert_eq!(kept(&pool), (1, 4 * MIB));
         }
+        // No more than one large one at a time.
+        drop([pool.take(4 * MIB), pool.take(4 * MIB)]);
+        let small = [MIB, MIB].map(|need| pool.take(need));
+        assert_eq!(small.map(|mut loan| loan.rest().len()), [4 * MIB, MIB]);
     }
 
     #[test]
