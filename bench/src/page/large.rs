@@ -8,6 +8,10 @@ use crate::{
 };
 use std::fmt::Write;
 
+const MADE_BEFOREHAND: &str = "
+MirrorMaker 2 asks for all its topics, and one of its own, in one request, and a controller refuses one for more than 10,000
+partitions (`PolicyViolationException: Excessively large number of partitions per request`): its copies were made beforehand.";
+
 /// The section on idle topics, empty if nothing was measured.
 pub(super) fn idle(record: &Record) -> String {
     let mut rows = String::new();
@@ -28,17 +32,18 @@ pub(super) fn idle(record: &Record) -> String {
         let _ = writeln!(rows, "| {} |", cells.join(" | "));
     }
     let Some(line) = lines(record, Kind::Idle).next() else { return rows };
+    let made_beforehand = lines(record, Kind::Idle).any(|line| !line.number("created_s").is_finite());
+    let why = if made_beforehand { MADE_BEFOREHAND } else { "" };
     format!(
         "## Idle topics
 
 {topics} topics of ten partitions, {partitions} in all, selected by a pattern, and a record in one of them. *All copies* is from the
-start until each topic has its copy; then, when the record has arrived and it has become quiet, {seconds} s in which nothing happens: the share of a core, and the memory at their end. *New
-topic* is from a further topic's creation at the source, with one record, until that could be read at the destination. Paralog looks
-for new topics every two minutes (`topic.poll.interval.ms`), MirrorMaker 2 every ten (`refresh.topics.interval.seconds=600`), which
-was not awaited. MirrorMaker 2 asks for all its topics in one request, and a controller refuses one for more than 10,000 partitions
-(`PolicyViolationException: Excessively large number of partitions per request`); its copies were therefore made beforehand.
+start until each topic has its copy; then, when the record has arrived and it has become quiet, {seconds} s in which nothing
+happens: the share of a core, and the memory at their end. *New topic* is from a further topic's creation at the source, with one
+record, until that could be read at the destination. Paralog looks for new topics every two minutes (`topic.poll.interval.ms`),
+MirrorMaker 2 every ten (`refresh.topics.interval.seconds=600`), which was not awaited.{why}
 
-| | all copies, s | CPU-s until then | then of a core, % | memory, MB | peak memory, MB | new topic, s |
+| | all copies, s | CPU-s until quiet | then of a core, % | memory, MB | peak memory, MB | new topic, s |
 |---|--:|--:|--:|--:|--:|--:|
 {rows}
 ",

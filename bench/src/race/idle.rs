@@ -72,7 +72,9 @@ impl Race {
             // It asks for all of them and one of its own in one request, and a controller refuses one for more than 10,000
             // partitions.
             self.session.create_topics(&destination, &copies, options.idle_topics, PARTITIONS)?;
+            self.wait_for_topics(&destination, &copies, options.idle_topics as usize, || Ok(()))?;
         }
+        self.until_brokers_are_quiet();
         let before = self.snapshot();
         let mut process = copier.start()?;
         let started = Instant::now();
@@ -107,6 +109,22 @@ impl Race {
         let usage = process.kill()?;
         set("others_share", before.numbers(&self.snapshot(), usage)["others_share"]);
         Ok(Line { kind: Kind::Idle, shape, contender, round: 1, numbers })
+    }
+
+    /// Thousands of partitions that were made or deleted keep brokers busy for a while; MirrorMaker 2 gives up where they take
+    /// half a minute to make a topic of its own.
+    fn until_brokers_are_quiet(&self) {
+        let cpu = || self.source.cpu() + self.destination.cpu();
+        let deadline = Instant::now() + self.patience;
+        let mut before = cpu();
+        while Instant::now() < deadline {
+            thread::sleep(QUIET_SLICE);
+            let now = cpu();
+            if (now - before).as_secs_f64() < QUIET_SHARE * QUIET_SLICE.as_secs_f64() {
+                return;
+            }
+            before = now;
+        }
     }
 
     /// Waits until so many topics whose names begin with `prefix` are listed, as long as `goes_on` is fine.

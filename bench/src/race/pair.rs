@@ -118,7 +118,7 @@ impl Side {
         if wired { self.wired.clone() } else { self.bootstrap.clone() }
     }
 
-    fn cpu(&self) -> Duration {
+    pub(super) fn cpu(&self) -> Duration {
         self.cluster.process_id(0).map(cpu_of).unwrap_or_default()
     }
 

@@ -37,10 +37,11 @@ struct Kept {
     bytes: usize,
     /// What is lent, the most that was since the loans are counted anew, and the most in the count before.
     lent_bytes: usize,
-    /// Of that, in buffers that are more than twice as large as what is needed, what is beyond it.
-    wasted_bytes: usize,
     lent_most: usize,
     lent_most_before: usize,
+    /// Of what is lent, in buffers that are more than twice as large as what is needed, what is beyond it. It counts for
+    /// no most: else what is needed would never become less.
+    wasted_bytes: usize,
     loans: u32,
 }
 
@@ -65,21 +66,29 @@ impl Kept {
     }
 
     /// The buffer that came back last of those that have room for `need_bytes` without wasting more than they hold, and 0.
-    /// If a new one would push out what waits, one that is larger, and what it wastes: else the next large reply would need
-    /// a new one again, which is a twentieth of the processor time for a gigabyte (measured).
+    /// If a new one would push out what waits, the smallest of those that are larger, and what it wastes: else the next
+    /// large reply would need a new one again, which is a twentieth of the processor time for a gigabyte (measured).
     fn take(&mut self, need_bytes: usize, room: usize) -> Option<(MmapMut, usize)> {
         let snug =
             self.buffers.iter().rposition(|buffer| buffer.len() >= need_bytes && buffer.len() / 2 <= room);
-        let is_full = self.lent_bytes + self.bytes + room > self.needed_bytes();
-        let wasted = |buffer: &MmapMut| buffer.len().saturating_sub(room);
-        let may_waste = WASTED_BYTES_MAX.saturating_sub(self.wasted_bytes);
-        let larger = |buffer: &MmapMut| buffer.len() >= need_bytes && wasted(buffer) <= may_waste;
-        let place = snug.or_else(|| self.buffers.iter().rposition(larger).filter(|_| is_full))?;
+        let (place, wasted) = match snug {
+            Some(place) => (place, 0),
+            None => {
+                self.larger(room).filter(|_| self.lent_bytes + self.bytes + room > self.needed_bytes())?
+            }
+        };
         let buffer = self.buffers.remove(place);
         self.bytes -= buffer.len();
-        let wasted = if snug.is_some() { 0 } else { wasted(&buffer) };
         self.wasted_bytes += wasted;
         Some((buffer, wasted))
+    }
+
+    /// The smallest buffer with more than that room, if it may be wasted, and how much that is.
+    fn larger(&self, room: usize) -> Option<(usize, usize)> {
+        let wasted = |(place, buffer): (usize, &MmapMut)| Some((place, buffer.len().checked_sub(room)?));
+        let (place, wasted) =
+            self.buffers.iter().enumerate().filter_map(wasted).min_by_key(|(_, wasted)| *wasted)?;
+        (self.wasted_bytes + wasted <= WASTED_BYTES_MAX).then_some((place, wasted))
     }
 
     /// Counts a buffer of so much room as lent.
@@ -89,7 +98,7 @@ impl Kept {
         }
         self.loans += 1;
         self.lent_bytes += bytes;
-        self.lent_most = self.lent_most.max(self.lent_bytes);
+        self.lent_most = self.lent_most.max(self.lent_bytes - self.wasted_bytes);
         // What waited longest has fitted nothing for a while.
         let too_many = (self.lent_bytes + self.bytes).saturating_sub(self.needed_bytes());
         let mut freed = 0;
@@ -262,9 +271,12 @@ mod tests {
     #[test]
     fn a_small_reply_does_not_hold_a_large_buffer() {
         let pool = BufferPool::default();
-        drop(pool.take(8 * MIB));
+        drop(pool.take(5 * MIB));
         assert_eq!(kept(&pool).0, 1);
         assert!(pool.take(100_000).rest().len() <= 128 << 10);
+        // Nor one that is larger than another that fits as well.
+        drop([pool.take(4 * MIB), pool.take(MIB)]);
+        assert_eq!(pool.take(300_000).rest().len(), MIB);
     }
 
     #[test]
@@ -276,6 +288,11 @@ mod tests {
             assert_eq!(pool.take(need).rest().as_ptr(), memory);
             assert_eq!(kept(&pool), (1, 4 * MIB));
         }
+        // They are as many as are needed of late, without what is wasted.
+        for _ in 0..2 * LOANS_OF_LATE {
+            drop(pool.take(MIB));
+        }
+        assert_eq!(kept(&pool), (1, MIB));
         // No more than one large one at a time.
         drop([pool.take(4 * MIB), pool.take(4 * MIB)]);
         let small = [MIB, MIB].map(|need| pool.take(need));

@@ -154,6 +154,11 @@ impl FlowView {
         &self.users
     }
 
+    /// How many partitions it knew of at the last look.
+    pub(crate) fn partitions(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// Takes in the present state and sums it up.
     pub(crate) fn update(
         &mut self,

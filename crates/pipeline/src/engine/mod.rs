@@ -170,6 +170,8 @@ pub(crate) struct Engine {
     fetch_not_before: BTreeMap<BrokerId, (Instant, u32)>,
     /// Since when there is no room for what lanes would read.
     crowded_since: Option<Instant>,
+    /// When a source broker last answered a fetch.
+    answered_at: BTreeMap<BrokerId, Instant>,
     /// When lanes that have nothing to read are asked for, whoever else is full.
     read_alone_at: Option<Instant>,
 
@@ -268,6 +270,7 @@ impl Engine {
             fetches: BTreeMap::new(),
             fetch_not_before: BTreeMap::new(),
             crowded_since: None,
+            answered_at: BTreeMap::new(),
             read_alone_at: None,
             requests: BTreeMap::new(),
             requests_out: BTreeMap::new(),

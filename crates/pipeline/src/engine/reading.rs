@@ -18,16 +18,17 @@ use crate::options::Isolation;
 use crate::trouble::{Side, Trouble};
 use crate::way::FetchBytes;
 
-/// A fetch that waits at its broker holds up a lane that gets room meanwhile, so where others are full those that have
-/// nothing to read are asked for along with the others, or this long after they were last read.
-const WAIT_WHILE_OTHERS_ARE_FULL: Duration = Duration::from_millis(20);
+/// A fetch that waits at its broker holds up a lane that gets room meanwhile. So where others are full, lanes that have
+/// nothing to read are asked for along with others, or so long after the broker's last answer (or as long as an answer takes,
+/// if that is longer) by themselves, and the broker is not to wait.
+const ALONE_AFTER: Duration = Duration::from_millis(20);
 /// For so long there may be no room without a lane that holds nothing being read apart from the others: acknowledgements
 /// make room sooner, as long as they come.
 const CROWDED: Duration = Duration::from_millis(50);
 /// And for so long before the operator's bound holds, and not what the ways need: a disk that writes out what it has
 /// makes a broker answer late, but not that late.
 const HELD_UP: Duration = Duration::from_secs(2);
-/// Nor one that is about to read.
+/// How long a fetch waits at its broker at most while a lane is about to read from there.
 const WAIT_WHILE_OTHERS_OPEN: Duration = Duration::from_millis(50);
 /// A lane that was tried more often is not about to.
 const ATTEMPTS_OF_A_MOMENT: u32 = 10;
@@ -108,15 +109,6 @@ impl Engine {
                 continue;
             }
             let behind = self.lanes_behind(&ids);
-            let waits_for_others = others_are_full && behind == 0;
-            if waits_for_others {
-                let read_at = ids.iter().filter_map(|(id, _)| Some(self.lanes.get(id)?.last_read_at)).min();
-                let alone_at = read_at.map_or(self.now.instant, |at| at + WAIT_WHILE_OTHERS_ARE_FULL);
-                if alone_at > self.now.instant {
-                    self.read_alone_at = Some(self.read_alone_at.map_or(alone_at, |at| at.min(alone_at)));
-                    continue;
-                }
-            }
             let FetchBytes { reply_max, partition_max } =
                 self.ways.fetch_bytes(broker, behind.max(1), &self.options);
             let mut wanted_bytes = 0_usize;
@@ -157,6 +149,17 @@ impl Engine {
             {
                 continue;
             }
+            let others_are_full = others_are_full || !plenty;
+            let is_behind = if plenty { behind } else { self.lanes_behind(&ids) } > 0;
+            if others_are_full && !is_behind {
+                let trip = self.ways.trip(Some(broker), None).min(self.options.fetch_wait_max);
+                let answered_at = self.answered_at.get(&broker);
+                let alone_at = answered_at.map_or(self.now.instant, |at| *at + ALONE_AFTER.max(trip));
+                if alone_at > self.now.instant {
+                    self.read_alone_at = Some(self.read_alone_at.map_or(alone_at, |at| at.min(alone_at)));
+                    continue;
+                }
+            }
             let mut wanted = Vec::with_capacity(ids.len());
             let mut lanes = Vec::with_capacity(ids.len());
             for (id, bytes) in ids {
@@ -196,9 +199,9 @@ impl Engine {
             if wanted.is_empty() {
                 continue;
             }
-            let wait_max = match others_are_full || !plenty {
-                true if waits_for_others => Duration::ZERO,
-                true => WAIT_WHILE_OTHERS_ARE_FULL,
+            let wait_max = match others_are_full {
+                true if is_behind => ALONE_AFTER, // what is there comes at once
+                true => Duration::ZERO,
                 false => others_open.get(&broker).copied().unwrap_or(self.options.fetch_wait_max),
             };
             let wait_max = wait_max.min(self.options.fetch_wait_max);
@@ -208,7 +211,7 @@ impl Engine {
                 FetchUnderWay {
                     lanes,
                     asked_at: self.now.instant,
-                    is_behind: behind > 0,
+                    is_behind,
                     bytes_max,
                     wait_max,
                     _reserved: reserved,
@@ -282,6 +285,7 @@ impl Engine {
 
     pub(super) fn fetched(&mut self, broker: BrokerId, reply: Result<FetchReply, CallError>) {
         let Some(under_way) = self.fetches.remove(&broker) else { return };
+        self.answered_at.insert(broker, self.now.instant);
         let reply = match reply {
             Ok(reply) => reply,
             Err(error) => {

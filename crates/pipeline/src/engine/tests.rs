@@ -40,6 +40,8 @@ struct Run {
     moved: Option<Leader>,
     /// What was stored, in its order.
     saved: Vec<Stored>,
+    /// Nothing comes of what is to be stored.
+    saves_wait: bool,
     /// Who leads both sides' partitions of which topics.
     leader: LeaderEpoch,
     topic_ids: (Option<TopicId>, Option<TopicId>),
@@ -110,6 +112,7 @@ impl Run {
             destination,
             moved: None,
             saved: Vec::new(),
+            saves_wait: false,
             seconds: 0,
             wall_ms: 0,
             leader: LeaderEpoch(0),
@@ -184,6 +187,7 @@ impl Run {
                 connection: Some(ConnectionId(1)),
                 lanes: lanes.into_iter().map(|(key, ..)| (key, Ok(self.destination.clone()))).collect(),
             },
+            Action::Save { .. } if self.saves_wait => return None,
             Action::Save { changes, .. } => {
                 self.saved.push(changes);
                 Event::Saved(Ok(()))

@@ -110,45 +110,67 @@ fn fetched_upon(run: &mut Run, millis: u64, event: Event) -> Option<(Vec<i32>, D
     asked
 }
 
-/// Two partitions, read 5 ms after the start: the first has more than it may hold and much to come, the other nothing.
-fn one_is_full_and_one_at_its_end() -> Run {
+/// The source's broker answers with `records` of a partition that ends there, and what it is asked for next.
+fn given(
+    run: &mut Run,
+    millis: u64,
+    (partition, end): (TopicPartition, i64),
+    records: Bytes,
+) -> Option<(Vec<i32>, Duration)> {
+    let bytes = records.len();
+    let fetched = Fetched {
+        partition,
+        error: ErrorCode::NONE,
+        high_watermark: Some(Offset(end)),
+        last_stable_offset: None,
+        log_start_offset: Some(Offset(0)),
+        aborted: Vec::new(),
+        preferred_replica: None,
+        diverging: None,
+        records,
+    };
+    let reply = Ok(FetchReply { throttle: Duration::ZERO, bytes, partitions: vec![fetched] });
+    fetched_upon(run, millis, Event::Fetched { broker: BROKER, reply })
+}
+
+/// Two partitions of which the first was asked for.
+fn two_partitions() -> Run {
     let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
     let position = StoredLane::Ours(first_checkpoint_for_tests());
     let mut run = Run::with(Options::new("flow"), Some(position), true, (0, 1000), nothing);
-    let beside = TopicPartition::new("orders", 1);
-    let routes = [orders(), beside.clone()].map(|partition| route_for_tests(partition.clone(), partition));
+    let routes = [orders(), beside()].map(|partition| route_for_tests(partition.clone(), partition));
     let routes = Event::Routes(Arc::new(Routes { generation: 1, routes: routes.into() }));
-    let wait_max = run.engine.options.fetch_wait_max;
-    assert_eq!(fetched_upon(&mut run, 0, routes), Some((vec![0], wait_max)));
-    let mut give = |millis: u64, partition: TopicPartition, end: i64, records: Bytes| {
-        let bytes = records.len();
-        let fetched = Fetched {
-            partition,
-            error: ErrorCode::NONE,
-            high_watermark: Some(Offset(end)),
-            last_stable_offset: None,
-            log_start_offset: Some(Offset(0)),
-            aborted: Vec::new(),
-            preferred_replica: None,
-            diverging: None,
-            records,
-        };
-        let reply = Ok(FetchReply { throttle: Duration::ZERO, bytes, partitions: vec![fetched] });
-        fetched_upon(&mut run, millis, Event::Fetched { broker: BROKER, reply })
-    };
-    let mut large = BatchBuilder::new(Codec::None).base_offset(Offset(0)).leader_epoch(LeaderEpoch(0));
-    large.append(0, None, Some(&[7; 64 << 10]), &[]);
-    let second = give(1, orders(), 1000, large.build());
-    assert_eq!(second, Some((vec![1], Duration::from_millis(20))), "as far as is known it has records");
-    assert_eq!(give(5, beside, 0, Bytes::new()), None);
+    assert_eq!(fetched_upon(&mut run, 0, routes), Some((vec![0], LONG)));
+    run
+}
+
+/// 5 ms after the start the first has more than it may hold and much to come, the other nothing.
+fn one_is_full_and_one_at_its_end() -> Run {
+    let mut run = two_partitions();
+    assert_eq!(given(&mut run, 1, (orders(), 1000), large(0)), Some((vec![1], SHORT)), "it may have records");
+    assert_eq!(given(&mut run, 5, (beside(), 0), Bytes::new()), None);
     assert_eq!(run.sent.len(), 1);
     assert_eq!(run.engine.timeout(), Some(run.started + Duration::from_millis(25)));
     assert_eq!(fetched_upon(&mut run, 24, Event::Timer), None);
     run
 }
 
+fn beside() -> TopicPartition {
+    TopicPartition::new("orders", 1)
+}
+
+/// A batch of one record that is more than a lane may hold that has copied little.
+fn large(offset: i64) -> Bytes {
+    let mut batch = BatchBuilder::new(Codec::None).base_offset(Offset(offset)).leader_epoch(LeaderEpoch(0));
+    batch.append(0, None, Some(&[7; 64 << 10]), &[]);
+    batch.build()
+}
+
+const LONG: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_millis(20);
+
 #[test]
-fn who_has_nothing_to_read_is_asked_for_with_who_has_and_never_holds_that_up() {
+fn who_has_nothing_to_read_is_asked_for_with_who_has() {
     let mut run = one_is_full_and_one_at_its_end();
     let produced = Produced {
         partition: orders(),
@@ -160,15 +182,47 @@ fn who_has_nothing_to_read_is_asked_for_with_who_has_and_never_holds_that_up() {
     };
     let reply = ProduceReply { throttle: Duration::ZERO, partitions: vec![produced] };
     let answered = Event::Produced { request: run.sent[0].1, reply: Ok(reply) };
-    let asked = fetched_upon(&mut run, 24, answered).map(|(mut partitions, wait_max)| {
-        partitions.sort_unstable();
-        (partitions, wait_max)
-    });
-    assert_eq!(asked, Some((vec![0, 1], run.engine.options.fetch_wait_max)));
-    assert_eq!(run.engine.read_alone_at, None);
+    let (mut partitions, wait_max) = fetched_upon(&mut run, 24, answered).expect("there is room");
+    partitions.sort_unstable();
+    assert_eq!((partitions, wait_max), (vec![0, 1], LONG));
+}
 
+#[test]
+fn who_has_nothing_to_read_is_asked_for_alone_from_time_to_time_and_without_waiting() {
     let mut run = one_is_full_and_one_at_its_end();
     assert_eq!(fetched_upon(&mut run, 25, Event::Timer), Some((vec![1], Duration::ZERO)));
+    assert_eq!(given(&mut run, 26, (beside(), 0), Bytes::new()), None);
+    assert_eq!(fetched_upon(&mut run, 45, Event::Timer), None);
+    assert_eq!(fetched_upon(&mut run, 46, Event::Timer), Some((vec![1], Duration::ZERO)));
+}
+
+#[test]
+fn nor_more_often_where_others_wait_for_room_that_are_not_full() {
+    let mut run = two_partitions();
+    assert!(given(&mut run, 1, (orders(), 1), batch(0)).is_some());
+    assert_eq!(given(&mut run, 5, (beside(), 0), Bytes::new()), Some((vec![0, 1], LONG)));
+    // All may hold no more, and what the first holds is not taken.
+    let held = run.engine.budget.charge(12 << 20);
+    assert_eq!(given(&mut run, 100, (beside(), 0), Bytes::new()), None);
+    assert_eq!(fetched_upon(&mut run, 150, Event::Timer), Some((vec![1], Duration::ZERO)));
+    assert_eq!(given(&mut run, 151, (beside(), 0), Bytes::new()), None);
+    assert_eq!(fetched_upon(&mut run, 171, Event::Timer), Some((vec![1], Duration::ZERO)));
+    drop(held);
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_waited_for_for_a_second() {
+    let nothing = Evidence { producer: ProducerEvidence::Nothing, ..shown(0, 0) };
+    let mut run = Run::of(StoredLane::Ours(first_checkpoint_for_tests()), true, (0, 1000), nothing);
+    run.saves_wait = true;
+    for offset in 0..2 {
+        run.give_at(0, BROKER, large(offset));
+        run.nth_answered(offset as usize, 0, ErrorCode::NONE, Some(offset));
+    }
+    let asked = run.fetches.len();
+    assert_eq!(run.engine.timeout(), Some(run.started + Duration::from_secs(1)));
+    run.tell(1, Event::Timer);
+    assert_eq!(run.fetches.len(), asked + 1);
 }
 
 #[test]
