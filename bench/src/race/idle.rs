@@ -79,10 +79,11 @@ impl Race {
         let mut process = copier.start()?;
         let started = Instant::now();
         let still_runs = || {
-            ensure!(process.ended()?.is_none(), "the copier has ended\n{}", copier.tail());
+            ensure!(process.ended()?.is_none(), "the copier has ended");
             Ok(())
         };
-        self.wait_for_topics(&destination, &copies, options.idle_topics as usize, still_runs)?;
+        let listed = self.wait_for_topics(&destination, &copies, options.idle_topics as usize, still_runs);
+        listed.with_context(|| copier.tail())?;
         let created = started.elapsed();
         let (idle, copy) = (format!("{PREFIX}0"), format!("{copies}0"));
         self.session.send(&self.source.bootstrap, &idle, &[], &[first()])?;

@@ -71,15 +71,19 @@ impl Way {
         self.within(2)
     }
 
-    /// The same of a far broker, 0 of a near one.
+    /// 0 of a near broker.
+    fn if_far(&self, bytes: usize) -> usize {
+        if self.trip < NEAR { 0 } else { bytes }
+    }
+
     fn two_far_trips(&self) -> usize {
-        if self.trip < NEAR { 0 } else { self.two_trips() }
+        self.if_far(self.two_trips())
     }
 
     /// What to fetch at a time. One fetch follows the other: each takes a trip besides the time that its bytes take, so
     /// that two trips' worth would fill half of the way, and four trips' three quarters.
     fn four_far_trips(&self) -> usize {
-        if self.trip < NEAR { 0 } else { self.within(4).min(FAR_FETCH_BYTES) }
+        self.if_far(self.within(4).min(FAR_FETCH_BYTES))
     }
 }
 

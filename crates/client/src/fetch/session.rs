@@ -26,8 +26,7 @@ pub(super) struct Session {
     next_epoch: i32,
     /// What the broker fetches for us, and from where, as last told.
     told: HashMap<TopicPartition, FetchPartition>,
-    /// The same as it was wanted last: of ten thousand partitions that nothing happens to, to look each up costs a hundredth
-    /// of a core.
+    /// The same in the order in which it was wanted: where nothing happens, nothing need be looked up.
     wanted: Vec<FetchPartition>,
     /// Topics were told by id: the two ways do not mix in one session.
     by_id: bool,

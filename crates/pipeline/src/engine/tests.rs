@@ -218,35 +218,14 @@ impl Run {
     }
 
     fn give_at(&mut self, after: u64, broker: BrokerId, records: Bytes) {
-        let fetched = Fetched {
-            partition: orders(),
-            error: ErrorCode::NONE,
-            high_watermark: Some(Offset(self.source.1)),
-            last_stable_offset: None,
-            log_start_offset: Some(Offset(self.source.0)),
-            aborted: Vec::new(),
-            preferred_replica: None,
-            diverging: None,
-            records,
-        };
-        let bytes = fetched.records.len();
-        let reply = Ok(FetchReply { throttle: Duration::ZERO, bytes, partitions: vec![fetched] });
+        let reply = Ok(fetched(orders(), self.source, records));
         self.tell(after, Event::Fetched { broker, reply });
     }
 
     /// The `nth` request is answered.
     fn nth_answered(&mut self, nth: usize, after: u64, error: ErrorCode, base_offset: Option<i64>) {
-        let produced = Produced {
-            partition: orders(),
-            error,
-            base_offset: base_offset.map(Offset),
-            log_append_time_ms: None,
-            log_start_offset: None,
-            message: None,
-        };
-        let reply = ProduceReply { throttle: Duration::ZERO, partitions: vec![produced] };
-        let request = self.sent[nth].1;
-        self.tell(after, Event::Produced { request, reply: Ok(reply) });
+        let event = produced(self.sent[nth].1, error, base_offset, Duration::ZERO);
+        self.tell(after, event);
     }
 
     /// What is stored of the lane, if anything was.
@@ -261,6 +240,36 @@ impl Run {
 
 fn orders() -> TopicPartition {
     TopicPartition::new("orders", 0)
+}
+
+/// A reply with records of a partition whose log reaches so far.
+fn fetched(partition: TopicPartition, (start, end): (i64, i64), records: Bytes) -> FetchReply {
+    let bytes = records.len();
+    let fetched = Fetched {
+        partition,
+        error: ErrorCode::NONE,
+        high_watermark: Some(Offset(end)),
+        last_stable_offset: None,
+        log_start_offset: Some(Offset(start)),
+        aborted: Vec::new(),
+        preferred_replica: None,
+        diverging: None,
+        records,
+    };
+    FetchReply { throttle: Duration::ZERO, bytes, partitions: vec![fetched] }
+}
+
+/// The answer to a request to append to [`orders`].
+fn produced(request: RequestId, error: ErrorCode, base_offset: Option<i64>, throttle: Duration) -> Event {
+    let produced = Produced {
+        partition: orders(),
+        error,
+        base_offset: base_offset.map(Offset),
+        log_append_time_ms: None,
+        log_start_offset: None,
+        message: None,
+    };
+    Event::Produced { request, reply: Ok(ProduceReply { throttle, partitions: vec![produced] }) }
 }
 
 fn shown(last: i32, latest: i64) -> Evidence {
@@ -388,17 +397,8 @@ fn a_lane_does_not_wait_for_a_leader_that_has_moved() {
     let mut run = Run::of(StoredLane::Ours(first_checkpoint_for_tests()), true, (0, 30), nothing);
     run.give(BROKER, batch(0));
     let (_, request) = run.sent[0];
-    let produced = Produced {
-        partition: orders(),
-        error: ErrorCode::NONE,
-        base_offset: Some(Offset(0)),
-        log_append_time_ms: None,
-        log_start_offset: None,
-        message: None,
-    };
     // It throttles, so that what comes next has to wait.
-    let reply = ProduceReply { throttle: Duration::from_secs(1000), partitions: vec![produced] };
-    run.tell(1, Event::Produced { request, reply: Ok(reply) });
+    run.tell(1, produced(request, ErrorCode::NONE, Some(0), Duration::from_secs(1000)));
     run.give(BROKER, batch(1));
     assert_eq!(run.sent.len(), 1);
     run.destination = shown(0, 1);

@@ -117,19 +117,7 @@ fn given(
     (partition, end): (TopicPartition, i64),
     records: Bytes,
 ) -> Option<(Vec<i32>, Duration)> {
-    let bytes = records.len();
-    let fetched = Fetched {
-        partition,
-        error: ErrorCode::NONE,
-        high_watermark: Some(Offset(end)),
-        last_stable_offset: None,
-        log_start_offset: Some(Offset(0)),
-        aborted: Vec::new(),
-        preferred_replica: None,
-        diverging: None,
-        records,
-    };
-    let reply = Ok(FetchReply { throttle: Duration::ZERO, bytes, partitions: vec![fetched] });
+    let reply = Ok(fetched(partition, (0, end), records));
     fetched_upon(run, millis, Event::Fetched { broker: BROKER, reply })
 }
 
@@ -172,16 +160,7 @@ const SHORT: Duration = Duration::from_millis(20);
 #[test]
 fn who_has_nothing_to_read_is_asked_for_with_who_has() {
     let mut run = one_is_full_and_one_at_its_end();
-    let produced = Produced {
-        partition: orders(),
-        error: ErrorCode::NONE,
-        base_offset: Some(Offset(0)),
-        log_append_time_ms: None,
-        log_start_offset: None,
-        message: None,
-    };
-    let reply = ProduceReply { throttle: Duration::ZERO, partitions: vec![produced] };
-    let answered = Event::Produced { request: run.sent[0].1, reply: Ok(reply) };
+    let answered = produced(run.sent[0].1, ErrorCode::NONE, Some(0), Duration::ZERO);
     let (mut partitions, wait_max) = fetched_upon(&mut run, 24, answered).expect("there is room");
     partitions.sort_unstable();
     assert_eq!((partitions, wait_max), (vec![0, 1], LONG));
